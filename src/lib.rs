@@ -1,0 +1,4 @@
+//! Tallygate: an aggregating push gateway for Prometheus.
+
+pub mod format;
+pub mod model;

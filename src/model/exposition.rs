@@ -1,0 +1,785 @@
+//! One parsed push: families and series in flat, reusable buffers.
+//!
+//! Parsers fill it through a [`Builder`], which owns what all formats share: label sets become
+//! canonical text with the grouping labels applied, equal series meet whatever the order of their
+//! lines, and nothing may be said twice (formats G4). The store then reads it. All text lives in
+//! one arena, so a push whose buffers have grown once allocates nothing per sample.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
+use super::labels::{self, Extent, Label, LabelError};
+use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
+
+/// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
+/// agree with each other. A hash only ever finds candidates, text comparison decides.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesHasher(RandomState);
+
+impl SeriesHasher {
+    pub fn family(&self, name: &str) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(name.as_bytes());
+        hasher.finish()
+    }
+
+    /// `family` is what [`SeriesHasher::family`] gave for the family's name.
+    pub fn series(&self, family: u64, labels: &str) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u64(family);
+        hasher.write(labels.as_bytes());
+        hasher.finish()
+    }
+}
+
+/// A family of one [`Exposition`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FamilyId(u32);
+
+/// A series of one [`Exposition`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeriesId(u32);
+
+/// Why a body is no exposition although its syntax is right. A parser adds the place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    #[error("{what} of series {series} is given twice")]
+    Twice { what: String, series: String },
+}
+
+#[derive(Debug, Default)]
+pub struct Exposition {
+    hasher: SeriesHasher,
+    text: String,
+    families: Vec<FamilyEntry>,
+    series: Vec<SeriesEntry>,
+    buckets: Vec<Member<Bucket>>,
+    quantiles: Vec<Member<Quantile>>,
+    states: Vec<Member<State>>,
+    natives: Vec<NativeBuckets>,
+    exemplars: Vec<Member<Exemplar>>,
+    family_index: HashTable<u32>,
+    series_index: HashTable<u32>,
+    samples: usize,
+    created_dropped: usize,
+    extent: Extent,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Debug)]
+struct FamilyEntry {
+    name: Span,
+    hash: u64,
+    kind: Kind,
+    help: Option<Span>,
+    unit: Option<Span>,
+    typed: bool,
+    series: u32,
+}
+
+#[derive(Debug)]
+struct SeriesEntry {
+    family: FamilyId,
+    labels: Span,
+    hash: u64,
+    scalar: Option<f64>,
+    count: Option<Number>,
+    sum: Option<f64>,
+    /// Buckets, quantiles or states, by kind; set by [`Builder::finish`].
+    members: Span,
+    native: Option<u32>,
+    exemplars: Span,
+    created_ms: Option<i64>,
+    dropped: bool,
+}
+
+/// Something that belongs to a series and may arrive in any order.
+#[derive(Debug)]
+struct Member<T> {
+    series: SeriesId,
+    value: T,
+}
+
+/// A classic bucket as pushed: cumulative, with an optional exemplar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    pub upper_bound: f64,
+    pub cumulative_count: Number,
+    pub exemplar: Option<Box<Exemplar>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantile {
+    pub quantile: f64,
+    pub value: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub name: Box<str>,
+    pub on: bool,
+}
+
+/// A family as pushed.
+#[derive(Clone, Copy, Debug)]
+pub struct PushedFamily<'a> {
+    pub id: FamilyId,
+    pub name: &'a str,
+    /// [`SeriesHasher::family`] of the name.
+    pub hash: u64,
+    pub kind: Kind,
+    /// The body named the type; otherwise `kind` is [`Kind::Untyped`].
+    pub typed: bool,
+    pub help: Option<&'a str>,
+    pub unit: Option<&'a str>,
+    /// How many series of the body belong to it.
+    pub series: usize,
+}
+
+/// A series as pushed. Which fields mean something depends on the kind of the family.
+#[derive(Clone, Copy, Debug)]
+pub struct PushedSeries<'a> {
+    pub id: SeriesId,
+    pub family: FamilyId,
+    /// Canonical label text, grouping labels included.
+    pub labels: &'a str,
+    /// [`SeriesHasher::series`] of family and labels.
+    pub hash: u64,
+    pub value: PushedValue<'a>,
+    pub exemplars: ExemplarsOf<'a>,
+    /// Start time the client gave, milliseconds since the epoch.
+    pub created_ms: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum PushedValue<'a> {
+    /// Counter, gauge, untyped, info.
+    Scalar(f64),
+    /// Histogram, gauge histogram.
+    Histogram {
+        count: Option<Number>,
+        sum: Option<f64>,
+        buckets: BucketsOf<'a>,
+        native: Option<&'a NativeBuckets>,
+    },
+    Summary {
+        count: Option<Number>,
+        sum: Option<f64>,
+        quantiles: QuantilesOf<'a>,
+    },
+    StateSet(StatesOf<'a>),
+}
+
+macro_rules! members_of {
+    ($(#[$doc:meta])* $name:ident, $item:ty) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name<'a>(&'a [Member<$item>]);
+
+        impl<'a> $name<'a> {
+            pub fn len(&self) -> usize {
+                self.0.len()
+            }
+
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+
+            pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a $item> + DoubleEndedIterator + Clone + use<'a> {
+                self.0.iter().map(|member| &member.value)
+            }
+        }
+    };
+}
+
+members_of!(/** Ascending by bound, bounds unique. */ BucketsOf, Bucket);
+members_of!(/** Ascending by quantile, quantiles unique. */ QuantilesOf, Quantile);
+members_of!(/** Sorted by name, names unique. */ StatesOf, State);
+members_of!(/** Of the whole series: at most one on a counter, any number on native buckets. */ ExemplarsOf, Exemplar);
+
+impl Exposition {
+    /// `hasher` must be (a clone of) the one of the store that the push goes to.
+    pub fn new(hasher: SeriesHasher) -> Exposition {
+        Exposition { hasher, ..Exposition::default() }
+    }
+
+    /// Empties it and starts a new push; buffers are kept for reuse.
+    pub fn build<'e>(&'e mut self, grouping: &'e Grouping) -> Builder<'e> {
+        self.clear();
+        Builder { to: self, grouping }
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.families.clear();
+        self.series.clear();
+        self.buckets.clear();
+        self.quantiles.clear();
+        self.states.clear();
+        self.natives.clear();
+        self.exemplars.clear();
+        self.family_index.clear();
+        self.series_index.clear();
+        self.samples = 0;
+        self.created_dropped = 0;
+        self.extent = Extent::default();
+    }
+
+    /// Bytes held by the buffers, so that an owner can let go of unusually large ones.
+    pub fn capacity_bytes(&self) -> usize {
+        self.text.capacity()
+            + self.series.capacity() * size_of::<SeriesEntry>()
+            + self.families.capacity() * size_of::<FamilyEntry>()
+            + self.buckets.capacity() * size_of::<Member<Bucket>>()
+    }
+
+    pub fn hasher(&self) -> &SeriesHasher {
+        &self.hasher
+    }
+
+    /// Samples in the body: lines of the text format, or what would be lines.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// `_created` pseudo samples that were left out (merge-semantics 1, "created samples").
+    pub fn created_dropped(&self) -> usize {
+        self.created_dropped
+    }
+
+    /// The most labels, the longest name and the longest value of any series.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.series().next().is_none()
+    }
+
+    /// In order of appearance, also those without series.
+    pub fn families(&self) -> impl Iterator<Item = PushedFamily<'_>> {
+        (0..self.families.len() as u32).map(|id| self.family(FamilyId(id)))
+    }
+
+    pub fn family(&self, id: FamilyId) -> PushedFamily<'_> {
+        let entry = &self.families[id.0 as usize];
+        PushedFamily {
+            id,
+            name: self.str(entry.name),
+            hash: entry.hash,
+            kind: entry.kind,
+            typed: entry.typed,
+            help: entry.help.map(|span| self.str(span)),
+            unit: entry.unit.map(|span| self.str(span)),
+            series: entry.series as usize,
+        }
+    }
+
+    /// In order of appearance.
+    pub fn series(&self) -> impl Iterator<Item = PushedSeries<'_>> {
+        self.series
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| !entry.dropped)
+            .map(|(at, entry)| self.view(SeriesId(at as u32), entry))
+    }
+
+    fn view(&self, id: SeriesId, entry: &SeriesEntry) -> PushedSeries<'_> {
+        let (count, sum) = (entry.count, entry.sum);
+        let value = match self.families[entry.family.0 as usize].kind {
+            Kind::Counter | Kind::Gauge | Kind::Untyped | Kind::Info => {
+                PushedValue::Scalar(entry.scalar.unwrap_or_default())
+            }
+            Kind::Histogram | Kind::GaugeHistogram => PushedValue::Histogram {
+                count,
+                sum,
+                buckets: BucketsOf(entry.members.of(&self.buckets)),
+                native: entry.native.and_then(|at| self.natives.get(at as usize)),
+            },
+            Kind::Summary => PushedValue::Summary {
+                count,
+                sum,
+                quantiles: QuantilesOf(entry.members.of(&self.quantiles)),
+            },
+            Kind::StateSet => PushedValue::StateSet(StatesOf(entry.members.of(&self.states))),
+        };
+        PushedSeries {
+            id,
+            family: entry.family,
+            labels: self.str(entry.labels),
+            hash: entry.hash,
+            value,
+            exemplars: ExemplarsOf(entry.exemplars.of(&self.exemplars)),
+            created_ms: entry.created_ms,
+        }
+    }
+
+    /// Leaves a series out from here on, as a rule asks.
+    pub fn drop_series(&mut self, id: SeriesId) {
+        let entry = &mut self.series[id.0 as usize];
+        if !entry.dropped {
+            entry.dropped = true;
+            self.families[entry.family.0 as usize].series -= 1;
+        }
+    }
+
+    /// Gives a series another family name or label set, as a rule asks. Two series may become one
+    /// so; they then add up (merge-semantics 0).
+    pub fn rename_series(&mut self, id: SeriesId, family: &str, labels: &str) {
+        let old = self.series[id.0 as usize].family;
+        let new = if self.family(old).name == family { old } else { self.family_like(family, old) };
+        let labels = self.push_str(labels);
+        let hash = self.hasher.series(self.families[new.0 as usize].hash, self.str(labels));
+        self.families[old.0 as usize].series -= 1;
+        self.families[new.0 as usize].series += 1;
+        let entry = &mut self.series[id.0 as usize];
+        (entry.family, entry.labels, entry.hash) = (new, labels, hash);
+    }
+
+    /// The family of this name with the kind of `model`: one family of a push can be both a target
+    /// of a renaming and have samples of its own, with another kind, so kinds are told apart.
+    fn family_like(&mut self, name: &str, model: FamilyId) -> FamilyId {
+        let FamilyEntry { kind, help, unit, typed, .. } = self.families[model.0 as usize];
+        if let Some(at) =
+            self.families.iter().position(|f| f.kind == kind && self.str(f.name) == name)
+        {
+            return FamilyId(at as u32);
+        }
+        let entry = FamilyEntry {
+            name: self.push_str(name),
+            hash: self.hasher.family(name),
+            kind,
+            help,
+            unit,
+            typed,
+            series: 0,
+        };
+        self.families.push(entry);
+        FamilyId(self.families.len() as u32 - 1)
+    }
+
+    fn str(&self, span: Span) -> &str {
+        &self.text[span.start as usize..span.end as usize]
+    }
+
+    fn push_str(&mut self, text: &str) -> Span {
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        Span { start, end: self.text.len() as u32 }
+    }
+
+    fn describe(&self, id: SeriesId) -> String {
+        let entry = &self.series[id.0 as usize];
+        let name = self.str(self.families[entry.family.0 as usize].name);
+        format!("{name}{{{}}}", self.str(entry.labels))
+    }
+}
+
+impl Span {
+    fn of<T>(self, items: &[T]) -> &[T] {
+        &items[self.start as usize..self.end as usize]
+    }
+}
+
+/// Fills an [`Exposition`]. A parser calls it in the order of the body, then [`Builder::finish`];
+/// after an error the exposition holds rubbish and must not be used.
+#[derive(Debug)]
+pub struct Builder<'e> {
+    to: &'e mut Exposition,
+    grouping: &'e Grouping,
+}
+
+impl Builder<'_> {
+    /// The family of this name, if the body has named it before.
+    pub fn find_family(&self, name: &str) -> Option<FamilyId> {
+        let hash = self.to.hasher.family(name);
+        self.find_hashed(name, hash)
+    }
+
+    fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {
+        let same = |&at: &u32| self.to.str(self.to.families[at as usize].name) == name;
+        self.to.family_index.find(hash, same).map(|&at| FamilyId(at))
+    }
+
+    /// The family of this name, made if new ([`Kind::Untyped`] until [`Builder::set_kind`]).
+    pub fn family(&mut self, name: &str) -> FamilyId {
+        let hash = self.to.hasher.family(name);
+        if let Some(found) = self.find_hashed(name, hash) {
+            return found;
+        }
+        let entry = FamilyEntry {
+            name: self.to.push_str(name),
+            hash,
+            kind: Kind::Untyped,
+            help: None,
+            unit: None,
+            typed: false,
+            series: 0,
+        };
+        let at = self.to.families.len() as u32;
+        self.to.families.push(entry);
+        let families = &self.to.families;
+        self.to.family_index.insert_unique(hash, at, |&at| families[at as usize].hash);
+        FamilyId(at)
+    }
+
+    /// What has been said of a family so far.
+    pub fn get(&self, id: FamilyId) -> PushedFamily<'_> {
+        self.to.family(id)
+    }
+
+    /// Must come before the first series of the family.
+    pub fn set_kind(&mut self, id: FamilyId, kind: Kind) {
+        let entry = &mut self.to.families[id.0 as usize];
+        debug_assert_eq!(entry.series, 0, "the kind decides how samples are stored");
+        (entry.kind, entry.typed) = (kind, true);
+    }
+
+    /// Unescaped; an empty text counts as none.
+    pub fn set_help(&mut self, id: FamilyId, help: &str) {
+        let span = (!help.is_empty()).then(|| self.to.push_str(help));
+        self.to.families[id.0 as usize].help = span;
+    }
+
+    /// An empty unit counts as none.
+    pub fn set_unit(&mut self, id: FamilyId, unit: &str) {
+        let span = (!unit.is_empty()).then(|| self.to.push_str(unit));
+        self.to.families[id.0 as usize].unit = span;
+    }
+
+    /// The series with these labels (without `le`, `quantile` or the state label), made if new.
+    ///
+    /// # Errors
+    /// If `labels` is no label set.
+    pub fn series(
+        &mut self,
+        family: FamilyId,
+        labels: &mut [Label<'_>],
+    ) -> Result<SeriesId, BuildError> {
+        let to = &mut *self.to;
+        let start = to.text.len();
+        let extent = labels::write_canonical(&mut to.text, labels, self.grouping)?;
+        to.extent.labels = to.extent.labels.max(extent.labels);
+        to.extent.name_bytes = to.extent.name_bytes.max(extent.name_bytes);
+        to.extent.value_bytes = to.extent.value_bytes.max(extent.value_bytes);
+
+        let text = &to.text[start..];
+        let hash = to.hasher.series(to.families[family.0 as usize].hash, text);
+        let same = |&at: &u32| {
+            let entry = &to.series[at as usize];
+            entry.family == family && to.str(entry.labels) == text
+        };
+        if let Some(&found) = to.series_index.find(hash, same) {
+            to.text.truncate(start);
+            return Ok(SeriesId(found));
+        }
+        let at = to.series.len() as u32;
+        to.series.push(SeriesEntry {
+            family,
+            labels: Span { start: start as u32, end: to.text.len() as u32 },
+            hash,
+            scalar: None,
+            count: None,
+            sum: None,
+            members: Span::default(),
+            native: None,
+            exemplars: Span::default(),
+            created_ms: None,
+            dropped: false,
+        });
+        to.families[family.0 as usize].series += 1;
+        let series = &to.series;
+        to.series_index.insert_unique(hash, at, |&at| series[at as usize].hash);
+        Ok(SeriesId(at))
+    }
+
+    /// The value of a counter, gauge, untyped or info series.
+    ///
+    /// # Errors
+    /// If it has one already: the body names the series twice.
+    pub fn set_scalar(&mut self, id: SeriesId, value: f64) -> Result<(), BuildError> {
+        self.to.samples += 1;
+        match self.entry(id).scalar.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(self.twice("the value", id)),
+        }
+    }
+
+    /// `_count` (`_gcount`) of a histogram or summary.
+    ///
+    /// # Errors
+    /// If it has one already.
+    pub fn set_count(&mut self, id: SeriesId, count: Number) -> Result<(), BuildError> {
+        self.to.samples += 1;
+        match self.entry(id).count.replace(count) {
+            None => Ok(()),
+            Some(_) => Err(self.twice("the count", id)),
+        }
+    }
+
+    /// `_sum` (`_gsum`) of a histogram or summary.
+    ///
+    /// # Errors
+    /// If it has one already.
+    pub fn set_sum(&mut self, id: SeriesId, sum: f64) -> Result<(), BuildError> {
+        self.to.samples += 1;
+        match self.entry(id).sum.replace(sum) {
+            None => Ok(()),
+            Some(_) => Err(self.twice("the sum", id)),
+        }
+    }
+
+    /// A classic bucket; duplicates (by number) are found by [`Builder::finish`].
+    pub fn add_bucket(&mut self, id: SeriesId, bucket: Bucket) {
+        self.to.samples += 1;
+        self.to.buckets.push(Member { series: id, value: bucket });
+    }
+
+    /// A quantile of a summary; duplicates are found by [`Builder::finish`].
+    pub fn add_quantile(&mut self, id: SeriesId, quantile: f64, value: f64) {
+        self.to.samples += 1;
+        self.to.quantiles.push(Member { series: id, value: Quantile { quantile, value } });
+    }
+
+    /// A state of a stateset; duplicates are found by [`Builder::finish`].
+    pub fn add_state(&mut self, id: SeriesId, name: &str, on: bool) {
+        self.to.samples += 1;
+        self.to.states.push(Member { series: id, value: State { name: name.into(), on } });
+    }
+
+    /// # Errors
+    /// If the series has native buckets already.
+    pub fn set_native(&mut self, id: SeriesId, native: NativeBuckets) -> Result<(), BuildError> {
+        let at = self.to.natives.len() as u32;
+        self.to.samples += native.positive.len() + native.negative.len();
+        self.to.natives.push(native);
+        match self.entry(id).native.replace(at) {
+            None => Ok(()),
+            Some(_) => Err(self.twice("the native part", id)),
+        }
+    }
+
+    /// An exemplar of a counter or of native buckets (those of classic buckets stand in them).
+    pub fn add_exemplar(&mut self, id: SeriesId, exemplar: Exemplar) {
+        self.to.exemplars.push(Member { series: id, value: exemplar });
+    }
+
+    /// The client's own start time; kept, but summing ignores it.
+    pub fn set_created(&mut self, id: SeriesId, created_ms: i64) {
+        self.entry(id).created_ms = Some(created_ms);
+    }
+
+    fn entry(&mut self, id: SeriesId) -> &mut SeriesEntry {
+        &mut self.to.series[id.0 as usize]
+    }
+
+    fn twice(&self, what: &str, id: SeriesId) -> BuildError {
+        BuildError::Twice { what: what.to_owned(), series: self.to.describe(id) }
+    }
+
+    /// Brings the members of each series together and in order, and leaves `_created` pseudo
+    /// samples out.
+    ///
+    /// # Errors
+    /// If a bucket, quantile or state of one series is given twice.
+    pub fn finish(self) -> Result<(), BuildError> {
+        let to = self.to;
+        let gathered = gather(
+            &mut to.buckets,
+            |a, b| a.upper_bound.total_cmp(&b.upper_bound),
+            |id, span| {
+                to.series[id.0 as usize].members = span;
+            },
+        )
+        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", bucket.upper_bound)))
+        .and_then(|()| {
+            gather(
+                &mut to.quantiles,
+                |a, b| a.quantile.total_cmp(&b.quantile),
+                |id, span| {
+                    to.series[id.0 as usize].members = span;
+                },
+            )
+            .map_err(|(id, q)| (id, format!("the quantile \"{}\"", q.quantile)))
+        })
+        .and_then(|()| {
+            gather(
+                &mut to.states,
+                |a, b| a.name.cmp(&b.name),
+                |id, span| {
+                    to.series[id.0 as usize].members = span;
+                },
+            )
+            .map_err(|(id, state)| (id, format!("the state {:?}", state.name)))
+        });
+        if let Err((id, what)) = gathered {
+            return Err(BuildError::Twice { what, series: to.describe(id) });
+        }
+        gather_exemplars(&mut to.exemplars, &mut to.series);
+        to.drop_created();
+        Ok(())
+    }
+}
+
+/// Sorts members by (series, `order`) unless they are sorted, and tells each series its range.
+/// The error is a member that compares equal to its neighbour.
+fn gather<T: Clone>(
+    members: &mut [Member<T>],
+    order: impl Fn(&T, &T) -> std::cmp::Ordering,
+    mut assign: impl FnMut(SeriesId, Span),
+) -> Result<(), (SeriesId, T)> {
+    let full = |a: &Member<T>, b: &Member<T>| {
+        a.series.cmp(&b.series).then_with(|| order(&a.value, &b.value))
+    };
+    if !members.is_sorted_by(|a, b| full(a, b).is_lt()) {
+        members.sort_by(full);
+        if let Some(pair) = members.windows(2).find(|pair| full(&pair[0], &pair[1]).is_eq()) {
+            return Err((pair[0].series, pair[0].value.clone()));
+        }
+    }
+    assign_runs(members, |id, span| assign(id, span));
+    Ok(())
+}
+
+fn gather_exemplars(exemplars: &mut [Member<Exemplar>], series: &mut [SeriesEntry]) {
+    exemplars.sort_by_key(|member| member.series);
+    assign_runs(exemplars, |id, span| series[id.0 as usize].exemplars = span);
+}
+
+fn assign_runs<T>(members: &[Member<T>], mut assign: impl FnMut(SeriesId, Span)) {
+    let mut start = 0;
+    for run in members.chunk_by(|a, b| a.series == b.series) {
+        let end = start + run.len() as u32;
+        assign(run[0].series, Span { start, end });
+        start = end;
+    }
+}
+
+impl Exposition {
+    /// Some clients write start times as gauges in text (`x_created` beside `x` or `x_total`). They
+    /// are no values and must not be merged: told by name and sibling, whatever the TYPE line says.
+    fn drop_created(&mut self) {
+        for at in 0..self.families.len() {
+            let family = &self.families[at];
+            let plain = matches!(family.kind, Kind::Gauge | Kind::Untyped) && family.series > 0;
+            let Some(base) =
+                plain.then(|| self.str(family.name).strip_suffix("_created")).flatten()
+            else {
+                continue;
+            };
+            let sibling = self.families.iter().any(|other| match other.kind {
+                Kind::Counter => {
+                    let name = self.str(other.name);
+                    name == base || name.strip_suffix("_total") == Some(base)
+                }
+                Kind::Histogram | Kind::GaugeHistogram | Kind::Summary => {
+                    self.str(other.name) == base
+                }
+                _ => false,
+            });
+            if sibling {
+                let family = FamilyId(at as u32);
+                self.families[at].series = 0;
+                for entry in self.series.iter_mut().filter(|entry| entry.family == family) {
+                    entry.dropped = true;
+                    self.created_dropped += 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(upper_bound: f64, count: u64) -> Bucket {
+        Bucket { upper_bound, cumulative_count: Number::Int(count), exemplar: None }
+    }
+
+    #[test]
+    fn interleaved_members_come_together_in_order() {
+        let grouping = Grouping::new([("job", "j")]).unwrap();
+        let mut exposition = Exposition::default();
+        let mut builder = exposition.build(&grouping);
+        let family = builder.family("h");
+        builder.set_kind(family, Kind::Histogram);
+        let a = builder.series(family, &mut [Label::raw("x", "a")]).unwrap();
+        builder.add_bucket(a, bucket(f64::INFINITY, 3));
+        let b = builder.series(family, &mut [Label::raw("x", "b")]).unwrap();
+        builder.add_bucket(b, bucket(1.0, 1));
+        assert_eq!(builder.series(family, &mut [Label::raw("x", "a")]), Ok(a));
+        builder.add_bucket(a, bucket(0.5, 2));
+        builder.set_count(a, Number::Int(3)).unwrap();
+        builder.finish().unwrap();
+
+        let seen: Vec<_> = exposition
+            .series()
+            .map(|series| {
+                let PushedValue::Histogram { buckets, .. } = series.value else { panic!() };
+                (
+                    series.labels.to_owned(),
+                    buckets.iter().map(|b| b.upper_bound).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (r#"job="j",x="a""#.to_owned(), vec![0.5, f64::INFINITY]),
+                (r#"job="j",x="b""#.to_owned(), vec![1.0]),
+            ]
+        );
+        assert_eq!(exposition.samples(), 4);
+        assert_eq!(exposition.extent().labels, 2);
+    }
+
+    #[test]
+    fn nothing_may_be_said_twice() {
+        let grouping = Grouping::default();
+        let mut exposition = Exposition::default();
+        let mut builder = exposition.build(&grouping);
+        let family = builder.family("a");
+        let series = builder.series(family, &mut []).unwrap();
+        builder.set_scalar(series, 1.0).unwrap();
+        assert!(builder.set_scalar(series, 1.0).is_err());
+
+        let mut builder = exposition.build(&grouping);
+        let family = builder.family("h");
+        builder.set_kind(family, Kind::Histogram);
+        let series = builder.series(family, &mut []).unwrap();
+        builder.add_bucket(series, bucket(1.0, 1));
+        builder.add_bucket(series, bucket(2.0, 1));
+        builder.add_bucket(series, bucket(1.0, 1));
+        let error = builder.finish().unwrap_err();
+        assert_eq!(error.to_string(), "the bucket le=\"1\" of series h{} is given twice");
+    }
+
+    #[test]
+    fn created_gauges_are_left_out_beside_their_sibling_only() {
+        let grouping = Grouping::default();
+        let mut exposition = Exposition::default();
+        let mut builder = exposition.build(&grouping);
+        for (name, kind) in
+            [("a_total", Kind::Counter), ("a_created", Kind::Gauge), ("b_created", Kind::Gauge)]
+        {
+            let family = builder.family(name);
+            builder.set_kind(family, kind);
+            let series = builder.series(family, &mut []).unwrap();
+            builder.set_scalar(series, 1.7e9).unwrap();
+        }
+        builder.finish().unwrap();
+        let left: Vec<_> = exposition.series().map(|s| exposition.family(s.family).name).collect();
+        assert_eq!(left, ["a_total", "b_created"]);
+        assert_eq!(exposition.created_dropped(), 1);
+    }
+}

@@ -1,0 +1,261 @@
+//! Label sets as canonical text: `a="x",b="y"`, sorted by name, escaped, no braces.
+//!
+//! The text *is* the identity of a series within its family (DESIGN 3): it is compared in full,
+//! stored, and copied into text scrapes. Rules of its form:
+//!
+//! - sorted by the bytes of the (unescaped) name, names unique, empty values left out;
+//! - `\\`, `\"` and LF (`\n`) are the only escapes in values and quoted names (formats 7);
+//! - a name outside `[a-zA-Z_][a-zA-Z0-9_]*` is quoted: `"label.name"="y"`.
+
+use std::borrow::Cow;
+
+use super::grouping::Grouping;
+use super::name::is_legacy_label_name;
+
+/// One label of a pushed sample, as a parser found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label<'a> {
+    /// Unescaped.
+    pub name: Cow<'a, str>,
+    pub value: Cow<'a, str>,
+    /// `value` still has the three escapes above, and no other, so it can be copied as it stands.
+    pub escaped: bool,
+}
+
+impl<'a> Label<'a> {
+    pub fn escaped(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Label<'a> {
+        Label { name: name.into(), value: value.into(), escaped: true }
+    }
+
+    pub fn raw(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Label<'a> {
+        Label { name: name.into(), value: value.into(), escaped: false }
+    }
+}
+
+/// Why a set of labels is no label set (formats G3).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    #[error("label {0:?} is given twice")]
+    Duplicate(String),
+    #[error("a label name is empty")]
+    EmptyName,
+    #[error("label name {0:?} is reserved: names must not start with \"__\"")]
+    Reserved(String),
+}
+
+/// The largest figures met while writing label sets, to be held against the limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    pub labels: usize,
+    pub name_bytes: usize,
+    pub value_bytes: usize,
+}
+
+/// Appends the canonical text of `labels` to `out`. Labels of `grouping` replace those of the same
+/// name (formats G20), a grouping label with an empty value just removes it. Sorts `labels`.
+pub fn write_canonical(
+    out: &mut String,
+    labels: &mut [Label<'_>],
+    grouping: &Grouping,
+) -> Result<Extent, LabelError> {
+    if !labels.is_sorted_by(|a, b| a.name < b.name) {
+        labels.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = labels.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(LabelError::Duplicate(pair[0].name.to_string()));
+        }
+    }
+    let start = out.len();
+    let mut extent = Extent::default();
+    let mut fixed = grouping.labels().iter().peekable();
+    for label in labels.iter() {
+        check_name(&label.name)?;
+        while let Some(group) = fixed.next_if(|group| *group.name < *label.name) {
+            group.append(out, start, &mut extent);
+        }
+        if fixed.peek().is_some_and(|group| *group.name == *label.name) || label.value.is_empty() {
+            continue;
+        }
+        extent.note(&label.name, label.value.len());
+        open_label(out, start, &label.name);
+        if label.escaped {
+            out.push_str(&label.value);
+        } else {
+            escape_into(out, &label.value);
+        }
+        out.push('"');
+    }
+    for group in fixed {
+        group.append(out, start, &mut extent);
+    }
+    Ok(extent)
+}
+
+/// A label name may be any non-empty text that does not start with `__` (formats G3).
+pub fn check_name(name: &str) -> Result<(), LabelError> {
+    if name.is_empty() {
+        Err(LabelError::EmptyName)
+    } else if name.starts_with("__") {
+        Err(LabelError::Reserved(name.to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+impl Extent {
+    pub(super) fn note(&mut self, name: &str, value_bytes: usize) {
+        self.labels += 1;
+        self.name_bytes = self.name_bytes.max(name.len());
+        self.value_bytes = self.value_bytes.max(value_bytes);
+    }
+}
+
+/// Writes `,name="` (without the comma where the text begins at `start`).
+pub(super) fn open_label(out: &mut String, start: usize, name: &str) {
+    if out.len() > start {
+        out.push(',');
+    }
+    if is_legacy_label_name(name) {
+        out.push_str(name);
+    } else {
+        out.push('"');
+        escape_into(out, name);
+        out.push('"');
+    }
+    out.push_str("=\"");
+}
+
+/// Escapes `\`, `"` and LF (formats 7).
+pub fn escape_into(out: &mut String, raw: &str) {
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr3(b'\\', b'"', b'\n', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        out.push_str(match rest.as_bytes()[at] {
+            b'\\' => "\\\\",
+            b'"' => "\\\"",
+            _ => "\\n",
+        });
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+/// Takes the three escapes back; other backslashes stay as they are.
+pub fn unescape(text: &str) -> Cow<'_, str> {
+    let Some(first) = memchr::memchr(b'\\', text.as_bytes()) else {
+        return Cow::Borrowed(text);
+    };
+    let mut out = String::with_capacity(text.len());
+    out.push_str(&text[..first]);
+    let mut chars = text[first..].chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some(c @ ('\\' | '"')) => out.push(c),
+            Some(c) => out.extend(['\\', c]),
+            None => out.push('\\'),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Iterates over the (name, value) pairs of a canonical text, unescaped.
+pub fn pairs(text: &str) -> Pairs<'_> {
+    Pairs { rest: text }
+}
+
+/// See [`pairs`].
+#[derive(Clone, Debug)]
+pub struct Pairs<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (Cow<'a, str>, Cow<'a, str>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (name, rest) = match self.rest.strip_prefix('"') {
+            Some(quoted) => {
+                let end = closing_quote(quoted)?;
+                (unescape(&quoted[..end]), quoted[end + 1..].strip_prefix("=\"")?)
+            }
+            None => {
+                let (name, rest) = self.rest.split_once("=\"")?;
+                (Cow::Borrowed(name), rest)
+            }
+        };
+        let end = closing_quote(rest)?;
+        let value = unescape(&rest[..end]);
+        let rest = &rest[end + 1..];
+        self.rest = rest.strip_prefix(',').unwrap_or(rest);
+        Some((name, value))
+    }
+}
+
+/// The value of one label of a canonical text.
+pub fn value_of<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    pairs(text).find(|(n, _)| n == name).map(|(_, value)| value)
+}
+
+/// Offset of the first `"` that no backslash escapes.
+fn closing_quote(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(labels: &[(&str, &str)], grouping: &[(&str, &str)]) -> Result<String, LabelError> {
+        let mut labels: Vec<_> = labels.iter().map(|(n, v)| Label::raw(*n, *v)).collect();
+        let grouping = Grouping::new(grouping.iter().copied()).unwrap();
+        let mut out = String::from("before");
+        write_canonical(&mut out, &mut labels, &grouping)?;
+        Ok(out["before".len()..].to_owned())
+    }
+
+    #[test]
+    fn sorted_escaped_quoted_and_without_empty_values() {
+        let text = canonical(&[("b", "x\"\\\n"), ("a", "1"), ("e", ""), ("l.n", "ü")], &[]);
+        assert_eq!(text.as_deref(), Ok(r#"a="1",b="x\"\\\n","l.n"="ü""#));
+        assert_eq!(canonical(&[], &[]).as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn grouping_labels_win_and_an_empty_one_removes() {
+        let body = [("job", "body"), ("z", "1"), ("gone", "x")];
+        let text = canonical(&body, &[("job", "path"), ("gone", ""), ("zz", "2"), ("a", "0")]);
+        assert_eq!(text.as_deref(), Ok(r#"a="0",job="path",z="1",zz="2""#));
+    }
+
+    #[test]
+    fn refused_labels() {
+        let duplicate = canonical(&[("a", "1"), ("b", "2"), ("a", "1")], &[]);
+        assert_eq!(duplicate, Err(LabelError::Duplicate("a".into())));
+        assert_eq!(canonical(&[("", "1")], &[]), Err(LabelError::EmptyName));
+        assert_eq!(canonical(&[("__x", "1")], &[]), Err(LabelError::Reserved("__x".into())));
+    }
+
+    #[test]
+    fn pairs_read_back_what_was_written() {
+        let labels = [("a", "1"), ("b", "x\"\\\n,=}"), ("l\".n", "ü")];
+        let text = canonical(&labels, &[]).unwrap();
+        let read: Vec<_> = pairs(&text).map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
+        let expected: Vec<_> =
+            labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(read, expected);
+        assert_eq!(value_of(&text, "b").as_deref(), Some("x\"\\\n,=}"));
+        assert_eq!(value_of(&text, "nope"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Plain values shared by everything else: what a push says and what a scrape shows.
+//!
+//! Nothing here does I/O, locks, logs or knows the time. Terms are Prometheus' own: a *family* is
+//! one metric name with its kind, help and unit; a *series* is one label set of a family; an
+//! *exposition* is a set of families as one body carries them.
+
+pub mod exposition;
+pub mod grouping;
+pub mod labels;
+pub mod name;
+pub mod number;
+pub mod reading;
+
+pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
+pub use grouping::Grouping;
+pub use labels::{Label, LabelError};
+pub use number::Number;
+pub use reading::{FamilyHead, HistogramReading, Reading};
+
+/// What kind of metric a family holds. One family has one kind (merge-semantics 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Untyped,
+    Summary,
+    Histogram,
+    GaugeHistogram,
+    Info,
+    StateSet,
+}
+
+impl Kind {
+    /// The word of the JSON API and of error messages (OpenMetrics spelling, but `untyped`).
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Untyped => "untyped",
+            Kind::Summary => "summary",
+            Kind::Histogram => "histogram",
+            Kind::GaugeHistogram => "gaugehistogram",
+            Kind::Info => "info",
+            Kind::StateSet => "stateset",
+        }
+    }
+
+    /// Name suffixes, besides the bare name, under which the samples of a family of this kind
+    /// appear in the text formats (formats 3, "suffix logic"). Another family may not bear them.
+    pub fn sample_suffixes(self) -> &'static [&'static str] {
+        match self {
+            Kind::Summary => &["_sum", "_count"],
+            Kind::Histogram | Kind::GaugeHistogram => &["_sum", "_count", "_bucket"],
+            _ => &[],
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One observation kept beside a counter or bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Canonical label text, see [`labels`].
+    pub labels: Box<str>,
+    pub value: f64,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Exponential ("native") buckets of one histogram, counts absolute, not deltas (formats 10).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NativeBuckets {
+    /// -4 to 8; bucket `i` ends at `2^(i * 2^-schema)`.
+    pub schema: i8,
+    pub zero_threshold: f64,
+    pub zero_count: Number,
+    /// (index, count), ascending by index; counts may be zero.
+    pub positive: Vec<(i32, Number)>,
+    pub negative: Vec<(i32, Number)>,
+}

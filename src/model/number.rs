@@ -1,0 +1,80 @@
+//! A count as it is written: exact while it is an integer.
+
+use std::cmp::Ordering;
+
+/// A non-negative count. Protobuf carries `u64`, the text formats carry floats; a float that is a
+/// whole number below 2^64 becomes [`Number::Int`], so that equal counts compare equal.
+#[derive(Clone, Copy, Debug)]
+pub enum Number {
+    Int(u64),
+    Float(f64),
+}
+
+impl Number {
+    pub const ZERO: Number = Number::Int(0);
+
+    pub fn from_f64(value: f64) -> Number {
+        // 2^64 as f64 is exact, and every whole f64 below it converts exactly.
+        const LIMIT: f64 = 18_446_744_073_709_551_616.0;
+        if (0.0..LIMIT).contains(&value) && value.fract() == 0.0 {
+            Number::Int(value as u64)
+        } else {
+            Number::Float(value)
+        }
+    }
+
+    /// Rounds to nearest even above 2^53.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Int(n) => n as f64,
+            Number::Float(x) => x,
+        }
+    }
+
+    pub fn is_zero(self) -> bool {
+        match self {
+            Number::Int(n) => n == 0,
+            Number::Float(x) => x == 0.0,
+        }
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Number) -> bool {
+        self.partial_cmp(other) == Some(Ordering::Equal)
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Number) -> Option<Ordering> {
+        match (self, other) {
+            (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
+            // At least one side is not a whole number below 2^64, so f64 decides exactly, but for
+            // a whole number above 2^53 beside a fraction, which cannot be that large.
+            (a, b) => a.as_f64().partial_cmp(&b.as_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_floats_become_integers() {
+        assert!(matches!(Number::from_f64(17.0), Number::Int(17)));
+        assert!(matches!(Number::from_f64(-0.0), Number::Int(0)));
+        assert!(matches!(Number::from_f64(2f64.powi(63)), Number::Int(n) if n == 1 << 63));
+        for x in [0.5, -1.0, 2f64.powi(64), f64::NAN, f64::INFINITY] {
+            assert!(matches!(Number::from_f64(x), Number::Float(_)), "{x}");
+        }
+    }
+
+    #[test]
+    fn order() {
+        assert!(Number::Int(u64::MAX) > Number::Int(u64::MAX - 1));
+        assert!(Number::Float(0.5) < Number::Int(1));
+        assert!(Number::Int(1 << 53) < Number::Float(1e300));
+        assert_ne!(Number::Float(f64::NAN), Number::Float(f64::NAN));
+    }
+}
