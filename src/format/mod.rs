@@ -2,6 +2,7 @@
 
 mod lex;
 pub mod number;
+pub mod openmetrics;
 #[cfg(test)]
 mod testing;
 pub mod text;
