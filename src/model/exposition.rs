@@ -279,6 +279,7 @@ impl Exposition {
         (0..self.families.len() as u32).map(|id| self.family(FamilyId(id)))
     }
 
+    #[inline]
     pub fn family(&self, id: FamilyId) -> PushedFamily<'_> {
         let entry = &self.families[id.0 as usize];
         PushedFamily {
@@ -442,6 +443,7 @@ impl Builder<'_> {
     }
 
     /// What has been said of a family so far.
+    #[inline]
     pub fn get(&self, id: FamilyId) -> PushedFamily<'_> {
         self.to.family(id)
     }
