@@ -42,6 +42,13 @@ pub struct FamilyId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeriesId(u32);
 
+impl SeriesId {
+    /// Position in the exposition.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Why a body is no exposition although its syntax is right. A parser adds the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
@@ -263,6 +270,12 @@ impl Exposition {
 
     pub fn is_empty(&self) -> bool {
         self.series().next().is_none()
+    }
+
+    /// How many series there are, those left out by a rule included; every [`SeriesId::index`] is
+    /// below it.
+    pub fn series_len(&self) -> usize {
+        self.series.len()
     }
 
     /// In order of appearance, also those without series.
