@@ -4,3 +4,10 @@ pub mod format;
 pub mod merge;
 pub mod model;
 pub mod store;
+pub mod telemetry;
+
+/// What this binary was built from, where the build says so.
+pub const REVISION: &str = match option_env!("TALLYGATE_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

@@ -195,9 +195,8 @@ impl Histogram {
         }
     }
 
-    /// `native_limit`: how many native buckets to show at the most.
+    /// Fills an empty reading; `native_limit`: how many native buckets to show at the most.
     pub fn read(&self, native_limit: usize, into: &mut HistogramReading) {
-        into.clear();
         into.count = read_number(&self.count);
         into.sum = self.sum.as_ref().map(Exact::to_f64);
         if let Some(native) = &self.native {

@@ -11,7 +11,7 @@ pub mod histogram;
 pub mod native;
 
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
-use crate::model::{Exemplar, GaugeRule, HistogramReading, Kind, Reading, UntypedRule};
+use crate::model::{Exemplar, GaugeRule, Kind, ReadBuffer, UntypedRule};
 use exact::Exact;
 use histogram::{Histogram, Layout, PushedHistogram, add_number, read_number};
 
@@ -353,38 +353,25 @@ impl State {
         }
     }
 
-    /// The value to show. `scratch` holds what does not fit into a [`Reading`].
-    pub fn read<'a>(
-        &'a self,
-        kind: Kind,
-        native_limit: usize,
-        scratch: &'a mut HistogramReading,
-    ) -> Reading<'a> {
-        let scalar = |value| match kind {
-            Kind::Counter => Reading::Counter { value, exemplar: None },
-            Kind::Untyped => Reading::Untyped(value),
-            _ => Reading::Gauge(value),
-        };
+    /// The value to show, rounded once.
+    pub fn read(&self, kind: Kind, native_limit: usize, into: &mut ReadBuffer) {
         match self {
-            State::Sum { total, exemplar } => match kind {
-                Kind::Counter => {
-                    Reading::Counter { value: total.to_f64(), exemplar: exemplar.as_deref() }
-                }
-                _ => scalar(total.to_f64()),
-            },
-            State::Last { value, .. } | State::Min(value) | State::Max(value) => scalar(*value),
-            State::Mean { total, count } => scalar(mean(total, *count)),
-            State::Summary(summary) => Reading::Summary {
-                count: read_number(&summary.count),
-                sum: summary.sum.as_ref().map(Exact::to_f64),
-                quantiles: &[],
-            },
-            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
-                histogram.read(native_limit, scratch);
-                Reading::Histogram(scratch)
+            State::Sum { total, exemplar } => {
+                into.set_scalar(kind, total.to_f64(), exemplar.as_deref())
             }
-            State::StateSet { states, .. } => Reading::StateSet(states),
-            State::Info => Reading::Gauge(1.0),
+            State::Last { value, .. } | State::Min(value) | State::Max(value) => {
+                into.set_scalar(kind, *value, None);
+            }
+            State::Mean { total, count } => into.set_scalar(kind, mean(total, *count), None),
+            State::Summary(summary) => {
+                let sum = summary.sum.as_ref().map(Exact::to_f64);
+                into.set_summary(read_number(&summary.count), sum);
+            }
+            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
+                histogram.read(native_limit, into.set_histogram());
+            }
+            State::StateSet { states, .. } => into.set_states(states),
+            State::Info => into.set_scalar(kind, 1.0, None),
         }
     }
 

@@ -43,6 +43,11 @@ pub struct FamilyId(u32);
 pub struct SeriesId(u32);
 
 impl SeriesId {
+    /// The series at this position.
+    pub fn new(index: usize) -> SeriesId {
+        SeriesId(index as u32)
+    }
+
     /// Position in the exposition.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -263,6 +268,11 @@ impl Exposition {
         self.created_dropped
     }
 
+    /// Quantiles of summaries.
+    pub fn quantiles(&self) -> usize {
+        self.quantiles.len()
+    }
+
     /// The most labels, the longest name and the longest value of any series.
     pub fn extent(&self) -> Extent {
         self.extent
@@ -304,6 +314,11 @@ impl Exposition {
             .enumerate()
             .filter(|(_, entry)| !entry.dropped)
             .map(|(at, entry)| self.view(SeriesId(at as u32), entry))
+    }
+
+    /// `None` if there is no such series, or a rule has left it out.
+    pub fn get(&self, id: SeriesId) -> Option<PushedSeries<'_>> {
+        self.series.get(id.index()).filter(|entry| !entry.dropped).map(|entry| self.view(id, entry))
     }
 
     fn view(&self, id: SeriesId, entry: &SeriesEntry) -> PushedSeries<'_> {
@@ -348,7 +363,10 @@ impl Exposition {
     /// Gives a series another family name or label set, as a rule asks. Two series may become one
     /// so; they then add up (merge-semantics 0).
     pub fn rename_series(&mut self, id: SeriesId, family: &str, labels: &str) {
-        let old = self.series[id.0 as usize].family;
+        let SeriesEntry { family: old, labels: old_labels, .. } = self.series[id.0 as usize];
+        if self.family(old).name == family && self.str(old_labels) == labels {
+            return;
+        }
         let new = if self.family(old).name == family { old } else { self.family_like(family, old) };
         let labels = self.push_str(labels);
         let hash = self.hasher.series(self.families[new.0 as usize].hash, self.str(labels));
@@ -648,7 +666,7 @@ impl Builder<'_> {
 fn gather<T: Clone>(
     members: &mut [Member<T>],
     order: impl Fn(&T, &T) -> std::cmp::Ordering,
-    mut assign: impl FnMut(SeriesId, Span),
+    assign: impl FnMut(SeriesId, Span),
 ) -> Result<(), (SeriesId, T)> {
     let full = |a: &Member<T>, b: &Member<T>| {
         a.series.cmp(&b.series).then_with(|| order(&a.value, &b.value))
@@ -659,7 +677,7 @@ fn gather<T: Clone>(
             return Err((pair[0].series, pair[0].value.clone()));
         }
     }
-    assign_runs(members, |id, span| assign(id, span));
+    assign_runs(members, assign);
     Ok(())
 }
 

@@ -90,6 +90,13 @@ pub fn write_canonical(
     Ok(extent)
 }
 
+/// Appends one label in canonical form, with a comma before it if `out` holds some already.
+pub fn write_label(out: &mut String, name: &str, value: &str) {
+    open_label(out, 0, name);
+    escape_into(out, value);
+    out.push('"');
+}
+
 /// A label name may be any non-empty text that does not start with `__` (formats G3).
 pub fn check_name(name: &str) -> Result<(), LabelError> {
     if name.is_empty() {

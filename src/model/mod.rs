@@ -16,7 +16,7 @@ pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
 pub use grouping::Grouping;
 pub use labels::{Label, LabelError};
 pub use number::Number;
-pub use reading::{FamilyHead, HistogramReading, Reading};
+pub use reading::{FamilyHead, HistogramReading, ReadBuffer, Reading};
 pub use rule::{GaugeRule, UntypedRule};
 
 /// What kind of metric a family holds. One family has one kind (merge-semantics 1).

@@ -189,6 +189,13 @@ impl SeriesRef {
         std::str::from_utf8(&self.0.slice).expect("made from a str")
     }
 
+    /// What it takes, with its places in table, index and group; an estimate.
+    pub fn memory_bytes(&self) -> usize {
+        const PLACES: usize = 4 * size_of::<SeriesRef>();
+        let fixed = size_of::<Series>() + 2 * size_of::<usize>() + PLACES;
+        fixed + self.0.slice.len() + self.with_state(State::heap_bytes)
+    }
+
     /// The same, without checking again that it is UTF-8.
     pub fn label_bytes(&self) -> &[u8] {
         &self.0.slice

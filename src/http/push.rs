@@ -1,0 +1,213 @@
+//! `POST` and `PUT /metrics…`: read the body under its limits, hand it to the gateway, answer.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_core::Stream;
+
+use super::error::{self, Problem};
+use super::params::{PushParams, header};
+use super::{Services, grouping};
+use crate::format::compress;
+use crate::format::negotiate::{self, ContentEncoding, PushFormat};
+use crate::gateway::limits::Permit;
+use crate::gateway::{Gateway, OverLimit, PushRequest, Pushed};
+use crate::model::Grouping;
+use crate::telemetry::{BodyEncoding, BodyFormat, Limit};
+
+/// Bodies above this size are decoded and merged on a thread of their own, so that the connections
+/// that share a worker do not wait for one large push.
+const INLINE_BYTES: usize = 64 << 10;
+/// The same for compressed bodies, which grow.
+const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
+
+/// A push as far as its head tells.
+#[derive(Debug)]
+struct Push {
+    grouping: Grouping,
+    params: PushParams,
+    format: PushFormat,
+    encoding: ContentEncoding,
+}
+
+pub(super) async fn push(
+    services: &Services,
+    request: &HttpRequest,
+    payload: web::Payload,
+    group: &str,
+) -> HttpResponse {
+    let gateway = &services.gateway;
+    match receive(services, request, payload, group).await {
+        Ok((pushed, took)) => {
+            gateway.telemetry().push_accepted(pushed.samples, took);
+            HttpResponse::new(services.options.push_success)
+        }
+        Err(problem) => {
+            let peer = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            let telemetry = gateway.telemetry();
+            if let Some(limit) = problem.limit_passed {
+                telemetry.limit_refused(limit);
+            }
+            telemetry.push_refused(problem.outcome(), group, &peer, problem.detail());
+            problem.response()
+        }
+    }
+}
+
+async fn receive(
+    services: &Services,
+    request: &HttpRequest,
+    payload: web::Payload,
+    group: &str,
+) -> Result<(Pushed, Duration), Problem> {
+    if !services.lifecycle.is_up() {
+        return Err(Problem::unavailable("the gateway is starting"));
+    }
+    let headers = request.headers();
+    let push = Push {
+        grouping: grouping::parse(group)?,
+        params: PushParams::of(request)?,
+        format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
+        encoding: negotiate::content_encoding(header(headers, "content-encoding"))
+            .map_err(unsupported)?,
+    };
+    let (body, _permit) = read_body(services, request, payload).await?;
+    let (format, encoding) = (body_format(push.format), body_encoding(push.encoding));
+    services.gateway.telemetry().push_body(format, encoding, body.len());
+
+    let started = Instant::now();
+    let inline = match push.encoding {
+        ContentEncoding::Identity => INLINE_BYTES,
+        _ => INLINE_COMPRESSED_BYTES,
+    };
+    let pushed = if body.len() <= inline {
+        merge(&services.gateway, &push, &body)?
+    } else {
+        let gateway = services.gateway.clone();
+        let task = web::block(move || merge(&gateway, &push, &body));
+        task.await.map_err(|_| Problem::unavailable("the gateway is stopping"))??
+    };
+    Ok((pushed, started.elapsed()))
+}
+
+fn merge(gateway: &Arc<Gateway>, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
+    let decoded;
+    let body = match push.encoding {
+        ContentEncoding::Identity => body,
+        encoding => {
+            let max = gateway.settings().limits.decoded_body_bytes;
+            decoded = compress::decode(encoding, body, if max == 0 { usize::MAX } else { max })?;
+            &decoded
+        }
+    };
+    let request = PushRequest {
+        grouping: &push.grouping,
+        format: push.format,
+        body,
+        merge: None,
+        ttl_s: None,
+        time: None,
+    };
+    Ok(gateway.push(&push.params.set(request))?)
+}
+
+fn unsupported(error: negotiate::Unsupported) -> Problem {
+    Problem::unsupported(error.to_string())
+}
+
+/// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
+async fn read_body(
+    services: &Services,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<(Bytes, Option<Permit>), Problem> {
+    let gateway = &services.gateway;
+    let limits = gateway.settings().limits;
+    let length = header(request.headers(), "content-length").and_then(|n| n.parse::<usize>().ok());
+    let announced = length.unwrap_or(0);
+    limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
+    let permit = match announced {
+        0 => None,
+        bytes => Some(gateway.permit_body(bytes).ok_or_else(Problem::busy)?),
+    };
+
+    let max = limits.body_bytes;
+    let whole = pin!(collect(gateway, payload, announced, max));
+    let (body, more) = match within(services.options.read_body_timeout, whole).await {
+        Some(read) => read?,
+        None => return Err(Problem::timed_out("the body did not arrive in time")),
+    };
+    Ok((body, permit.or(more)))
+}
+
+async fn collect(
+    gateway: &Gateway,
+    payload: web::Payload,
+    announced: usize,
+    max: usize,
+) -> Result<(Bytes, Option<Permit>), Problem> {
+    let mut payload = pin!(payload);
+    let mut next = async || poll_fn(|cx| payload.as_mut().poll_next(cx)).await;
+    let mut body = BytesMut::new();
+    let mut first = Bytes::new();
+    let mut permit = None;
+    while let Some(chunk) = next().await {
+        let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
+        let total = first.len() + body.len() + chunk.len();
+        if max > 0 && total > max {
+            let limit = Limit::BodyBytes;
+            return Err(error::over_limit(OverLimit { limit, max, found: total }));
+        }
+        if announced == 0 {
+            // Chunked: the permit grows with what arrives.
+            permit = None;
+            permit = Some(gateway.permit_body(total).ok_or_else(Problem::busy)?);
+        }
+        // Most bodies come in one piece, which then need not be copied.
+        if first.is_empty() && body.is_empty() {
+            first = chunk;
+            continue;
+        }
+        if body.is_empty() {
+            body.reserve(announced.max(total));
+            body.extend_from_slice(&std::mem::take(&mut first));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((if body.is_empty() { first } else { body.freeze() }, permit))
+}
+
+/// `None` if it takes too long. What is ready at once costs no timer.
+async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F::Output> {
+    let at_once = poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(output) => Some(output),
+        None => tokio::time::timeout(timeout, future).await.ok(),
+    }
+}
+
+fn body_format(format: PushFormat) -> BodyFormat {
+    match format {
+        PushFormat::Text => BodyFormat::Text,
+        PushFormat::OpenMetrics => BodyFormat::OpenMetrics,
+        PushFormat::Protobuf => BodyFormat::Protobuf,
+    }
+}
+
+fn body_encoding(encoding: ContentEncoding) -> BodyEncoding {
+    match encoding {
+        ContentEncoding::Identity => BodyEncoding::Identity,
+        ContentEncoding::Gzip => BodyEncoding::Gzip,
+        ContentEncoding::Snappy => BodyEncoding::Snappy,
+        ContentEncoding::Zstd => BodyEncoding::Zstd,
+        ContentEncoding::Deflate => BodyEncoding::Deflate,
+    }
+}
