@@ -20,7 +20,7 @@ use crate::telemetry::{Cause, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
 pub use push::{PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
-pub use scrape::{Scrape, ScrapeRequest};
+pub use scrape::{Content, Scrape, ScrapeRequest};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Settings {
     pub gzip_level: u32,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
+    /// How many native buckets of one series are shown at the most.
+    pub native_buckets: usize,
     pub limits: Limits,
 }
 

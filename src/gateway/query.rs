@@ -12,12 +12,14 @@ use crate::store::{Family, SeriesRef};
 pub struct FamilyView {
     family: Arc<Family>,
     series: Vec<SeriesRef>,
+    native_buckets: usize,
 }
 
 /// One series, explained.
 #[derive(Debug)]
 pub struct SeriesView<'a> {
     kind: Kind,
+    native_buckets: usize,
     series: &'a SeriesRef,
 }
 
@@ -25,6 +27,7 @@ impl Gateway {
     /// Families with at least one series that a selector matches, or all if there is no selector;
     /// at most `max` series in all. The flag tells that there were more.
     pub fn query(&self, selectors: &[Selector], max: usize) -> (Vec<FamilyView>, bool) {
+        let native_buckets = self.settings().native_buckets;
         let mut views = Vec::new();
         let mut left = max;
         for family in self.store.families().iter() {
@@ -37,7 +40,7 @@ impl Gateway {
             let more = wanted.next().is_some();
             left -= series.len();
             if !series.is_empty() {
-                views.push(FamilyView { family: family.clone(), series });
+                views.push(FamilyView { family: family.clone(), series, native_buckets });
             }
             if more {
                 return (views, true);
@@ -65,8 +68,8 @@ impl FamilyView {
     }
 
     pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
-        let kind = self.kind();
-        self.series.iter().map(move |series| SeriesView { kind, series })
+        let (kind, native_buckets) = (self.kind(), self.native_buckets);
+        self.series.iter().map(move |series| SeriesView { kind, native_buckets, series })
     }
 }
 
@@ -112,7 +115,7 @@ impl SeriesView<'_> {
     }
 
     pub fn read(&self, into: &mut ReadBuffer) {
-        self.series.with_state(|state| state.read(self.kind, super::scrape::NATIVE_BUCKETS, into));
+        self.series.with_state(|state| state.read(self.kind, self.native_buckets, into));
     }
 
     /// Estimate of the memory that the series takes.

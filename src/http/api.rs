@@ -3,6 +3,8 @@
 //! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world; numbers
 //! of samples are strings in the text format's spelling, so that `NaN` and `+Inf` survive.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -211,5 +213,6 @@ fn number(count: Number) -> Value {
 
 /// RFC 3339 in UTC, with milliseconds.
 fn timestamp_s(seconds: f64) -> String {
-    super::time::rfc3339((seconds * 1000.0).round() as i64)
+    let since = Duration::from_millis((seconds * 1000.0).round() as u64);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }

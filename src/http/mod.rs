@@ -22,7 +22,6 @@ mod push;
 mod route;
 mod scrape;
 mod server;
-mod time;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -100,7 +99,7 @@ async fn dispatch(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let route = route::route(surface, &services.options.route_prefix, request.method(), request.path_raw());
+    let route = route::route(surface, &services.options.route_prefix, request.method(), request.path());
     let handler = route.as_ref().map_or(Handler::Other, Route::handler);
     let response = match check_header(services, &request) {
         Ok(()) => match route {
