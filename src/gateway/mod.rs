@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::format::Timestamps;
-use crate::model::{GaugeRule, UntypedRule};
+use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::rules::{Rules, Selector};
 use crate::store::{Removed, Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
@@ -34,10 +34,9 @@ pub struct Settings {
     /// Deletions are carried out, not just acknowledged.
     pub delete: bool,
     pub rules: Rules,
-    /// Seconds; 0 is never.
-    pub ttl_default_s: u32,
-    /// The most that a push may ask for; 0 is no limit.
-    pub ttl_client_max_s: u32,
+    pub ttl_default: Ttl,
+    /// The most that a push may ask for.
+    pub ttl_client_max: Ttl,
     pub gzip_level: u32,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,

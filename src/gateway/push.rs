@@ -10,7 +10,7 @@ use crate::format::text::{self, TextOptions};
 use crate::format::ParseError;
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping};
+use crate::model::{Exposition, GaugeRule, Grouping, Ttl};
 use crate::rules::Decision;
 use crate::store::{AdmitError, PushContext, Terms};
 use crate::telemetry::Limit;
@@ -23,8 +23,8 @@ pub struct PushRequest<'a> {
     pub body: &'a [u8],
     /// `Push-Merge`
     pub merge: Option<GaugeRule>,
-    /// `Push-TTL`, in seconds
-    pub ttl_s: Option<u32>,
+    /// `Push-TTL`
+    pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
 }
@@ -48,8 +48,8 @@ pub enum PushError {
     Reserved(String),
     #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
     HintNotAllowed,
-    #[error("a time to live of {asked} s is more than the {max} s allowed (ttl.client_max)")]
-    Ttl { asked: u32, max: u32 },
+    #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
+    Ttl { max: Ttl },
     #[error(transparent)]
     Admit(#[from] AdmitError),
 }
@@ -130,15 +130,15 @@ fn default_terms(request: &PushRequest<'_>, settings: &Settings) -> Result<Terms
     if request.merge.is_some() && !settings.merge_hint {
         return Err(PushError::HintNotAllowed);
     }
-    let max = settings.ttl_client_max_s;
-    if let Some(asked) = request.ttl_s.filter(|asked| max > 0 && (*asked > max || *asked == 0)) {
-        return Err(PushError::Ttl { asked, max });
+    let max = settings.ttl_client_max;
+    if request.ttl.is_some_and(|asked| asked > max) {
+        return Err(PushError::Ttl { max });
     }
     let gauge = request.merge.unwrap_or(settings.gauge);
     Ok(Terms {
         rules: MergeRules { gauge, untyped: settings.untyped },
         by_operator: false,
-        ttl_s: request.ttl_s.unwrap_or(settings.ttl_default_s),
+        ttl_s: request.ttl.unwrap_or(settings.ttl_default).seconds(),
     })
 }
 

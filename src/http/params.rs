@@ -8,7 +8,7 @@ use actix_web::http::header::HeaderMap;
 
 use super::error::Problem;
 use crate::gateway::PushRequest;
-use crate::model::GaugeRule;
+use crate::model::{GaugeRule, Ttl};
 use crate::rules::Selector;
 use crate::units::parse_duration;
 
@@ -50,7 +50,7 @@ pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Sel
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct PushParams {
     merge: Option<GaugeRule>,
-    ttl_s: Option<u32>,
+    ttl: Option<Ttl>,
     time: Option<i64>,
 }
 
@@ -83,7 +83,9 @@ impl PushParams {
             let Some(text) = value(request, header_name, query_name) else { continue };
             let accepted = match header_name {
                 "push-merge" => text.parse().map(|rule| params.merge = Some(rule)).is_ok(),
-                "push-ttl" => ttl_seconds(&text).map(|ttl| params.ttl_s = Some(ttl)).is_some(),
+                "push-ttl" => {
+                    parse_duration(&text).map(|ttl| params.ttl = Some(Ttl::from_duration(ttl))).is_ok()
+                },
                 _ => unix_nanos(&text).map(|time| params.time = Some(time)).is_some(),
             };
             if !accepted {
@@ -94,7 +96,7 @@ impl PushParams {
     }
 
     pub(super) fn set<'a>(self, request: PushRequest<'a>) -> PushRequest<'a> {
-        PushRequest { merge: self.merge, ttl_s: self.ttl_s, time: self.time, ..request }
+        PushRequest { merge: self.merge, ttl: self.ttl, time: self.time, ..request }
     }
 }
 
@@ -126,12 +128,6 @@ fn bad_value(name: &str, text: &str) -> Problem {
     Problem::bad_request(format!("{name}: {text:?} is not {accepted}"))
 }
 
-/// Rounded up to whole seconds.
-fn ttl_seconds(text: &str) -> Option<u32> {
-    let ttl = parse_duration(text).ok()?;
-    u32::try_from(ttl.as_millis().div_ceil(1000)).ok()
-}
-
 fn unix_nanos(text: &str) -> Option<i64> {
     let seconds: f64 = text.trim().parse().ok()?;
     let nanos = seconds * 1e9;
@@ -140,6 +136,8 @@ fn unix_nanos(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::test::TestRequest;
 
     use super::*;
@@ -154,7 +152,7 @@ mod tests {
         let by_query = TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
         let params = PushParams::of(&by_header).unwrap();
         assert_eq!(params.merge, Some(GaugeRule::Max));
-        assert_eq!(params.ttl_s, Some(2));
+        assert_eq!(params.ttl, Some(Ttl::After(Duration::from_millis(1500))));
         assert_eq!(params.time, Some(1_700_000_000_500_000_000));
         assert_eq!(PushParams::of(&by_query).unwrap(), params);
         assert_eq!(PushParams::of(&TestRequest::post().to_http_request()).unwrap(), PushParams::default());

@@ -110,7 +110,7 @@ fn merge(gateway: &Arc<Gateway>, push: &Push, body: &[u8]) -> Result<Pushed, Pro
         format: push.format,
         body,
         merge: None,
-        ttl_s: None,
+        ttl: None,
         time: None,
     };
     Ok(gateway.push(&push.params.set(request))?)

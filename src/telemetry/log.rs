@@ -1,10 +1,9 @@
 //! Log lines: logfmt or JSON on standard error.
 
 use std::io;
-use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
@@ -46,11 +45,6 @@ pub fn init(level: LevelFilter, format: LogFormat) -> LevelHandle {
     };
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     LevelHandle(handle)
-}
-
-/// `debug`, `info`, `warn` or `error`.
-pub fn parse_level(word: &str) -> Option<LevelFilter> {
-    matches!(word, "debug" | "info" | "warn" | "error").then(|| LevelFilter::from_str(word).ok())?
 }
 
 /// Lets a few lines a second through, however many clients err.
