@@ -49,7 +49,15 @@ pub enum BuildError {
     Label(#[from] LabelError),
     #[error("{what} of series {series} is given twice")]
     Twice { what: String, series: String },
+    #[error(
+        "the label sets of the body, each with the grouping labels, exceed {TEXT_BYTES_MAX} bytes"
+    )]
+    TooLarge,
 }
+
+/// All text of one push. A long grouping key is repeated in every series, so this can be much more
+/// than the body; [`Span`] counts on it.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Debug, Default)]
 pub struct Exposition {
@@ -459,7 +467,7 @@ impl Builder<'_> {
     /// The series with these labels (without `le`, `quantile` or the state label), made if new.
     ///
     /// # Errors
-    /// If `labels` is no label set.
+    /// If `labels` is no label set, or the push has too much text.
     pub fn series(
         &mut self,
         family: FamilyId,
@@ -471,6 +479,9 @@ impl Builder<'_> {
         to.extent.labels = to.extent.labels.max(extent.labels);
         to.extent.name_bytes = to.extent.name_bytes.max(extent.name_bytes);
         to.extent.value_bytes = to.extent.value_bytes.max(extent.value_bytes);
+        if to.text.len() > TEXT_BYTES_MAX {
+            return Err(BuildError::TooLarge);
+        }
 
         let text = &to.text[start..];
         let hash = to.hasher.series(to.families[family.0 as usize].hash, text);
@@ -635,7 +646,7 @@ impl Builder<'_> {
 fn gather<T: Clone>(
     members: &mut [Member<T>],
     order: impl Fn(&T, &T) -> std::cmp::Ordering,
-    mut assign: impl FnMut(SeriesId, Span),
+    assign: impl FnMut(SeriesId, Span),
 ) -> Result<(), (SeriesId, T)> {
     let full = |a: &Member<T>, b: &Member<T>| {
         a.series.cmp(&b.series).then_with(|| order(&a.value, &b.value))
@@ -646,7 +657,7 @@ fn gather<T: Clone>(
             return Err((pair[0].series, pair[0].value.clone()));
         }
     }
-    assign_runs(members, |id, span| assign(id, span));
+    assign_runs(members, assign);
     Ok(())
 }
 
