@@ -1,6 +1,7 @@
 //! Bytes to and from the model; no I/O.
 
 pub mod protobuf;
+pub mod write_number;
 
 use crate::model::exposition::BuildError;
 
