@@ -1,5 +1,8 @@
 //! Bytes to and from the model; no I/O.
 
+pub mod compress;
+pub mod escaping;
+pub mod negotiate;
 pub mod protobuf;
 pub mod write_number;
 
