@@ -1,5 +1,11 @@
 //! Bytes to and from the model; no I/O.
 
+pub mod compress;
+pub mod escaping;
+pub mod negotiate;
+pub mod protobuf;
+pub mod write_number;
+
 use crate::model::exposition::BuildError;
 
 /// Why a body cannot be read, and where (400).
@@ -8,6 +14,16 @@ use crate::model::exposition::BuildError;
 pub struct ParseError {
     pub place: Place,
     pub message: String,
+}
+
+/// What to do with timestamps on samples (formats G0).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timestamps {
+    /// Refuse the body: a sum has no sample time.
+    #[default]
+    Reject,
+    /// Read the value and forget the time.
+    Ignore,
 }
 
 /// Where in a body something is wrong.

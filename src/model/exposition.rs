@@ -61,7 +61,15 @@ pub enum BuildError {
     Label(#[from] LabelError),
     #[error("{what} of series {series} is given twice")]
     Twice { what: String, series: String },
+    #[error(
+        "the label sets of the body, each with the grouping labels, exceed {TEXT_BYTES_MAX} bytes"
+    )]
+    TooLarge,
 }
+
+/// All text of one push. A long grouping key is repeated in every series, so this can be much more
+/// than the body; [`Span`] counts on it.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Debug, Default)]
 pub struct Exposition {
@@ -490,7 +498,7 @@ impl Builder<'_> {
     /// The series with these labels (without `le`, `quantile` or the state label), made if new.
     ///
     /// # Errors
-    /// If `labels` is no label set.
+    /// If `labels` is no label set, or the push has too much text.
     pub fn series(
         &mut self,
         family: FamilyId,
@@ -502,6 +510,9 @@ impl Builder<'_> {
         to.extent.labels = to.extent.labels.max(extent.labels);
         to.extent.name_bytes = to.extent.name_bytes.max(extent.name_bytes);
         to.extent.value_bytes = to.extent.value_bytes.max(extent.value_bytes);
+        if to.text.len() > TEXT_BYTES_MAX {
+            return Err(BuildError::TooLarge);
+        }
 
         let text = &to.text[start..];
         let hash = to.hasher.series(to.families[family.0 as usize].hash, text);
