@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gateway;
-use crate::format::compress::{Compression, Compressor};
+use crate::format::compress::{self, Compression, Levels};
 use crate::format::encode::{Encoder, Options};
-use crate::format::negotiate::{Escaping, Format};
+use crate::format::escaping::Escaping;
+use crate::format::negotiate::Format;
 use crate::model::{FamilyHead, Kind, ReadBuffer};
 use crate::rules::Selector;
 use crate::store::{Family, Metadata, SeriesRef};
@@ -46,7 +47,8 @@ pub struct Scrape {
     selectors: Vec<Selector>,
     native_buckets: usize,
     encoder: Encoder,
-    compressor: Option<Compressor>,
+    /// Taken when it has finished.
+    compressor: Option<compress::Encoder>,
     /// The source at hand, and its next series.
     at: usize,
     series: Arc<Vec<SeriesRef>>,

@@ -13,8 +13,8 @@ use futures_core::Stream;
 use super::error::{self, Problem};
 use super::params::{PushParams, header};
 use super::{Services, grouping};
-use crate::format::compress;
-use crate::format::negotiate::{self, ContentEncoding, PushFormat};
+use crate::format::compress::{self, Coding};
+use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
 use crate::gateway::{Gateway, OverLimit, PushRequest, Pushed};
 use crate::model::Grouping;
@@ -32,7 +32,8 @@ struct Push {
     grouping: Grouping,
     params: PushParams,
     format: PushFormat,
-    encoding: ContentEncoding,
+    /// In the order they were applied; mostly none.
+    codings: Vec<Coding>,
 }
 
 pub(super) async fn push(
@@ -73,18 +74,15 @@ async fn receive(
         grouping: grouping::parse(group)?,
         params: PushParams::of(request)?,
         format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
-        encoding: negotiate::content_encoding(header(headers, "content-encoding"))
+        codings: negotiate::content_encoding(header(headers, "content-encoding"))
             .map_err(unsupported)?,
     };
     let (body, _permit) = read_body(services, request, payload).await?;
-    let (format, encoding) = (body_format(push.format), body_encoding(push.encoding));
+    let (format, encoding) = (body_format(push.format), body_encoding(&push.codings));
     services.gateway.telemetry().push_body(format, encoding, body.len());
 
     let started = Instant::now();
-    let inline = match push.encoding {
-        ContentEncoding::Identity => INLINE_BYTES,
-        _ => INLINE_COMPRESSED_BYTES,
-    };
+    let inline = if push.codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES };
     let pushed = if body.len() <= inline {
         merge(&services.gateway, &push, &body)?
     } else {
@@ -96,14 +94,16 @@ async fn receive(
 }
 
 fn merge(gateway: &Arc<Gateway>, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
-    let decoded;
-    let body = match push.encoding {
-        ContentEncoding::Identity => body,
-        encoding => {
-            let max = gateway.settings().limits.decoded_body_bytes;
-            decoded = compress::decode(encoding, body, if max == 0 { usize::MAX } else { max })?;
-            &decoded
-        }
+    let mut decoded = Vec::new();
+    let body = if push.codings.is_empty() {
+        body
+    } else {
+        let max = match gateway.settings().limits.decoded_body_bytes {
+            0 => usize::MAX,
+            max => max,
+        };
+        compress::decode_all(&push.codings, body, max, &mut decoded)?;
+        &decoded
     };
     let request = PushRequest {
         grouping: &push.grouping,
@@ -202,12 +202,12 @@ fn body_format(format: PushFormat) -> BodyFormat {
     }
 }
 
-fn body_encoding(encoding: ContentEncoding) -> BodyEncoding {
-    match encoding {
-        ContentEncoding::Identity => BodyEncoding::Identity,
-        ContentEncoding::Gzip => BodyEncoding::Gzip,
-        ContentEncoding::Snappy => BodyEncoding::Snappy,
-        ContentEncoding::Zstd => BodyEncoding::Zstd,
-        ContentEncoding::Deflate => BodyEncoding::Deflate,
+fn body_encoding(codings: &[Coding]) -> BodyEncoding {
+    match codings.last() {
+        None => BodyEncoding::Identity,
+        Some(Coding::Gzip) => BodyEncoding::Gzip,
+        Some(Coding::Snappy) => BodyEncoding::Snappy,
+        Some(Coding::Zstd) => BodyEncoding::Zstd,
+        Some(Coding::Deflate) => BodyEncoding::Deflate,
     }
 }

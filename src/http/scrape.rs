@@ -41,10 +41,10 @@ pub(super) async fn scrape(
 
     let mut response = HttpResponseBuilder::new(StatusCode::OK);
     response
-        .insert_header((header::CONTENT_TYPE, negotiate::content_type(format, escaping)))
+        .insert_header((header::CONTENT_TYPE, format.content_type(escaping)))
         .insert_header((header::VARY, "Accept, Accept-Encoding"))
         .insert_header((header::CACHE_CONTROL, "no-store"));
-    if let Some(coding) = compression.coding() {
+    if let Some(coding) = compression.name() {
         response.insert_header((header::CONTENT_ENCODING, coding));
     }
     if request.method() == Method::HEAD {
