@@ -5,7 +5,7 @@ use super::{Gateway, OverLimit, Settings};
 use crate::clock::Now;
 use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
-use crate::format::protobuf::{self, ProtobufOptions};
+use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::format::ParseError;
 use crate::merge::MergeRules;
@@ -147,18 +147,22 @@ fn parse(
     settings: &Settings,
     exposition: &mut Exposition,
 ) -> Result<(), ParseError> {
-    let builder = exposition.build(request.grouping);
+    let &PushRequest { body, grouping, .. } = request;
     let timestamps = settings.timestamps;
+    let openmetrics = OpenMetricsOptions { timestamps, require_eof: false };
     match request.format {
+        PushFormat::OpenMetrics => openmetrics::parse(body, exposition.build(grouping), openmetrics),
+        PushFormat::Protobuf => protobuf::parse(body, exposition.build(grouping), timestamps),
         PushFormat::Text => {
-            text::parse(request.body, builder, TextOptions { timestamps, lenient_line_ends: true })
-        }
-        PushFormat::OpenMetrics => {
-            let options = OpenMetricsOptions { timestamps, require_eof: false };
-            openmetrics::parse(request.body, builder, options)
-        }
-        PushFormat::Protobuf => {
-            protobuf::parse(request.body, builder, ProtobufOptions { timestamps })
+            // Some clients send OpenMetrics and do not say so. In text the last line would be a
+            // comment, so text stays possible.
+            if openmetrics::has_eof(body)
+                && openmetrics::parse(body, exposition.build(grouping), openmetrics).is_ok()
+            {
+                return Ok(());
+            }
+            let options = TextOptions { timestamps, lenient_line_ends: true };
+            text::parse(body, exposition.build(grouping), options)
         }
     }
 }

@@ -62,13 +62,14 @@ pub enum BuildError {
     #[error("{what} of series {series} is given twice")]
     Twice { what: String, series: String },
     #[error(
-        "the label sets of the body, each with the grouping labels, exceed {TEXT_BYTES_MAX} bytes"
+        "the labels of all series, with those of the URL, take more than {TEXT_BYTES_MAX} bytes"
     )]
-    TooLarge,
+    TooMuchText,
 }
 
-/// All text of one push. A long grouping key is repeated in every series, so this can be much more
-/// than the body; [`Span`] counts on it.
+/// What the labels of a push may take. Grouping labels are written once per series, so that a body
+/// of short lines under a long URL can become many times its size. Far below `u32::MAX`, so that
+/// names and help texts of the body still fit behind them.
 const TEXT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Debug, Default)]
@@ -406,6 +407,11 @@ impl Exposition {
         FamilyId(self.families.len() as u32 - 1)
     }
 
+    fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {
+        let same = |&at: &u32| self.str(self.families[at as usize].name) == name;
+        self.family_index.find(hash, same).map(|&at| FamilyId(at))
+    }
+
     fn str(&self, span: Span) -> &str {
         &self.text[span.start as usize..span.end as usize]
     }
@@ -441,18 +447,13 @@ impl Builder<'_> {
     /// The family of this name, if the body has named it before.
     pub fn find_family(&self, name: &str) -> Option<FamilyId> {
         let hash = self.to.hasher.family(name);
-        self.find_hashed(name, hash)
-    }
-
-    fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {
-        let same = |&at: &u32| self.to.str(self.to.families[at as usize].name) == name;
-        self.to.family_index.find(hash, same).map(|&at| FamilyId(at))
+        self.to.find_hashed(name, hash)
     }
 
     /// The family of this name, made if new ([`Kind::Untyped`] until [`Builder::set_kind`]).
     pub fn family(&mut self, name: &str) -> FamilyId {
         let hash = self.to.hasher.family(name);
-        if let Some(found) = self.find_hashed(name, hash) {
+        if let Some(found) = self.to.find_hashed(name, hash) {
             return found;
         }
         let entry = FamilyEntry {
@@ -507,12 +508,12 @@ impl Builder<'_> {
         let to = &mut *self.to;
         let start = to.text.len();
         let extent = labels::write_canonical(&mut to.text, labels, self.grouping)?;
+        if to.text.len() > TEXT_BYTES_MAX {
+            return Err(BuildError::TooMuchText);
+        }
         to.extent.labels = to.extent.labels.max(extent.labels);
         to.extent.name_bytes = to.extent.name_bytes.max(extent.name_bytes);
         to.extent.value_bytes = to.extent.value_bytes.max(extent.value_bytes);
-        if to.text.len() > TEXT_BYTES_MAX {
-            return Err(BuildError::TooLarge);
-        }
 
         let text = &to.text[start..];
         let hash = to.hasher.series(to.families[family.0 as usize].hash, text);
@@ -710,32 +711,37 @@ impl Exposition {
     /// Some clients write start times as gauges in text (`x_created` beside `x` or `x_total`). They
     /// are no values and must not be merged: told by name and sibling, whatever the TYPE line says.
     fn drop_created(&mut self) {
+        let mut found = false;
         for at in 0..self.families.len() {
             let family = &self.families[at];
-            let plain = matches!(family.kind, Kind::Gauge | Kind::Untyped) && family.series > 0;
-            let Some(base) =
-                plain.then(|| self.str(family.name).strip_suffix("_created")).flatten()
-            else {
-                continue;
-            };
-            let sibling = self.families.iter().any(|other| match other.kind {
-                Kind::Counter => {
-                    let name = self.str(other.name);
-                    name == base || name.strip_suffix("_total") == Some(base)
-                }
-                Kind::Histogram | Kind::GaugeHistogram | Kind::Summary => {
-                    self.str(other.name) == base
-                }
-                _ => false,
-            });
-            if sibling {
-                let family = FamilyId(at as u32);
+            if matches!(family.kind, Kind::Gauge | Kind::Untyped)
+                && family.series > 0
+                && let Some(base) = self.str(family.name).strip_suffix("_created")
+                && self.has_start_times(base)
+            {
                 self.families[at].series = 0;
-                for entry in self.series.iter_mut().filter(|entry| entry.family == family) {
+                found = true;
+            }
+        }
+        if found {
+            for entry in &mut self.series {
+                if self.families[entry.family.0 as usize].series == 0 && !entry.dropped {
                     entry.dropped = true;
                     self.created_dropped += 1;
                 }
             }
+        }
+    }
+
+    /// Whether a family of this name, or with `_total`, may be accompanied by `_created`.
+    fn has_start_times(&self, base: &str) -> bool {
+        let kind = |name: &str| {
+            let family = self.find_hashed(name, self.hasher.family(name))?;
+            Some(self.families[family.0 as usize].kind)
+        };
+        match kind(base) {
+            Some(Kind::Counter | Kind::Histogram | Kind::GaugeHistogram | Kind::Summary) => true,
+            _ => kind(&format!("{base}_total")) == Some(Kind::Counter),
         }
     }
 }
