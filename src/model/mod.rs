@@ -11,6 +11,7 @@ pub mod name;
 pub mod number;
 pub mod reading;
 pub mod rule;
+pub mod ttl;
 
 pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
 pub use grouping::Grouping;
@@ -18,6 +19,7 @@ pub use labels::{Label, LabelError};
 pub use number::Number;
 pub use reading::{FamilyHead, HistogramReading, ReadBuffer, Reading};
 pub use rule::{GaugeRule, UntypedRule};
+pub use ttl::Ttl;
 
 /// What kind of metric a family holds. One family has one kind (merge-semantics 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
