@@ -3,6 +3,7 @@
 pub mod format;
 pub mod merge;
 pub mod model;
+pub mod rules;
 pub mod store;
 pub mod telemetry;
 
