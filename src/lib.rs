@@ -1,5 +1,6 @@
 //! Tallygate: an aggregating push gateway for Prometheus.
 
+pub mod cli;
 pub mod config;
 pub mod format;
 pub mod merge;
