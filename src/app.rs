@@ -51,7 +51,8 @@ pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
 
 async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let level = log::init(level(&config), log_format(&config));
-    let main = config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
+    let main =
+        config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
     let management = config.web.management_address.as_ref().map(resolve).transpose()?;
     let management = management.and_then(|addresses| addresses.first().copied());
 
@@ -61,7 +62,8 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     telemetry.configuration_loaded(started_ms);
     let gateway = Arc::new(Gateway::new(settings(&config), telemetry));
     let lifecycle = Arc::new(Lifecycle::default());
-    let (options, server, web) = (http_options(&config), server_options(&config), config.web.clone());
+    let (options, server, web) =
+        (http_options(&config), server_options(&config), config.web.clone());
     let configured = Arc::new(Configured {
         sources,
         config: Mutex::new(config),

@@ -19,10 +19,12 @@ mod rules;
 mod schema;
 mod sections;
 mod setting;
-mod units;
 
 use std::collections::BTreeMap;
 
+pub use crate::units::{
+    ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
+};
 pub use address::{Address, Addresses, ExternalUrl, RoutePrefix};
 use layers::Layer;
 pub use layers::{FILE_VARIABLE, Sources};
@@ -39,7 +41,6 @@ pub use sections::{
     Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, SuccessCode, Timestamps,
     Web,
 };
-pub use units::{ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration};
 
 use crate::rules::Rules;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::schema::{KeyKind, schema};
+use super::schema::{KeyKind, flag_name, schema};
 use super::setting::{Setting as _, quoted};
 use super::{Config, Origin};
 use crate::rules::{RawRule, Rules, Setting};
@@ -33,6 +33,15 @@ impl Config {
             }
         }
         out
+    }
+}
+
+impl Config {
+    /// Flags with the values in force, `--web.listen-address` to `:9091`. Secrets are hidden.
+    pub fn flags(&self) -> BTreeMap<String, String> {
+        let mut flags = BTreeMap::new();
+        self.visit(&mut |seen| _ = flags.insert(flag_name(seen.key), seen.text));
+        flags
     }
 }
 

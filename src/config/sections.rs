@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
 use super::read::Reader;
 use super::setting::{Setting, words};
-use super::units::ByteSize;
 use crate::model::{GaugeRule, Ttl, UntypedRule};
+use crate::units::ByteSize;
 
 /// What a visitor is told of each key, see `Config::visit`.
 pub(super) struct Seen {
@@ -95,6 +95,7 @@ section! {
     Scrape in "scrape" {
         gzip_level: usize, at_most(9);
         created_samples: bool;
+        native_buckets: usize, within(1, 100_000);
         max_in_flight: usize, within(1, 1000);
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ::config::{Value, ValueKind};
 
 use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
-use super::units::{ByteSize, Secret, format_duration, parse_duration};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
+use crate::units::{ByteSize, Secret, format_duration, parse_duration};
 
 /// A value of one key. Files, variables and flags all come down to text.
 pub(super) trait Setting: Sized {

@@ -3,11 +3,11 @@
 
 use super::{Gateway, OverLimit, Settings};
 use crate::clock::Now;
+use crate::format::ParseError;
 use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
 use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
-use crate::format::ParseError;
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
 use crate::model::{Exposition, GaugeRule, Grouping, Ttl};
@@ -111,7 +111,8 @@ impl Gateway {
             now_ms: now.ms,
             limits: settings.limits.store,
         };
-        let terms_of = |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
+        let terms_of =
+            |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
         let applied = self.store.admit(exposition, context, terms_of)?.apply();
 
         self.telemetry.series_born(applied.series_born);
@@ -151,7 +152,9 @@ fn parse(
     let timestamps = settings.timestamps;
     let openmetrics = OpenMetricsOptions { timestamps, require_eof: false };
     match request.format {
-        PushFormat::OpenMetrics => openmetrics::parse(body, exposition.build(grouping), openmetrics),
+        PushFormat::OpenMetrics => {
+            openmetrics::parse(body, exposition.build(grouping), openmetrics)
+        }
         PushFormat::Protobuf => protobuf::parse(body, exposition.build(grouping), timestamps),
         PushFormat::Text => {
             // Some clients send OpenMetrics and do not say so. In text the last line would be a

@@ -34,7 +34,9 @@ impl Gateway {
             let all = family.series();
             let mut wanted = all.iter().filter(|series| {
                 selectors.is_empty()
-                    || selectors.iter().any(|selector| selector.matches(family.name(), series.labels()))
+                    || selectors
+                        .iter()
+                        .any(|selector| selector.matches(family.name(), series.labels()))
             });
             let series: Vec<SeriesRef> = wanted.by_ref().take(left).cloned().collect();
             let more = wanted.next().is_some();

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Problem;
 use super::{Services, params};
-use crate::format::write_number::text_float;
+use crate::format::write_number;
 use crate::gateway::{FamilyView, SeriesView};
 use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
 use crate::store::Removed;
@@ -98,7 +98,10 @@ pub(super) fn series(services: &Services, request: &HttpRequest) -> Result<HttpR
 ///
 /// # Errors
 /// 403 where the admin API is off, 400 without a selector that selects.
-pub(super) fn delete_series(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) fn delete_series(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     admin(services)?;
     let selectors = params::selectors(request, true)?;
     let dry_run = params::dry_run(request);
@@ -156,17 +159,17 @@ fn reading_json(reading: &Reading<'_>) -> Map<String, Value> {
     let mut set = |key: &str, value: Value| _ = object.insert(key.to_owned(), value);
     match reading {
         Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) => {
-            set("value", text_float(*value).into());
+            set("value", float(*value).into());
         }
         Reading::Summary { count, sum, quantiles } => {
             set("count", number(*count));
-            set("sum", sum.map_or(Value::Null, |sum| text_float(sum).into()));
-            let pairs = quantiles.iter().map(|(q, value)| (text_float(*q), text_float(*value).into()));
+            set("sum", sum.map_or(Value::Null, |sum| float(sum).into()));
+            let pairs = quantiles.iter().map(|(q, value)| (float(*q), float(*value).into()));
             set("quantiles", Value::Object(pairs.collect()));
         }
         Reading::Histogram(histogram) => {
             set("count", number(histogram.count));
-            set("sum", histogram.sum.map_or(Value::Null, |sum| text_float(sum).into()));
+            set("sum", histogram.sum.map_or(Value::Null, |sum| float(sum).into()));
             if !histogram.buckets.is_empty() {
                 set("buckets", buckets_json(histogram));
             }
@@ -179,7 +182,7 @@ fn reading_json(reading: &Reading<'_>) -> Map<String, Value> {
                     "native",
                     json!({
                         "schema": native.schema,
-                        "zero_threshold": text_float(native.zero_threshold),
+                        "zero_threshold": float(native.zero_threshold),
                         "zero_count": number(native.zero_count),
                         "positive": side(&native.positive),
                         "negative": side(&native.negative),
@@ -200,15 +203,22 @@ fn buckets_json(histogram: &HistogramReading) -> Value {
     let pairs = histogram
         .buckets
         .iter()
-        .map(|bucket| (text_float(bucket.upper_bound), number(bucket.cumulative_count)));
+        .map(|bucket| (float(bucket.upper_bound), number(bucket.cumulative_count)));
     Value::Object(pairs.collect())
 }
 
 fn number(count: Number) -> Value {
     match count {
         Number::Int(count) => count.to_string().into(),
-        Number::Float(count) => text_float(count).into(),
+        Number::Float(count) => float(count).into(),
     }
+}
+
+/// As the text format writes it.
+fn float(value: f64) -> String {
+    let mut text = Vec::new();
+    write_number::text_float(&mut text, value);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// RFC 3339 in UTC, with milliseconds.

@@ -44,8 +44,18 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, title, code: status.as_u16(), detail: detail.into(), ..Problem::default() }
+    pub(super) fn new(
+        status: StatusCode,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            status,
+            title,
+            code: status.as_u16(),
+            detail: detail.into(),
+            ..Problem::default()
+        }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
@@ -132,8 +142,9 @@ impl Problem {
 
 impl From<PathError> for Problem {
     fn from(error: PathError) -> Problem {
-        Problem::bad_request(error.to_string())
-            .hint("the path is /metrics, then pairs /<label>/<value>; use <label>@base64 for odd values")
+        Problem::bad_request(error.to_string()).hint(
+            "the path is /metrics, then pairs /<label>/<value>; use <label>@base64 for odd values",
+        )
     }
 }
 
@@ -170,7 +181,8 @@ impl From<PushError> for Problem {
                 Problem { family: Some(family), series: Some(series), ..problem }
             }
             PushError::Admit(AdmitError::Kind { family, .. }) => {
-                let hint = "one name has one type: rename the metric, or delete the stored series first";
+                let hint =
+                    "one name has one type: rename the metric, or delete the stored series first";
                 Problem { family: Some(family), ..unacceptable().hint(hint) }
             }
             PushError::Admit(AdmitError::Unit { family, .. }) => {
@@ -184,16 +196,19 @@ impl From<PushError> for Problem {
             PushError::Admit(AdmitError::Limit(error)) => {
                 let (status, limit) = match error.limit {
                     StoreLimit::Series => (StatusCode::TOO_MANY_REQUESTS, Limit::Series),
-                    StoreLimit::SeriesPerJob => (StatusCode::TOO_MANY_REQUESTS, Limit::SeriesPerJob),
+                    StoreLimit::SeriesPerJob => {
+                        (StatusCode::TOO_MANY_REQUESTS, Limit::SeriesPerJob)
+                    }
                     StoreLimit::Families => (StatusCode::TOO_MANY_REQUESTS, Limit::Families),
                     // Trying again would not help.
                     StoreLimit::BucketBounds => {
                         (StatusCode::UNPROCESSABLE_ENTITY, Limit::BucketBounds)
                     }
                 };
-                Problem::new(status, "over a limit", detail)
-                    .at_limit(limit)
-                    .hint(format!("push fewer different label values, or raise limits.{}", limit.word()))
+                Problem::new(status, "over a limit", detail).at_limit(limit).hint(format!(
+                    "push fewer different label values, or raise limits.{}",
+                    limit.word()
+                ))
             }
         }
     }
@@ -202,7 +217,9 @@ impl From<PushError> for Problem {
 fn malformed(error: &ParseError) -> Problem {
     let problem = Problem::new(StatusCode::BAD_REQUEST, "malformed body", error.to_string());
     match error.place {
-        Place::Line { line, column } => Problem { line: Some(line), column: Some(column), ..problem },
+        Place::Line { line, column } => {
+            Problem { line: Some(line), column: Some(column), ..problem }
+        }
         _ => problem,
     }
 }

@@ -20,7 +20,7 @@ mod params;
 mod probes;
 mod push;
 mod route;
-mod scrape;
+// mod scrape;
 mod server;
 
 use std::collections::BTreeMap;
@@ -35,8 +35,8 @@ use crate::gateway::{Gateway, OverLimit};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::{Handler, Limit};
 use error::Problem;
-use route::{NoRoute, Route};
 pub use route::Surface;
+use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, start};
 
 /// What HTTP needs to know besides the gateway.
@@ -99,7 +99,8 @@ async fn dispatch(
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let route = route::route(surface, &services.options.route_prefix, request.method(), request.path());
+    let route =
+        route::route(surface, &services.options.route_prefix, request.method(), request.path());
     let handler = route.as_ref().map_or(Handler::Other, Route::handler);
     let response = match check_header(services, &request) {
         Ok(()) => match route {
@@ -124,7 +125,7 @@ async fn answer(
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, group).await),
         Route::Delete { group } => delete(services, request, group),
-        Route::Scrape => scrape::scrape(surface, services, request).await,
+        Route::Scrape => Err(Problem::not_found()),
         Route::Status => Ok(api::status(services)),
         Route::Metrics => api::metrics(services, request),
         Route::Series => api::series(services, request),
@@ -141,14 +142,19 @@ async fn answer(
 
 /// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
 /// is read and thrown away by the server.
-fn delete(services: &Services, request: &HttpRequest, group: &str) -> Result<HttpResponse, Problem> {
+fn delete(
+    services: &Services,
+    request: &HttpRequest,
+    group: &str,
+) -> Result<HttpResponse, Problem> {
     let grouping = grouping::parse(group)?;
     let dry_run = params::dry_run(request);
     Ok(api::removed(&services.gateway.delete_group(grouping.key(), dry_run), dry_run))
 }
 
 fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {
-    let found = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let found =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let limits = services.gateway.settings().limits;
     limits.check(Limit::HeaderBytes, found).map_err(|over: OverLimit| {
         services.gateway.telemetry().limit_refused(over.limit);

@@ -41,7 +41,9 @@ pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Sel
         selectors.push(selector);
     }
     if required && selectors.is_empty() {
-        return Err(Problem::bad_request("match[] is missing: which series? e.g. match[]={job=\"x\"}"));
+        return Err(Problem::bad_request(
+            "match[] is missing: which series? e.g. match[]={job=\"x\"}",
+        ));
     }
     Ok(selectors)
 }
@@ -56,7 +58,8 @@ pub(super) struct PushParams {
 
 /// Headers, and the query parameters of the same meaning. Those that are not built yet are refused,
 /// because ignoring them would change what the push means.
-const KNOWN: [(&str, &str); 3] = [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
+const KNOWN: [(&str, &str); 3] =
+    [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
 const PLANNED: [(&str, &str); 5] = [
     ("idempotency-key", "key"),
     ("push-source", "source"),
@@ -83,9 +86,9 @@ impl PushParams {
             let Some(text) = value(request, header_name, query_name) else { continue };
             let accepted = match header_name {
                 "push-merge" => text.parse().map(|rule| params.merge = Some(rule)).is_ok(),
-                "push-ttl" => {
-                    parse_duration(&text).map(|ttl| params.ttl = Some(Ttl::from_duration(ttl))).is_ok()
-                },
+                "push-ttl" => parse_duration(&text)
+                    .map(|ttl| params.ttl = Some(Ttl::from_duration(ttl)))
+                    .is_ok(),
                 _ => unix_nanos(&text).map(|time| params.time = Some(time)).is_some(),
             };
             if !accepted {
@@ -104,7 +107,11 @@ fn has_query(request: &HttpRequest, name: &str) -> bool {
     !request.query_string().is_empty() && query(request).any(|(other, _)| other == name)
 }
 
-fn value<'r>(request: &'r HttpRequest, header_name: &str, query_name: &str) -> Option<Cow<'r, str>> {
+fn value<'r>(
+    request: &'r HttpRequest,
+    header_name: &str,
+    query_name: &str,
+) -> Option<Cow<'r, str>> {
     if let Some(value) = request.headers().get(header_name) {
         return Some(String::from_utf8_lossy(value.as_bytes()));
     }
@@ -115,7 +122,9 @@ fn value<'r>(request: &'r HttpRequest, header_name: &str, query_name: &str) -> O
 }
 
 fn not_built(name: &str) -> Problem {
-    Problem::bad_request(format!("{name} is not supported by this version, and ignoring it would miscount"))
+    Problem::bad_request(format!(
+        "{name} is not supported by this version, and ignoring it would miscount"
+    ))
 }
 
 fn bad_value(name: &str, text: &str) -> Problem {
@@ -149,13 +158,17 @@ mod tests {
             .insert_header(("Push-TTL", "1500ms"))
             .insert_header(("Push-Time", "1700000000.5"))
             .to_http_request();
-        let by_query = TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
+        let by_query =
+            TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
         let params = PushParams::of(&by_header).unwrap();
         assert_eq!(params.merge, Some(GaugeRule::Max));
         assert_eq!(params.ttl, Some(Ttl::After(Duration::from_millis(1500))));
         assert_eq!(params.time, Some(1_700_000_000_500_000_000));
         assert_eq!(PushParams::of(&by_query).unwrap(), params);
-        assert_eq!(PushParams::of(&TestRequest::post().to_http_request()).unwrap(), PushParams::default());
+        assert_eq!(
+            PushParams::of(&TestRequest::post().to_http_request()).unwrap(),
+            PushParams::default()
+        );
     }
 
     #[test]
@@ -179,7 +192,9 @@ mod tests {
 
     #[test]
     fn selectors_are_read_and_must_select() {
-        let ask = |uri: &str, required| selectors(&TestRequest::get().uri(uri).to_http_request(), required);
+        let ask = |uri: &str, required| {
+            selectors(&TestRequest::get().uri(uri).to_http_request(), required)
+        };
         assert_eq!(ask("/?match[]=up&match%5B%5D=%7Bjob%3D%22a%22%7D", true).unwrap().len(), 2);
         assert_eq!(ask("/", false).unwrap().len(), 0);
         assert!(ask("/", true).is_err());

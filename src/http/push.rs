@@ -125,61 +125,57 @@ async fn read_body(
     services: &Services,
     request: &HttpRequest,
     payload: web::Payload,
-) -> Result<(Bytes, Option<Permit>), Problem> {
+) -> Result<(Bytes, Permit), Problem> {
     let gateway = &services.gateway;
     let limits = gateway.settings().limits;
     let length = header(request.headers(), "content-length").and_then(|n| n.parse::<usize>().ok());
     let announced = length.unwrap_or(0);
     limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
-    let permit = match announced {
-        0 => None,
-        bytes => Some(gateway.permit_body(bytes).ok_or_else(Problem::busy)?),
-    };
-
-    let max = limits.body_bytes;
-    let whole = pin!(collect(gateway, payload, announced, max));
-    let (body, more) = match within(services.options.read_body_timeout, whole).await {
-        Some(read) => read?,
-        None => return Err(Problem::timed_out("the body did not arrive in time")),
-    };
-    Ok((body, permit.or(more)))
+    let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;
+    let body = Body { gateway, max: limits.body_bytes, announced, permit };
+    match within(services.options.read_body_timeout, pin!(body.collect(payload))).await {
+        Some(read) => read,
+        None => Err(Problem::timed_out("the body did not arrive in time")),
+    }
 }
 
-async fn collect(
-    gateway: &Gateway,
-    payload: web::Payload,
-    announced: usize,
+/// A body on its way.
+struct Body<'g> {
+    gateway: &'g Gateway,
     max: usize,
-) -> Result<(Bytes, Option<Permit>), Problem> {
-    let mut payload = pin!(payload);
-    let mut next = async || poll_fn(|cx| payload.as_mut().poll_next(cx)).await;
-    let mut body = BytesMut::new();
-    let mut first = Bytes::new();
-    let mut permit = None;
-    while let Some(chunk) = next().await {
-        let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
-        let total = first.len() + body.len() + chunk.len();
-        if max > 0 && total > max {
-            let limit = Limit::BodyBytes;
-            return Err(error::over_limit(OverLimit { limit, max, found: total }));
-        }
-        if announced == 0 {
-            // Chunked: the permit grows with what arrives.
-            permit = None;
-            permit = Some(gateway.permit_body(total).ok_or_else(Problem::busy)?);
-        }
+    /// By Content-Length; 0 if it comes in chunks.
+    announced: usize,
+    permit: Permit,
+}
+
+impl Body<'_> {
+    async fn collect(mut self, payload: web::Payload) -> Result<(Bytes, Permit), Problem> {
+        let mut payload = pin!(payload);
         // Most bodies come in one piece, which then need not be copied.
-        if first.is_empty() && body.is_empty() {
-            first = chunk;
-            continue;
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(chunk) = poll_fn(|cx| payload.as_mut().poll_next(cx)).await {
+            let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
+            let found = first.len().max(all.len()) + chunk.len();
+            if self.max > 0 && found > self.max {
+                let limit = Limit::BodyBytes;
+                return Err(error::over_limit(OverLimit { limit, max: self.max, found }));
+            }
+            if found > self.announced && !self.gateway.extend_body(&mut self.permit, chunk.len()) {
+                return Err(Problem::busy());
+            }
+            if first.is_empty() {
+                first = chunk;
+                continue;
+            }
+            if all.is_empty() {
+                all.reserve(self.announced.max(found));
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&chunk);
         }
-        if body.is_empty() {
-            body.reserve(announced.max(total));
-            body.extend_from_slice(&std::mem::take(&mut first));
-        }
-        body.extend_from_slice(&chunk);
+        Ok((if all.is_empty() { first } else { all.freeze() }, self.permit))
     }
-    Ok((if body.is_empty() { first } else { body.freeze() }, permit))
 }
 
 /// `None` if it takes too long. What is ready at once costs no timer.

@@ -58,7 +58,8 @@ pub fn start(
     let main = bound.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let management_address = management.as_ref().map(TcpListener::local_addr).transpose()?;
 
-    let mut handles = vec![spawn(server(services, options, Surface::Main, options.workers, bound)?)];
+    let mut handles =
+        vec![spawn(server(services, options, Surface::Main, options.workers, bound)?)];
     if let Some(listener) = management {
         handles.push(spawn(server(services, options, Surface::Management, 1, vec![listener])?));
     }
