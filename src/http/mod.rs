@@ -97,19 +97,20 @@ async fn dispatch(
     surface: Surface,
     services: &Services,
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> HttpResponse {
     let route =
         route::route(surface, &services.options.route_prefix, request.method(), request.path());
     let handler = route.as_ref().map_or(Handler::Other, Route::handler);
     let response = match check_header(services, &request) {
         Ok(()) => match route {
-            Ok(route) => answer(surface, services, &request, payload, route).await,
+            Ok(route) => answer(surface, services, &request, &mut payload, route).await,
             Err(NoRoute::NotFound) => Err(Problem::not_found()),
             Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
         },
         Err(problem) => Err(problem),
     };
+    push::drain(&mut payload).await;
     let response = response.unwrap_or_else(|problem| problem.response());
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response
@@ -119,7 +120,7 @@ async fn answer(
     surface: Surface,
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
     match route {

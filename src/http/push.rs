@@ -1,11 +1,12 @@
 //! `POST` and `PUT /metrics…`: read the body under its limits, hand it to the gateway, answer.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use actix_web::error::PayloadError;
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_core::Stream;
@@ -39,7 +40,7 @@ struct Push {
 pub(super) async fn push(
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     group: &str,
 ) -> HttpResponse {
     let gateway = &services.gateway;
@@ -63,7 +64,7 @@ pub(super) async fn push(
 async fn receive(
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
@@ -124,7 +125,7 @@ fn unsupported(error: negotiate::Unsupported) -> Problem {
 async fn read_body(
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
 ) -> Result<(Bytes, Permit), Problem> {
     let gateway = &services.gateway;
     let limits = gateway.settings().limits;
@@ -149,12 +150,11 @@ struct Body<'g> {
 }
 
 impl Body<'_> {
-    async fn collect(mut self, payload: web::Payload) -> Result<(Bytes, Permit), Problem> {
-        let mut payload = pin!(payload);
+    async fn collect(mut self, payload: &mut web::Payload) -> Result<(Bytes, Permit), Problem> {
         // Most bodies come in one piece, which then need not be copied.
         let mut first = Bytes::new();
         let mut all = BytesMut::new();
-        while let Some(chunk) = poll_fn(|cx| payload.as_mut().poll_next(cx)).await {
+        while let Some(chunk) = next(payload).await {
             let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
             let found = first.len().max(all.len()) + chunk.len();
             if self.max > 0 && found > self.max {
@@ -178,9 +178,30 @@ impl Body<'_> {
     }
 }
 
+async fn next(payload: &mut web::Payload) -> Option<Result<Bytes, PayloadError>> {
+    poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await
+}
+
+/// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
+/// use; not for ever, though.
+pub(super) async fn drain(payload: &mut web::Payload) {
+    const ENOUGH_BYTES: usize = 1 << 20;
+    const ENOUGH_TIME: Duration = Duration::from_secs(1);
+    let reading = pin!(async {
+        let mut drained = 0;
+        while let Some(Ok(chunk)) = next(payload).await {
+            drained += chunk.len();
+            if drained > ENOUGH_BYTES {
+                break;
+            }
+        }
+    });
+    within(ENOUGH_TIME, reading).await;
+}
+
 /// `None` if it takes too long. What is ready at once costs no timer.
 async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F::Output> {
-    let at_once = poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
+    let at_once = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
     });

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -20,18 +21,23 @@ pub enum LogFormat {
 
 /// Changes the level while running.
 #[derive(Clone, Debug)]
-pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
+pub struct LevelHandle(reload::Handle<Targets, Registry>);
 
 impl LevelHandle {
     pub fn set(&self, level: LevelFilter) {
         // Fails only when the subscriber is gone, and then there is nobody to tell.
-        let _ = self.0.reload(level);
+        let _ = self.0.reload(targets(level));
     }
+}
+
+/// Of the libraries below us only warnings are of interest.
+fn targets(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("tallygate", level)
 }
 
 /// Installs the subscriber of this process; once.
 pub fn init(level: LevelFilter, format: LogFormat) -> LevelHandle {
-    let (filter, handle) = reload::Layer::new(level);
+    let (filter, handle) = reload::Layer::new(targets(level));
     let lines = match format {
         LogFormat::Logfmt => {
             tracing_logfmt::builder().with_target(false).layer().with_writer(io::stderr).boxed()

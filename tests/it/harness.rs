@@ -66,9 +66,9 @@ impl Start {
             log,
             expected: Vec::new(),
         };
-        gateway.address = gateway.await_address("msg=listening ");
+        gateway.address = gateway.await_address("message=listening ");
         if management {
-            gateway.management = Some(gateway.await_address("msg=\"listening for management\""));
+            gateway.management = Some(gateway.await_address("message=\"listening for management\""));
         }
         gateway
     }
