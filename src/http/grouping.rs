@@ -16,7 +16,7 @@ use crate::model::{Grouping, LabelError};
 
 /// Why a path names no grouping key (400).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PathError {
+pub enum PathError {
     #[error("the path has a label name without a value: {0:?}")]
     NoValue(String),
     #[error("the value of label {0:?} in the path is not base64")]
@@ -35,7 +35,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// `path` is what follows `/metrics`, still encoded.
-pub(super) fn parse(path: &str) -> Result<Grouping, PathError> {
+pub fn parse(path: &str) -> Result<Grouping, PathError> {
     let mut parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     if parts.len() % 2 == 1 && parts.last() == Some(&"") {
         parts.pop();

@@ -15,7 +15,7 @@
 
 mod api;
 mod error;
-mod grouping;
+pub mod grouping;
 mod params;
 mod probes;
 mod push;
