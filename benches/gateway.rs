@@ -47,7 +47,10 @@ fn fill(gateway: &Gateway, series: usize) {
     while at < series {
         let mut body = String::from("# TYPE requests_total counter\n");
         for at in at..series.min(at + 10_000) {
-            let _ = writeln!(body, "requests_total{{path=\"/api/v1/items/{at:07}\",zone=\"eu-west-1\"}} 17");
+            let _ = writeln!(
+                body,
+                "requests_total{{path=\"/api/v1/items/{at:07}\",zone=\"eu-west-1\"}} 17"
+            );
         }
         at += 10_000;
         let grouping = Grouping::new([("job", "checkout")]).expect("a grouping key");
@@ -102,15 +105,16 @@ fn benchmarks(criterion: &mut Criterion) {
 }
 
 fn scrape(gateway: &Gateway, format: Format, compression: Compression) -> usize {
-    let mut scrape = gateway.scrape(ScrapeRequest {
+    let wanted = ScrapeRequest {
         format,
         escaping: Escaping::AllowUtf8,
         compression,
         selectors: Vec::new(),
         content: Content::Pushed,
-    });
+    };
+    let mut scrape = gateway.scrape(wanted).expect("memory");
     let mut bytes = 0;
-    while let Some(piece) = scrape.next_piece() {
+    while let Some(piece) = scrape.next_piece().expect("memory") {
         bytes += black_box(piece).len();
     }
     bytes

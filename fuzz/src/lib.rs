@@ -30,15 +30,16 @@ pub fn gateway() -> Gateway {
 }
 
 pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
-    let mut scrape = gateway.scrape(ScrapeRequest {
+    let wanted = ScrapeRequest {
         format,
         escaping: Escaping::AllowUtf8,
         compression: Compression::Identity,
         selectors: Vec::new(),
         content: Content::Pushed,
-    });
+    };
+    let mut scrape = gateway.scrape(wanted).expect("memory");
     let mut all = Vec::new();
-    while let Some(piece) = scrape.next_piece() {
+    while let Some(piece) = scrape.next_piece().expect("memory") {
         all.extend(piece);
     }
     all

@@ -4,7 +4,7 @@
 pub mod limits;
 mod push;
 mod query;
-// mod scrape;
+mod scrape;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -20,7 +20,7 @@ use crate::telemetry::{Cause, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
 pub use push::{PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
-// pub use scrape::{Content, Scrape, ScrapeRequest};
+pub use scrape::{Content, Scrape, ScrapeRequest};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
 #[derive(Clone, Debug)]

@@ -191,11 +191,11 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
     if settings.rules.is_empty() {
         return 0;
     }
-    terms.resize(exposition.series_len(), default);
     let mut dropped = 0;
     let mut current = None;
     for at in 0..exposition.series_len() {
         let id = SeriesId::new(at);
+        terms.push(default);
         let Some(series) = exposition.get(id) else { continue };
         let (family, rules) = match current.take() {
             Some((family, rules)) if family == series.family => (family, rules),
@@ -207,16 +207,14 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
         if !rules.is_empty() {
             let decision = rules.decide(series.labels);
             terms[at] = terms_by(&decision, default);
+            labels.clear();
             if decision.drop {
                 exposition.drop_series(id);
                 dropped += 1;
-            } else {
-                labels.clear();
-                if !decision.relabel.apply(series.labels, labels) {
-                    labels.push_str(series.labels);
-                }
-                let name = decision.family.unwrap_or(exposition.family(family).name).to_owned();
-                exposition.rename_series(id, &name, labels);
+            } else if decision.relabel.apply(series.labels, labels) {
+                exposition.rename_series(id, decision.family, Some(labels));
+            } else if decision.family.is_some() {
+                exposition.rename_series(id, decision.family, None);
             }
         }
         current = Some((family, rules));

@@ -4,12 +4,14 @@
 //! when its turn comes, and encoded when no lock is held. Whoever asks for the pieces decides how
 //! fast; a reader that stalls holds one piece and two lists of pointers, and nobody up.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gateway;
 use crate::format::compress::{self, Compression, Levels};
-use crate::format::encode::{Encoder, Options};
+use crate::format::encode;
+use crate::format::encode::{Decision, Encoder, Options, Plan};
 use crate::format::escaping::Escaping;
 use crate::format::negotiate::Format;
 use crate::model::{FamilyHead, Kind, ReadBuffer};
@@ -44,17 +46,20 @@ pub enum Content {
 pub struct Scrape {
     telemetry: Arc<Telemetry>,
     sources: Vec<Source>,
+    /// How to write each source; none if it is left out.
+    decisions: Vec<Option<Decision>>,
+    left_out: usize,
     selectors: Vec<Selector>,
     native_buckets: usize,
-    encoder: Encoder,
-    /// Taken when it has finished.
+    /// Both are taken when they have finished.
+    encoder: Option<Encoder>,
     compressor: Option<compress::Encoder>,
     /// The source at hand, and its next series.
     at: usize,
     series: Arc<Vec<SeriesRef>>,
     at_series: usize,
     open: bool,
-    done: bool,
+    series_left_out: usize,
     buffer: ReadBuffer,
     plain: Vec<u8>,
     sent: usize,
@@ -69,6 +74,14 @@ enum Source {
 }
 
 impl Source {
+    fn family(&self) -> encode::Family<'_> {
+        let regular = match self {
+            Source::Stored { family, .. } => family.is_regular(),
+            Source::Own(_) => true,
+        };
+        encode::Family { head: self.head(), regular }
+    }
+
     fn head(&self) -> FamilyHead<'_> {
         match self {
             Source::Stored { family, kind, metadata } => FamilyHead {
@@ -86,7 +99,10 @@ impl Source {
 
 impl Gateway {
     /// Begins a scrape of what is stored now.
-    pub fn scrape(&self, request: ScrapeRequest) -> Scrape {
+    ///
+    /// # Errors
+    /// If the compressor cannot get its memory.
+    pub fn scrape(&self, request: ScrapeRequest) -> io::Result<Scrape> {
         let settings = self.settings();
         let mut sources = Vec::new();
         if request.content != Content::Own {
@@ -100,27 +116,34 @@ impl Gateway {
         if request.content != Content::Pushed {
             sources.extend(self.telemetry.snapshot(self.used()).into_iter().map(Source::Own));
         }
-        let heads: Vec<FamilyHead<'_>> = sources.iter().map(Source::head).collect();
-        let options = Options { created_samples: settings.created_samples };
-        let encoder = Encoder::new(request.format, request.escaping, options, &heads);
-        let compressor = Compressor::new(request.compression, settings.gzip_level);
-        Scrape {
+        let options = Options {
+            format: request.format,
+            escaping: request.escaping,
+            created_lines: settings.created_samples,
+        };
+        let plan = Plan::new(options, sources.iter().map(Source::family));
+        let (decisions, left_out) = (plan.decisions(), plan.left_out().len());
+        let levels = Levels { gzip: settings.gzip_level, ..Levels::default() };
+        let compressor = compress::Encoder::new(request.compression, levels)?;
+        Ok(Scrape {
             telemetry: self.telemetry.clone(),
+            encoder: Some(Encoder::new(options)),
+            compressor: Some(compressor),
             sources,
+            decisions,
+            left_out,
             selectors: request.selectors,
             native_buckets: settings.native_buckets,
-            encoder,
-            compressor,
             at: 0,
             series: Arc::default(),
             at_series: 0,
             open: false,
-            done: false,
+            series_left_out: 0,
             buffer: ReadBuffer::default(),
             plain: Vec::new(),
             sent: 0,
             took: Duration::ZERO,
-        }
+        })
     }
 
     fn used(&self) -> Use {
@@ -135,89 +158,101 @@ impl Gateway {
 
 impl Scrape {
     /// The next bytes of the answer; `None` at its end.
-    pub fn next_piece(&mut self) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If the compressor cannot get its memory.
+    pub fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         let started = Instant::now();
         let piece = self.produce();
         self.took += started.elapsed();
         match &piece {
-            Some(piece) => self.sent += piece.len(),
-            None => {
+            Ok(Some(piece)) => self.sent += piece.len(),
+            Ok(None) => {
                 self.telemetry.scraped(self.sent, self.took);
-                let (families, series) = self.encoder.left_out();
-                self.telemetry.left_out_of_scrape(families, series);
+                self.telemetry.left_out_of_scrape(self.left_out, self.series_left_out);
             }
+            Err(_) => {}
         }
         piece
     }
 
-    fn produce(&mut self) -> Option<Vec<u8>> {
-        // A compressor may keep a while what it is given.
+    fn produce(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut piece = Vec::new();
-        while piece.is_empty() && !self.done {
-            self.fill();
-            match &mut self.compressor {
-                None => piece = std::mem::take(&mut self.plain),
-                Some(compressor) => {
-                    compressor.write(&self.plain, &mut piece);
-                    self.plain.clear();
-                    if self.done {
-                        compressor.finish(&mut piece);
-                    }
-                }
+        // A compressor may keep for a while what it is given.
+        while piece.is_empty() {
+            let mut plain = std::mem::take(&mut self.plain);
+            plain.clear();
+            self.fill(&mut plain);
+            let Some(compressor) = &mut self.compressor else { return Ok(None) };
+            compressor.write(&plain, &mut piece)?;
+            self.plain = plain;
+            if self.encoder.is_none()
+                && let Some(compressor) = self.compressor.take()
+            {
+                compressor.finish(&mut piece)?;
+                return Ok((!piece.is_empty()).then_some(piece));
             }
         }
-        (!piece.is_empty()).then_some(piece)
+        Ok(Some(piece))
     }
 
     /// Encodes up to the size of a piece.
-    fn fill(&mut self) {
-        while self.plain.len() < PIECE_BYTES {
-            let Some(source) = self.sources.get(self.at) else {
-                self.encoder.finish(&mut self.plain);
-                self.done = true;
+    fn fill(&mut self, out: &mut Vec<u8>) {
+        while out.len() < PIECE_BYTES
+            && let Some(encoder) = &mut self.encoder
+        {
+            let Some((source, decision)) =
+                self.sources.get(self.at).zip(self.decisions.get(self.at))
+            else {
+                self.series_left_out = encoder.series_left_out();
+                if let Some(encoder) = self.encoder.take() {
+                    encoder.finish(out);
+                }
                 return;
             };
+            let Some(decision) = decision else {
+                self.at += 1;
+                continue;
+            };
+            if !self.open {
+                encoder.begin_family(&decision.of(source.head()));
+                self.open = true;
+            }
             match source {
                 Source::Own(own) => {
-                    self.encoder.begin_family(&mut self.plain, self.at);
                     for (labels, value) in &own.series {
-                        self.encoder.series(&mut self.plain, labels.as_bytes(), &value.reading(), None);
+                        encoder.series(out, labels.as_bytes(), &value.reading(), None);
                     }
-                    self.encoder.end_family(&mut self.plain);
-                    self.at += 1;
                 }
                 Source::Stored { family, kind, .. } => {
-                    if self.at_series == 0 && !self.open {
+                    if self.at_series == 0 {
                         self.series = family.series();
                     }
-                    let (name, kind) = (family.name(), *kind);
-                    while self.plain.len() < PIECE_BYTES {
-                        let Some(series) = self.series.get(self.at_series) else { break };
+                    while out.len() < PIECE_BYTES
+                        && let Some(series) = self.series.get(self.at_series)
+                    {
                         self.at_series += 1;
-                        let wanted = self.selectors.is_empty()
-                            || self.selectors.iter().any(|s| s.matches(name, series.labels()));
-                        if !wanted {
-                            continue;
+                        if !self.selectors.is_empty() {
+                            let (name, labels) = (family.name(), series.labels());
+                            if !self.selectors.iter().any(|s| s.matches(name, labels)) {
+                                continue;
+                            }
                         }
-                        if !self.open {
-                            self.encoder.begin_family(&mut self.plain, self.at);
-                            self.open = true;
-                        }
-                        series.with_state(|state| state.read(kind, self.native_buckets, &mut self.buffer));
-                        let (labels, reading) = (series.label_bytes(), self.buffer.reading());
+                        let (limit, buffer) = (self.native_buckets, &mut self.buffer);
+                        series.with_state(|state| state.read(*kind, limit, buffer));
                         let created = Some(series.created_ms);
-                        self.encoder.series(&mut self.plain, labels, &reading, created);
+                        encoder.series(out, series.label_bytes(), &buffer.reading(), created);
                     }
-                    if self.at_series == self.series.len() {
-                        if self.open {
-                            self.encoder.end_family(&mut self.plain);
-                        }
-                        self.series = Arc::default();
-                        (self.open, self.at_series) = (false, 0);
-                        self.at += 1;
+                    if self.at_series < self.series.len() {
+                        return;
                     }
+                    self.series = Arc::default();
+                    self.at_series = 0;
                 }
             }
+            encoder.end_family(out);
+            self.open = false;
+            self.at += 1;
         }
     }
 }

@@ -20,7 +20,7 @@ mod params;
 mod probes;
 mod push;
 mod route;
-// mod scrape;
+mod scrape;
 mod server;
 
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ async fn answer(
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, group).await),
         Route::Delete { group } => delete(services, request, group),
-        Route::Scrape => Err(Problem::not_found()),
+        Route::Scrape => scrape::scrape(surface, services, request).await,
         Route::Status => Ok(api::status(services)),
         Route::Metrics => api::metrics(services, request),
         Route::Series => api::series(services, request),

@@ -5,6 +5,7 @@
 //! for anybody's network.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -19,7 +20,7 @@ use super::error::Problem;
 use super::params::{self, header};
 use super::{Services, Surface};
 use crate::format::negotiate;
-use crate::gateway::{Content, Scrape, ScrapeRequest};
+use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
 
 /// Up to this many series are encoded on the spot.
 const INLINE_SERIES: usize = 2000;
@@ -59,28 +60,30 @@ pub(super) async fn scrape(
     let gateway = services.gateway.clone();
     let wanted = ScrapeRequest { format, escaping, compression, selectors, content };
     if gateway.store().series_count() <= INLINE_SERIES {
-        let mut scrape = gateway.scrape(wanted);
-        let mut body = Vec::new();
-        while let Some(piece) = scrape.next_piece() {
-            body.extend(piece);
-        }
-        return Ok(response.body(body));
+        return Ok(response.body(whole(&gateway, wanted).map_err(no_memory)?));
     }
-    let first = spawn_blocking(move || Box::new(gateway.scrape(wanted)).advance());
+    let first = spawn_blocking(move || advance(Box::new(gateway.scrape(wanted)?)));
     Ok(response.streaming(Pieces { next: Some(first), _permit: permit }))
 }
 
-/// What a step of a scrape leaves: a piece, and the scrape itself unless that was the last one.
-type Step = Option<(Vec<u8>, Box<Scrape>)>;
-
-trait Advance {
-    fn advance(self) -> Step;
+fn whole(gateway: &Gateway, wanted: ScrapeRequest) -> io::Result<Vec<u8>> {
+    let mut scrape = gateway.scrape(wanted)?;
+    let mut body = Vec::new();
+    while let Some(piece) = scrape.next_piece()? {
+        body.extend(piece);
+    }
+    Ok(body)
 }
 
-impl Advance for Box<Scrape> {
-    fn advance(mut self) -> Step {
-        self.next_piece().map(|piece| (piece, self))
-    }
+fn no_memory(error: io::Error) -> Problem {
+    Problem::unavailable(format!("compression: {error}"))
+}
+
+/// A piece, and the scrape itself unless it has come to its end.
+type Step = io::Result<Option<(Vec<u8>, Box<Scrape>)>>;
+
+fn advance(mut scrape: Box<Scrape>) -> Step {
+    Ok(scrape.next_piece()?.map(|piece| (piece, scrape)))
 }
 
 /// The pieces of one scrape as a stream.
@@ -90,20 +93,20 @@ struct Pieces {
 }
 
 impl Stream for Pieces {
-    type Item = Result<Bytes, std::io::Error>;
+    type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(next) = &mut self.next else { return Poll::Ready(None) };
         let step = ready!(Pin::new(next).poll(cx));
         self.next = None;
-        match step {
+        match step.map_err(io::Error::other).flatten() {
             Ok(Some((piece, scrape))) => {
-                self.next = Some(spawn_blocking(move || scrape.advance()));
+                self.next = Some(spawn_blocking(move || advance(scrape)));
                 Poll::Ready(Some(Ok(Bytes::from(piece))))
             }
             Ok(None) => Poll::Ready(None),
             // The answer must not look complete.
-            Err(error) => Poll::Ready(Some(Err(std::io::Error::other(error)))),
+            Err(error) => Poll::Ready(Some(Err(error))),
         }
     }
 }

@@ -11,7 +11,7 @@ pub mod histogram;
 pub mod native;
 
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
-use crate::model::{Exemplar, GaugeRule, Kind, ReadBuffer, UntypedRule};
+use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, UntypedRule};
 use exact::Exact;
 use histogram::{Histogram, Layout, PushedHistogram, add_number, read_number};
 
@@ -413,6 +413,22 @@ fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
     by.then_with(|| offered.labels.cmp(&held.labels))
         .then_with(|| offered.value.total_cmp(&held.value))
         .is_gt()
+}
+
+/// Whether sums of such values keep the rules that OpenMetrics has for their type: what strict
+/// readers refuse is then written without its type (formats 7).
+pub fn is_regular(series: &PushedSeries<'_>) -> bool {
+    let whole = |count: &Number| matches!(count, Number::Int(_));
+    match series.value {
+        PushedValue::Scalar(_) | PushedValue::StateSet(_) => true,
+        PushedValue::Summary { count, .. } => count.as_ref().is_none_or(whole),
+        PushedValue::Histogram { count, sum, buckets, .. } => {
+            sum.is_some_and(|sum| sum >= 0.0)
+                && count.as_ref().is_none_or(whole)
+                && buckets.iter().next().is_none_or(|first| first.upper_bound >= 0.0)
+                && buckets.iter().all(|bucket| whole(&bucket.cumulative_count))
+        }
+    }
 }
 
 /// The better of two help texts: the longer, then the smaller bytes (merge-semantics 1, "metadata").

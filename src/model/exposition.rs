@@ -371,13 +371,13 @@ impl Exposition {
 
     /// Gives a series another family name or label set, as a rule asks. Two series may become one
     /// so; they then add up (merge-semantics 0).
-    pub fn rename_series(&mut self, id: SeriesId, family: &str, labels: &str) {
+    pub fn rename_series(&mut self, id: SeriesId, family: Option<&str>, labels: Option<&str>) {
         let SeriesEntry { family: old, labels: old_labels, .. } = self.series[id.0 as usize];
-        if self.family(old).name == family && self.str(old_labels) == labels {
-            return;
-        }
-        let new = if self.family(old).name == family { old } else { self.family_like(family, old) };
-        let labels = self.push_str(labels);
+        let new = match family {
+            Some(name) if name != self.family(old).name => self.family_like(name, old),
+            _ => old,
+        };
+        let labels = labels.map_or(old_labels, |labels| self.push_str(labels));
         let hash = self.hasher.series(self.families[new.0 as usize].hash, self.str(labels));
         self.families[old.0 as usize].series -= 1;
         self.families[new.0 as usize].series += 1;

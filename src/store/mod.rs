@@ -432,6 +432,9 @@ where
             state.change_rule(rule, self.context.stamp);
         }
         state.merge(pushed, self.context.stamp);
+        if !merge::is_regular(pushed) {
+            family.note_irregular();
+        }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
     }
 

@@ -68,7 +68,8 @@ impl Start {
         };
         gateway.address = gateway.await_address("message=listening ");
         if management {
-            gateway.management = Some(gateway.await_address("message=\"listening for management\""));
+            gateway.management =
+                Some(gateway.await_address("message=\"listening for management\""));
         }
         gateway
     }
@@ -125,7 +126,8 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -184,7 +186,8 @@ impl Gateway {
 }
 
 pub fn sample(text: &str, name_and_labels: &str) -> Option<f64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '))?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '))?;
     Some(line.parse().expect("a number"))
 }
 
@@ -368,6 +371,7 @@ impl Response {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
