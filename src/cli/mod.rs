@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use lexopt::Arg;
 
 use crate::config::{
-    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, describe, nearest, schema,
+    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, describe, is_like_ours, nearest,
+    schema,
 };
 
 pub use healthcheck::{HealthError, Target, check, target};
@@ -99,8 +100,9 @@ pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Command, UsageError> {
-    let mut sources =
-        Sources { environment: environment.into_iter().collect(), ..Sources::default() };
+    let ours = |(name, _): &(OsString, OsString)| name.to_str().is_some_and(is_like_ours);
+    let environment = environment.into_iter().filter(ours).collect();
+    let mut sources = Sources { environment, ..Sources::default() };
     let mut words: Vec<String> = Vec::new();
     let mut parser = lexopt::Parser::from_args(args);
     loop {

@@ -139,6 +139,14 @@ fn the_file_may_be_named_by_a_variable() {
 }
 
 #[test]
+fn variables_of_others_are_not_kept() {
+    let environment = [("AWS_SECRET_ACCESS_KEY", "x"), ("TALLYGATE__LOG__LEVEL", "warn")];
+    let environment = environment.map(|(name, value)| (name.into(), value.into()));
+    let Ok(Command::Serve(sources)) = parse([], environment) else { panic!("no command") };
+    assert_eq!(sources.environment.len(), 1);
+}
+
+#[test]
 fn check_config_says_what_is_set() {
     let variables = [
         ("TALLYGATE__LIMITS__SERIES", "1_000"),
