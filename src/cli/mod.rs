@@ -53,6 +53,8 @@ pub enum Outcome {
 pub enum UsageError {
     #[error("unknown flag {flag}{}", did_you_mean(nearest))]
     UnknownFlag { flag: String, nearest: Option<String> },
+    #[error("unknown flag -{0}; flags with long names begin with two dashes")]
+    UnknownLetter(char),
     #[error("unknown command {command:?}{}", did_you_mean(nearest))]
     UnknownCommand { command: String, nearest: Option<String> },
     #[error("{flag} needs a value: {flag}={placeholder}")]
@@ -115,7 +117,7 @@ pub fn parse(
                 words.push(utf8(word, "an argument")?);
                 continue;
             }
-            Ok(Some(Arg::Short(letter))) => return Err(unknown_flag(&format!("-{letter}"))),
+            Ok(Some(Arg::Short(letter))) => return Err(UsageError::UnknownLetter(letter)),
             Ok(Some(Arg::Long(name))) => format!("--{name}"),
             Err(error) => return Err(UsageError::NotUtf8(error.to_string())),
         };
@@ -212,13 +214,16 @@ fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
 }
 
 fn unknown_flag(flag: &str) -> UsageError {
+    // Without the dashes, which would make all flags alike.
+    let name = flag.trim_start_matches('-');
     let flags: Vec<String> = schema()
         .keys()
         .filter(|key| key.kind != KeyKind::Rules)
         .map(Key::flag)
         .chain(["--help", "--version", FILE_FLAG].map(str::to_owned))
         .collect();
-    let nearest = nearest(flag, flags.iter().map(String::as_str)).map(str::to_owned);
+    let nearest = nearest(name, flags.iter().map(|flag| flag.trim_start_matches('-')));
+    let nearest = nearest.map(|name| format!("--{name}"));
     UsageError::UnknownFlag { flag: flag.to_owned(), nearest }
 }
 
