@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use lexopt::Arg;
 
 use crate::config::{
-    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, describe, nearest, schema,
+    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, describe, is_like_ours, nearest,
+    schema,
 };
 
 pub use healthcheck::{HealthError, Target, check, target};
@@ -52,6 +53,8 @@ pub enum Outcome {
 pub enum UsageError {
     #[error("unknown flag {flag}{}", did_you_mean(nearest))]
     UnknownFlag { flag: String, nearest: Option<String> },
+    #[error("unknown flag -{0}; flags with long names begin with two dashes")]
+    UnknownLetter(char),
     #[error("unknown command {command:?}{}", did_you_mean(nearest))]
     UnknownCommand { command: String, nearest: Option<String> },
     #[error("{flag} needs a value: {flag}={placeholder}")]
@@ -99,8 +102,9 @@ pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Command, UsageError> {
-    let mut sources =
-        Sources { environment: environment.into_iter().collect(), ..Sources::default() };
+    let ours = |(name, _): &(OsString, OsString)| name.to_str().is_some_and(is_like_ours);
+    let environment = environment.into_iter().filter(ours).collect();
+    let mut sources = Sources { environment, ..Sources::default() };
     let mut words: Vec<String> = Vec::new();
     let mut parser = lexopt::Parser::from_args(args);
     loop {
@@ -113,7 +117,7 @@ pub fn parse(
                 words.push(utf8(word, "an argument")?);
                 continue;
             }
-            Ok(Some(Arg::Short(letter))) => return Err(unknown_flag(&format!("-{letter}"))),
+            Ok(Some(Arg::Short(letter))) => return Err(UsageError::UnknownLetter(letter)),
             Ok(Some(Arg::Long(name))) => format!("--{name}"),
             Err(error) => return Err(UsageError::NotUtf8(error.to_string())),
         };
@@ -210,13 +214,16 @@ fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
 }
 
 fn unknown_flag(flag: &str) -> UsageError {
+    // Without the dashes, which would make all flags alike.
+    let name = flag.trim_start_matches('-');
     let flags: Vec<String> = schema()
         .keys()
         .filter(|key| key.kind != KeyKind::Rules)
         .map(Key::flag)
         .chain(["--help", "--version", FILE_FLAG].map(str::to_owned))
         .collect();
-    let nearest = nearest(flag, flags.iter().map(String::as_str)).map(str::to_owned);
+    let nearest = nearest(name, flags.iter().map(|flag| flag.trim_start_matches('-')));
+    let nearest = nearest.map(|name| format!("--{name}"));
     UsageError::UnknownFlag { flag: flag.to_owned(), nearest }
 }
 

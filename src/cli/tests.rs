@@ -78,7 +78,10 @@ fn refused_words() {
             "unknown flag --listen-address; did you mean --web.listen-address?",
         ),
         (&["--zzz"], "unknown flag --zzz"),
-        (&["-x"], "unknown flag -x"),
+        (&["--nope"], "unknown flag --nope"),
+        (&["-web.workers=1"], "unknown flag -w; flags with long names begin with two dashes"),
+        (&["--hlep"], "unknown flag --hlep; did you mean --help?"),
+        (&["-x"], "unknown flag -x; flags with long names begin with two dashes"),
         (&["--no-push.gauge"], "unknown flag --no-push.gauge; did you mean --push.gauge?"),
         (&["--no-web.enable-lifecycle=true"], "--no-web.enable-lifecycle takes no value"),
         (&["--push.gauge"], "--push.gauge needs a value: --push.gauge=last|sum|min|max|mean"),
@@ -136,6 +139,14 @@ fn the_file_may_be_named_by_a_variable() {
     let (_, _, err) = invoke(&["--config.file=/nonexistent/flag"], &variable);
     assert!(err.contains("/nonexistent/flag") && !err.contains("/nonexistent/variable"));
     assert_eq!(invoke(&[], &[("TALLYGATE__CONFIG__FILE", "")]).0, -1);
+}
+
+#[test]
+fn variables_of_others_are_not_kept() {
+    let environment = [("AWS_SECRET_ACCESS_KEY", "x"), ("TALLYGATE__LOG__LEVEL", "warn")];
+    let environment = environment.map(|(name, value)| (name.into(), value.into()));
+    let Ok(Command::Serve(sources)) = parse([], environment) else { panic!("no command") };
+    assert_eq!(sources.environment.len(), 1);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::schema::{
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// All variables of the process; those that are not ours are passed over.
+    /// Variables of the process; those that are not ours are passed over.
     pub environment: Vec<(OsString, OsString)>,
     /// Key (`web.listen_address`) and value of each flag.
     pub flags: Vec<(&'static str, String)>,
@@ -171,12 +171,17 @@ pub(super) fn misnamed_variables(variables: &[(OsString, OsString)]) -> Vec<(Str
     let flat = |key: &Key| key.variable().replace("__", "_");
     let names = variables.iter().filter_map(|(name, _)| name.to_str());
     names
-        .filter(|name| !name.starts_with(ENVIRONMENT_PREFIX))
+        .filter(|name| is_like_ours(name) && !name.starts_with(ENVIRONMENT_PREFIX))
         .filter_map(|name| {
             let key = schema().keys().find(|key| flat(key) == name.replace("__", "_"))?;
             Some((name.to_owned(), key.variable()))
         })
         .collect()
+}
+
+/// All others may hold secrets of others, and need not be kept.
+pub(crate) fn is_like_ours(name: &str) -> bool {
+    name.starts_with("TALLYGATE_")
 }
 
 /// So that errors come in a steady order.

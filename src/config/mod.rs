@@ -27,6 +27,7 @@ pub use crate::units::{
 };
 pub use address::{Address, Addresses, ExternalUrl, RoutePrefix};
 use layers::Layer;
+pub(crate) use layers::is_like_ours;
 pub use layers::{FILE_VARIABLE, Sources};
 pub use problem::{ConfigErrors, Origin, Problem, RuleFault};
 use read::Reader;
@@ -152,20 +153,12 @@ impl Config {
                 taken.as_str(),
             )));
         }
-        let limits = &self.limits;
-        let sizes = [
-            ("limits.body_bytes", limits.body_bytes),
-            ("limits.decoded_body_bytes", limits.decoded_body_bytes),
-            ("limits.inflight_push_bytes", limits.inflight_push_bytes),
-        ];
-        for pair in sizes.windows(2) {
-            let [(small, small_bytes), (large, large_bytes)] = pair else { continue };
-            if large_bytes < small_bytes {
-                problems.push(Problem::Conflict(format!(
-                    "{large} ({large_bytes}) is below {small} ({small_bytes}), so that no push of \
-                     that size could come in; raise the first or lower the second",
-                )));
-            }
+        let Limits { body_bytes: sent, decoded_body_bytes: decoded, .. } = self.limits;
+        if decoded < sent {
+            problems.push(Problem::Conflict(format!(
+                "limits.decoded_body_bytes ({decoded}) is below limits.body_bytes ({sent}), so \
+                 that no push of that size could come in; raise the first or lower the second",
+            )));
         }
     }
 

@@ -1,6 +1,6 @@
 //! What of a new configuration can take effect while the program runs.
 
-use super::{Config, Limits, Log};
+use super::{Config, Log, Push, Scrape};
 
 /// A configuration read again, beside the one in use.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,21 +14,17 @@ pub struct Reload {
 }
 
 impl Config {
-    /// Takes over from `new` what can change at run time: `push`, `scrape`, `ttl`, `rules`,
-    /// `log.level` and all `limits` but those that were built into the listeners.
+    /// Takes over from `new` what can change at run time: `ttl`, `limits`, `rules`, `log.level`,
+    /// and of `push` and `scrape` all that was not built into the server.
     pub fn reload(&self, new: &Config) -> Reload {
         let (applied, needs_restart) = self.reload_diff(new);
         let config = Config {
             mode: self.mode,
             web: self.web.clone(),
-            push: new.push.clone(),
-            scrape: new.scrape.clone(),
+            push: Push { success_code: self.push.success_code, ..new.push.clone() },
+            scrape: Scrape { max_in_flight: self.scrape.max_in_flight, ..new.scrape.clone() },
             ttl: new.ttl.clone(),
-            limits: Limits {
-                connections: self.limits.connections,
-                header_bytes: self.limits.header_bytes,
-                ..new.limits.clone()
-            },
+            limits: new.limits.clone(),
             log: Log { level: new.log.level, format: self.log.format },
             rules: new.rules.clone(),
             origins: new.origins.clone(),
@@ -60,7 +56,7 @@ impl Config {
 /// Whether a key can change while the program runs.
 pub(super) fn is_reloadable(key: &str) -> bool {
     match key {
-        "limits.connections" | "limits.header_bytes" | "log.format" => false,
+        "push.success_code" | "scrape.max_in_flight" | "log.format" => false,
         _ => !matches!(key.split('.').next(), Some("mode" | "web")),
     }
 }

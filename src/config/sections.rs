@@ -69,7 +69,7 @@ section! {
         enable_lifecycle: bool;
         enable_admin_api: bool;
         drain_delay: Duration, at_most(HOUR);
-        shutdown_timeout: Duration, at_most(HOUR);
+        shutdown_timeout: Duration, within(SECOND, HOUR);
         keep_alive: Duration, at_most(DAY);
         workers: usize, at_most(1024);
         read_header_timeout: Duration, within(TENTH, HOUR);
@@ -93,7 +93,7 @@ section! {
 section! {
     /// How scrapes are answered.
     Scrape in "scrape" {
-        gzip_level: usize, at_most(9);
+        gzip_level: usize, within(1, 9);
         created_samples: bool;
         native_buckets: usize, within(1, 100_000);
         max_in_flight: usize, within(1, 1000);
@@ -110,8 +110,8 @@ section! {
 }
 
 section! {
-    /// Bounds on everything that clients can make grow. Of the last four that are counts, 0 is no
-    /// limit.
+    /// Bounds on everything that clients can make grow. 0 is no limit for `bucket_bounds`, `series`,
+    /// `series_per_job` and `families`; the others are never 0.
     Limits in "limits" {
         body_bytes: ByteSize, within(ByteSize::KIB, BODY_MAX);
         decoded_body_bytes: ByteSize, within(ByteSize::KIB, BODY_MAX);
@@ -138,6 +138,7 @@ section! {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);

@@ -146,7 +146,7 @@ fn all_errors_at_once() {
         push.success_code is "204" (the text): accepted are 200 and 202
         push.gauge is "maximum" (the text): accepted are last, sum, min, max and mean
         push.merge_hint is "perhaps" (the text): accepted are true and false
-        scrape.gzip_level is 12 (the text): accepted are values up to 9
+        scrape.gzip_level is 12 (the text): accepted are values from 1 to 9
         ttl.default is "90" (the text): it has no unit, as in 90s; a duration is written like 500ms, 90s, 5m, 1h30m or 7d
         limits.body_bytes is "32 mb" (the text): "mb" is no unit of size; use B, kB, MB, GB, TB, KiB, MiB, GiB or TiB; a size is written like 4096, 512KiB, 32MiB or 1GB
         limits.samples_per_push is 0 (the text): accepted are values from 1
@@ -175,11 +175,10 @@ fn all_errors_at_once() {
 fn what_only_several_keys_tell() {
     expect_test::expect![[r#"
         web.management_address 127.0.0.1:9091 and web.listen_address :9091 overlap; give the first one a port of its own, such as :9092
-        limits.decoded_body_bytes (64MiB) is below limits.body_bytes (100MiB), so that no push of that size could come in; raise the first or lower the second
-        limits.inflight_push_bytes (1MiB) is below limits.decoded_body_bytes (64MiB), so that no push of that size could come in; raise the first or lower the second"#]]
+        limits.decoded_body_bytes (64MiB) is below limits.body_bytes (100MiB), so that no push of that size could come in; raise the first or lower the second"#]]
     .assert_eq(&errors(
         "web: {management_address: '127.0.0.1:9091'}\n\
-         limits: {body_bytes: 100MiB, inflight_push_bytes: 1MiB}",
+         limits: {body_bytes: 100MiB}",
     ));
     yaml("web: {management_address: ':9092'}");
 }
@@ -274,18 +273,18 @@ fn print_config_loads_back() {
 fn reload_takes_over_what_can_change() {
     let old = Sources::default().load().unwrap();
     let new = yaml(
-        "web: {workers: 3}\npush: {gauge: max}\nttl: {default: 1h}\n\
-         limits: {series: 1, connections: 5, header_bytes: 8KiB}\n\
+        "web: {workers: 3}\npush: {gauge: max, success_code: 202}\nttl: {default: 1h}\n\
+         scrape: {max_in_flight: 2}\nlimits: {series: 1, connections: 5}\n\
          log: {level: debug, format: json}\nrules: [{match: up, drop: true}]",
     );
     let reload = old.reload(&new);
     assert_eq!(
         reload.applied,
-        ["push.gauge", "ttl.default", "limits.series", "log.level", "rules"]
+        ["push.gauge", "ttl.default", "limits.series", "limits.connections", "log.level", "rules"]
     );
     assert_eq!(
         reload.needs_restart,
-        ["web.workers", "limits.connections", "limits.header_bytes", "log.format"]
+        ["web.workers", "push.success_code", "scrape.max_in_flight", "log.format"]
     );
     // Nothing else differs: what was not applied is as before, and is told again next time.
     let (rest, still) = reload.config.reload_diff(&new);
@@ -310,6 +309,8 @@ fn the_reference_has_every_key() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
     /// Names may hold anything; quoting must bring it through YAML.
     #[test]
     fn printed_rules_load_back(name: String, other: String, rename: String) {

@@ -435,6 +435,21 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(
+            text in r#"[a{}=!~,"'`\\x0u. 8é\n|*()\[\]]{0,24}"#,
+            inside in r#"[a=!~,"\\x0u8é]{0,12}"#,
+        ) {
+            for text in [text, format!("{{a=\"{inside}\"}}"), format!("{{{inside}}}")] {
+                match Selector::parse(&text) {
+                    Ok(selector) => _ = selector.matches("a", r#"a="x""#),
+                    Err(error) => proptest::prop_assert!(error.column <= text.chars().count() + 1),
+                }
+            }
+        }
+    }
+
     #[test]
     fn too_long() {
         let text = format!("{{a=\"{}\"}}", "x".repeat(super::SELECTOR_BYTES_MAX));
