@@ -137,14 +137,7 @@ pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result
         (Kind::Counter, PushedValue::Scalar(value)) => {
             finite(value, "counter").and_then(|()| not_negative(value, "counter"))
         }
-        (Kind::Gauge, PushedValue::Scalar(value)) => match rules.gauge {
-            GaugeRule::Last => Ok(()),
-            GaugeRule::Min | GaugeRule::Max if value.is_nan() => {
-                Err(Refusal::NotFinite { what: "gauge", value })
-            }
-            GaugeRule::Min | GaugeRule::Max => Ok(()),
-            GaugeRule::Sum | GaugeRule::Mean => finite(value, "gauge"),
-        },
+        (Kind::Gauge, PushedValue::Scalar(value)) => check_gauge(rules.gauge, value),
         (Kind::Untyped, PushedValue::Scalar(value)) => match rules.untyped {
             UntypedRule::Sum => finite(value, "untyped sample"),
             UntypedRule::Last => Ok(()),
@@ -171,6 +164,17 @@ pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result
     }
 }
 
+fn check_gauge(rule: GaugeRule, value: f64) -> Result<(), Refusal> {
+    match rule {
+        GaugeRule::Last => Ok(()),
+        GaugeRule::Min | GaugeRule::Max if value.is_nan() => {
+            Err(Refusal::NotFinite { what: "gauge", value })
+        }
+        GaugeRule::Min | GaugeRule::Max => Ok(()),
+        GaugeRule::Sum | GaugeRule::Mean => finite(value, "gauge"),
+    }
+}
+
 fn finite(value: f64, what: &'static str) -> Result<(), Refusal> {
     if value.is_finite() { Ok(()) } else { Err(Refusal::NotFinite { what, value }) }
 }
@@ -182,8 +186,6 @@ fn not_negative(value: f64, what: &'static str) -> Result<(), Refusal> {
 impl State {
     /// The identity of merging for a series that the given push creates.
     pub fn new(kind: Kind, rules: MergeRules, value: &PushedValue<'_>) -> State {
-        let sum = || State::Sum { total: Exact::ZERO, exemplar: None };
-        let last = || State::Last { value: 0.0, stamp: Stamp::MIN };
         match (kind, value) {
             (Kind::Histogram, PushedValue::Histogram { sum, .. }) => {
                 State::Histogram(Box::new(Histogram::new(sum.is_some())))
@@ -201,15 +203,22 @@ impl State {
             }
             (Kind::StateSet, _) => State::StateSet { states: Box::default(), stamp: Stamp::MIN },
             (Kind::Info, _) => State::Info,
-            (Kind::Gauge, _) => match rules.gauge {
-                GaugeRule::Last => last(),
-                GaugeRule::Sum => sum(),
-                GaugeRule::Min => State::Min(f64::INFINITY),
-                GaugeRule::Max => State::Max(f64::NEG_INFINITY),
-                GaugeRule::Mean => State::Mean { total: Exact::ZERO, count: 0 },
-            },
-            (Kind::Untyped, _) if rules.untyped == UntypedRule::Last => last(),
-            _ => sum(),
+            (Kind::Gauge, _) => State::empty_gauge(rules.gauge),
+            (Kind::Untyped, _) if rules.untyped == UntypedRule::Last => {
+                State::empty_gauge(GaugeRule::Last)
+            }
+            _ => State::empty_gauge(GaugeRule::Sum),
+        }
+    }
+
+    /// The identity of merging by this rule.
+    fn empty_gauge(rule: GaugeRule) -> State {
+        match rule {
+            GaugeRule::Last => State::Last { value: 0.0, stamp: Stamp::MIN },
+            GaugeRule::Sum => State::Sum { total: Exact::ZERO, exemplar: None },
+            GaugeRule::Min => State::Min(f64::INFINITY),
+            GaugeRule::Max => State::Max(f64::NEG_INFINITY),
+            GaugeRule::Mean => State::Mean { total: Exact::ZERO, count: 0 },
         }
     }
 
@@ -224,13 +233,14 @@ impl State {
         }
     }
 
-    /// Goes on by another rule from the value shown now; an operator has changed the rules.
-    pub fn change_rule(&mut self, rule: GaugeRule, stamp: Stamp) {
+    /// Goes on by another rule from the value shown now; an operator has changed the rules. That
+    /// value is older than any push to come.
+    pub fn change_rule(&mut self, rule: GaugeRule) {
         let value = match std::mem::replace(self, State::Info) {
             State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
                 *self = match rule {
                     GaugeRule::Sum => State::Histogram(histogram),
-                    _ => State::LastHistogram { histogram, stamp },
+                    _ => State::LastHistogram { histogram, stamp: Stamp::MIN },
                 };
                 return;
             }
@@ -239,16 +249,11 @@ impl State {
             State::Mean { total, count } => mean(&total, count),
             other => return *self = other,
         };
-        // What is not finite has no place in a sum.
-        let mut total = Exact::ZERO;
-        total.add_f64(if value.is_finite() { value } else { 0.0 });
-        *self = match rule {
-            GaugeRule::Last => State::Last { value, stamp },
-            GaugeRule::Sum => State::Sum { total, exemplar: None },
-            GaugeRule::Min => State::Min(value),
-            GaugeRule::Max => State::Max(value),
-            GaugeRule::Mean => State::Mean { total, count: 1 },
-        };
+        *self = State::empty_gauge(rule);
+        // What the new rule would refuse is left behind.
+        if check_gauge(rule, value).is_ok() {
+            self.merge_scalar(value, Stamp::MIN);
+        }
     }
 
     /// Whether the value can be merged as the state is. If not, buckets are missing, and
@@ -293,24 +298,16 @@ impl State {
     /// Adds a value that [`check`] has accepted and whose buckets the state [`knows`](State::knows).
     pub fn merge(&mut self, series: &PushedSeries<'_>, stamp: Stamp) {
         match (self, series.value) {
-            (State::Sum { total, exemplar }, PushedValue::Scalar(value)) => {
-                total.add_f64(value);
-                for offered in series.exemplars.iter() {
-                    if exemplar.as_ref().is_none_or(|held| better_exemplar(offered, held)) {
-                        *exemplar = Some(Box::new(offered.clone()));
+            (State::Info, PushedValue::Scalar(_)) => {}
+            (state, PushedValue::Scalar(value)) => {
+                state.merge_scalar(value, stamp);
+                if let State::Sum { exemplar, .. } = state {
+                    for offered in series.exemplars.iter() {
+                        if exemplar.as_ref().is_none_or(|held| better_exemplar(offered, held)) {
+                            *exemplar = Some(Box::new(offered.clone()));
+                        }
                     }
                 }
-            }
-            (State::Last { value, stamp: held }, PushedValue::Scalar(new)) => {
-                if stamp.cmp(held).then_with(|| new.total_cmp(value)).is_gt() {
-                    (*value, *held) = (new, stamp);
-                }
-            }
-            (State::Min(value), PushedValue::Scalar(new)) => *value = value.min(new),
-            (State::Max(value), PushedValue::Scalar(new)) => *value = value.max(new),
-            (State::Mean { total, count }, PushedValue::Scalar(new)) => {
-                total.add_f64(new);
-                *count += 1;
             }
             (State::Summary(summary), PushedValue::Summary { count, sum, .. }) => {
                 add_number(&mut summary.count, count.unwrap_or_default());
@@ -348,8 +345,25 @@ impl State {
                     *held = stamp;
                 }
             }
-            (State::Info, _) => {}
             (state, value) => debug_assert!(false, "{state:?} met {value:?}"),
+        }
+    }
+
+    fn merge_scalar(&mut self, new: f64, stamp: Stamp) {
+        match self {
+            State::Sum { total, .. } => total.add_f64(new),
+            State::Last { value, stamp: held } => {
+                if stamp.cmp(held).then_with(|| new.total_cmp(value)).is_gt() {
+                    (*value, *held) = (new, stamp);
+                }
+            }
+            State::Min(value) => *value = value.min(new),
+            State::Max(value) => *value = value.max(new),
+            State::Mean { total, count } => {
+                total.add_f64(new);
+                *count += 1;
+            }
+            state => debug_assert!(false, "{state:?} met {new}"),
         }
     }
 

@@ -211,3 +211,18 @@ fn ten_thousand_bounds() {
     assert!(shown.starts_with("le0=0 le1=0 le2=1 le3=2 le4=3 "), "{}", &shown[..40]);
     assert!(shown.ends_with("le9999=9998 le+Inf=10000 count=10000"));
 }
+
+#[test]
+fn a_gauge_histogram_may_change_its_rule() {
+    let mut state = Some(merged(Kind::GaugeHistogram, rules(GaugeRule::Sum), &[A, B]).unwrap());
+    let change = |state: &mut Option<State>, rule, push: &str| {
+        let (exposition, stamp) = parse(Kind::GaugeHistogram, push);
+        state.as_mut().unwrap().change_rule(rule);
+        push_to(state, Kind::GaugeHistogram, rules(rule), &exposition, stamp).unwrap();
+        shown(Kind::GaugeHistogram, state.as_ref().unwrap())
+    };
+    let last = "le1=30 le2=30 le5=70 le+Inf=100 count=100";
+    assert_eq!(change(&mut state, GaugeRule::Last, "t=7 le1=30 le5=70 le+Inf=100"), last);
+    let sum = "le1=33 le2=33 le5=77 le+Inf=110 count=110";
+    assert_eq!(change(&mut state, GaugeRule::Sum, "le1=3 le5=7 le+Inf=10"), sum);
+}

@@ -255,20 +255,22 @@ fn a_gauge_rule_goes_on_from_the_value_shown() {
         (GaugeRule::Sum, &["3", "4"], GaugeRule::Max, "9", "9"),
         (GaugeRule::Mean, &["3", "5"], GaugeRule::Sum, "1", "5"),
         (GaugeRule::Max, &["3", "5"], GaugeRule::Mean, "6", "5.5"),
+        // The push that comes by the new rule is the later one, also of a smaller value.
+        (GaugeRule::Sum, &["3", "4"], GaugeRule::Last, "2", "2"),
+        (GaugeRule::Max, &["t=5 9"], GaugeRule::Last, "t=5 -1", "-1"),
+        // What the new rule could not have taken in is left behind.
         (GaugeRule::Last, &["NaN"], GaugeRule::Sum, "2", "2"),
+        (GaugeRule::Last, &["inf"], GaugeRule::Mean, "2", "2"),
+        (GaugeRule::Last, &["NaN"], GaugeRule::Min, "2", "2"),
+        (GaugeRule::Last, &["-NaN"], GaugeRule::Max, "2", "2"),
+        (GaugeRule::Last, &["NaN"], GaugeRule::Last, "2", "2"),
     ] {
-        assert_eq!(changed(from, pushes, to, next), expected, "{from} {pushes:?}, {to} {next}");
+        let mut state = Some(merged(Kind::Gauge, rules(from), pushes).unwrap());
+        let (exposition, stamp) = parse(Kind::Gauge, next);
+        state.as_mut().unwrap().change_rule(to);
+        assert_eq!(state.as_ref().unwrap().gauge_rule(), to);
+        push_to(&mut state, Kind::Gauge, rules(to), &exposition, stamp).unwrap();
+        let shown = shown(Kind::Gauge, &state.unwrap());
+        assert_eq!(shown, expected, "{from} {pushes:?}, then {to} {next}");
     }
-}
-
-/// What is shown when the rule changes with the last push.
-fn changed(from: GaugeRule, pushes: &[&str], to: GaugeRule, next: &str) -> String {
-    let mut state = merged(Kind::Gauge, rules(from), pushes).unwrap();
-    let (exposition, stamp) = parse(Kind::Gauge, next);
-    state.change_rule(to, stamp);
-    push_to(&mut Some(state.clone()), Kind::Gauge, rules(to), &exposition, stamp).unwrap();
-    assert_eq!(state.gauge_rule(), to);
-    let series = exposition.series().next().unwrap();
-    state.merge(&series, stamp);
-    shown(Kind::Gauge, &state)
 }
