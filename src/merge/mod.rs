@@ -81,6 +81,9 @@ impl Refusal {
 /// order of arrival does not matter. Nanoseconds since the Unix epoch.
 pub type Stamp = i64;
 
+/// First in [`f64::total_cmp`]: a NaN.
+const LEAST: f64 = f64::from_bits(u64::MAX);
+
 /// How samples of one series merge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MergeRules {
@@ -214,7 +217,7 @@ impl State {
     /// The identity of merging by this rule.
     fn empty_gauge(rule: GaugeRule) -> State {
         match rule {
-            GaugeRule::Last => State::Last { value: 0.0, stamp: Stamp::MIN },
+            GaugeRule::Last => State::Last { value: LEAST, stamp: Stamp::MIN },
             GaugeRule::Sum => State::Sum { total: Exact::ZERO, exemplar: None },
             GaugeRule::Min => State::Min(f64::INFINITY),
             GaugeRule::Max => State::Max(f64::NEG_INFINITY),
@@ -357,8 +360,17 @@ impl State {
                     (*value, *held) = (new, stamp);
                 }
             }
-            State::Min(value) => *value = value.min(new),
-            State::Max(value) => *value = value.max(new),
+            // Not f64::min and max, to which the two zeros are equal: either could be the result.
+            State::Min(value) => {
+                if new.total_cmp(value).is_lt() {
+                    *value = new;
+                }
+            }
+            State::Max(value) => {
+                if new.total_cmp(value).is_gt() {
+                    *value = new;
+                }
+            }
             State::Mean { total, count } => {
                 total.add_f64(new);
                 *count += 1;

@@ -70,6 +70,9 @@ fn the_latest_gauge_wins_in_any_order() {
         (&["t=1 NaN", "t=1 inf"], "NaN"),
         (&["t=1 NaN", "t=2 3"], "3"),
         (&["t=2 NaN", "t=1 3"], "NaN"),
+        // The smallest stamp and value there are still show.
+        (&["t=-9223372036854775808 -5"], "-5"),
+        (&["t=-9223372036854775808 -inf"], "-inf"),
         (&["t=9223372036854775807 1", "t=9223372036854775806 2"], "1"),
     ] {
         in_any_order(Kind::Gauge, rules(GaugeRule::Last), pushes, expected);
@@ -105,6 +108,8 @@ fn least_and_greatest_gauges() {
         (&["inf"], "inf", "inf"),
         (&["-inf"], "-inf", "-inf"),
         (&["5e-324", "1e308"], "5e-324", "1e308"),
+        // Zeros have an order too, or the bits shown would depend on that of arrival.
+        (&["0", "-0"], "-0", "0"),
     ] {
         in_any_order(Kind::Gauge, rules(GaugeRule::Min), pushes, least);
         in_any_order(Kind::Gauge, rules(GaugeRule::Max), pushes, greatest);
