@@ -323,21 +323,15 @@ impl State {
                     histogram.merge(&pushed);
                 }
             }
-            (
-                State::LastHistogram { histogram, stamp: held },
-                value @ PushedValue::Histogram { sum, .. },
-            ) => {
-                // Equal stamps: the larger count wins, which at least does not depend on order.
-                let larger = || {
-                    let PushedValue::Histogram { count, .. } = value else { return false };
-                    count.unwrap_or_default() > histogram.count()
-                };
-                if stamp > *held || stamp == *held && larger() {
-                    let layout = histogram.layout();
-                    **histogram = Histogram::new(sum.is_some());
-                    histogram.set_layout(layout);
-                    if let Some(pushed) = PushedHistogram::of(value, series.exemplars) {
-                        histogram.merge(&pushed);
+            (State::LastHistogram { histogram, stamp: held }, _) => {
+                if let Some(pushed) = PushedHistogram::of(series.value, series.exemplars)
+                    && stamp >= *held
+                {
+                    let candidate = histogram.replaced(&pushed);
+                    if stamp > *held {
+                        **histogram = candidate;
+                    } else {
+                        histogram.keep_larger(candidate, &pushed);
                     }
                     *held = stamp;
                 }

@@ -95,6 +95,10 @@ impl Native {
         if self.layouts.len() > LAYOUTS_MAX {
             self.layouts = vec![resolve(&self.layouts)];
         }
+        self.offer_exemplars(exemplars);
+    }
+
+    pub fn offer_exemplars(&mut self, exemplars: ExemplarsOf<'_>) {
         for exemplar in exemplars.iter() {
             self.offer(exemplar);
         }

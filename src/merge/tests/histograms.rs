@@ -186,6 +186,24 @@ fn the_latest_gauge_histogram_wins_whole() {
         (&["t=2 le1=3 le+Inf=5 sum=9", "t=1 le1=1 le+Inf=2"], "le1=3 le+Inf=5 count=5 sum=9"),
         // Bounds once seen stay, so that the layout does not depend on the order either.
         (&["t=1 le1=3 le+Inf=5", "t=2 le2=1 le+Inf=2"], "le1=0 le2=1 le+Inf=2 count=2"),
+        // Equal stamps: the larger count, however it is given, then the larger sum, then buckets.
+        (&["t=1 le1=3 le+Inf=5", "t=1 le1=0 le+Inf=6"], "le1=0 le+Inf=6 count=6"),
+        (&["t=1 le1=3 count=5", "t=1 le1=0 le+Inf=6"], "le1=0 le+Inf=6 count=6"),
+        (&["t=1 le1=3 count=5 sum=1", "t=1 le1=0 count=5 sum=2"], "le1=0 le+Inf=5 count=5 sum=2"),
+        (&["t=1 le1=3 count=5", "t=1 le1=0 count=5 sum=-2"], "le1=0 le+Inf=5 count=5 sum=-2"),
+        (&["t=1 le1=3 count=5", "t=1 le1=4 count=5"], "le1=4 le+Inf=5 count=5"),
+        (&["t=1 le1=3 count=5", "t=1 le2=4 count=5"], "le1=3 le2=3 le+Inf=5 count=5"),
+        (
+            &["t=1 count=5 schema=0 p1=5", "t=1 count=5 schema=0 p2=5"],
+            "count=5 schema=0 zt=0 zero=0 p2=5",
+        ),
+        // Equal in all that counts: exemplars meet.
+        (
+            &["t=1 le1=3#a@1=1 count=5", "t=1 le1=3#b@2=1 count=5", "t=1 le1=2#c@3=1 count=5"],
+            "le1=3#b@2=1 le+Inf=5 count=5",
+        ),
+        // A native part alone has no classic buckets, also when it is empty.
+        (&["t=1 count=5 schema=0 p1=5", "t=2 count=0 schema=0"], "count=0 schema=0 zt=0 zero=0"),
     ] {
         in_any_order(Kind::GaugeHistogram, rules(GaugeRule::Last), pushes, expected);
     }
