@@ -93,7 +93,7 @@ impl<'a> PushedHistogram<'a> {
     }
 }
 
-fn check_count(count: Number, what: &'static str) -> Result<(), Refusal> {
+pub(super) fn check_count(count: Number, what: &'static str) -> Result<(), Refusal> {
     match count {
         Number::Float(x) if !x.is_finite() => Err(Refusal::NotFinite { what, value: x }),
         Number::Float(x) if x < 0.0 => Err(Refusal::Negative { what, value: x }),
@@ -191,7 +191,7 @@ impl Histogram {
                 .merge(pushed);
         }
         if let Some(buckets) = pushed.native {
-            let native = self.native.get_or_insert_default();
+            let native = self.native.get_or_insert_with(|| Box::new(Native::like(buckets)));
             native.merge(buckets, pushed.count(), pushed.exemplars);
         }
     }

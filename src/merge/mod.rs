@@ -10,6 +10,8 @@ pub mod exact;
 pub mod histogram;
 pub mod native;
 
+use std::cmp::Ordering;
+
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
 use crate::model::{Exemplar, GaugeRule, Kind, ReadBuffer, UntypedRule};
 use exact::Exact;
@@ -36,6 +38,8 @@ pub enum Refusal {
     NoSum,
     #[error("native histogram schema {schema} is not in -4 to 8")]
     NativeSchema { schema: i8 },
+    #[error("bucket {index} of schema {schema} lies beyond infinity")]
+    BucketIndex { schema: i8, index: i32 },
     #[error("zero threshold {threshold} is not a finite number >= 0")]
     ZeroThreshold { threshold: f64 },
     #[error("samples without a type are refused here (push.untyped)")]
@@ -67,6 +71,7 @@ impl Refusal {
                 "push _sum with every push of this series, or delete the series first"
             }
             Refusal::NativeSchema { .. } => "reduce the resolution of the histogram",
+            Refusal::BucketIndex { .. } => "count infinite observations in the last bucket",
             Refusal::ZeroThreshold { .. } => "use a zero threshold of 0 or above",
             Refusal::Untyped => "add a # TYPE line",
             Refusal::Rule { .. } => "use last or sum",
@@ -426,13 +431,15 @@ fn on_held(states: &[(Box<str>, bool)]) -> Vec<(&str, bool)> {
     states.iter().map(|(name, on)| (&**name, *on)).collect()
 }
 
+fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
+    exemplar_order(offered, held).is_gt()
+}
+
 /// Total order of exemplars: the later one is better, then by labels, then by value, so that the
 /// best of several does not depend on their order.
-fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
-    let by = offered.timestamp_ms.cmp(&held.timestamp_ms);
-    by.then_with(|| offered.labels.cmp(&held.labels))
-        .then_with(|| offered.value.total_cmp(&held.value))
-        .is_gt()
+fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
+    let by = a.timestamp_ms.cmp(&b.timestamp_ms);
+    by.then_with(|| a.labels.cmp(&b.labels)).then_with(|| a.value.total_cmp(&b.value))
 }
 
 /// The better of two help texts: the longer, then the smaller bytes (merge-semantics 1, "metadata").

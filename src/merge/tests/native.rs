@@ -136,6 +136,35 @@ fn schemas_and_thresholds_that_both_differ_do_not_depend_on_order() {
 }
 
 #[test]
+fn any_number_of_layouts_does_not_depend_on_order() {
+    // Each with a schema and a threshold of its own, 13 * 3 of them.
+    let pushes: Vec<String> = (0..39)
+        .map(|i| {
+            let (schema, threshold) = (8 - i % 13, [0.0, 0.3, 1.1][i as usize / 13]);
+            format!("count=3 schema={schema} zt={threshold} zero=1 p{}=1 n{}=1", i + 1, i - 20)
+        })
+        .collect();
+    let mut pushes: Vec<&str> = pushes.iter().map(String::as_str).collect();
+    let expected = "count=117 schema=-4 zt=65536 zero=96 p2=3 p3=3 p5=1 p6=2 p10=1 p13=2 \
+        p19=1 p26=1 p39=1 n2=2 n4=1 n5=1 n9=1 n18=1";
+    for turn in 0..39 {
+        pushes.rotate_left(turn);
+        in_order(Kind::Histogram, sums(), &pushes, expected);
+        pushes.reverse();
+        in_order(Kind::Histogram, sums(), &pushes, expected);
+    }
+}
+
+#[test]
+fn a_zero_threshold_has_no_sign() {
+    add_up(
+        &["count=1 schema=0 zt=-0 p0=1", "count=1 schema=0 zt=0 p0=1"],
+        "count=2 schema=0 zt=0 zero=0 p0=2",
+    );
+    add_up(&["count=1 schema=0 zt=-0 p0=1"], "count=1 schema=0 zt=0 zero=0 p0=1");
+}
+
+#[test]
 fn float_counts() {
     add_up(
         &["count=0.75 schema=0 zero=0.25 p1=0.5", "count=1 schema=0 p1=1"],
@@ -160,6 +189,41 @@ fn resolution_is_lowered_to_the_limit() {
         (1, "count=8 schema=-4 zt=0 zero=0 p1=6 n1=2"),
     ] {
         assert_eq!(shown_within(Kind::Histogram, &state, limit), expected, "at most {limit}");
+    }
+}
+
+#[test]
+fn resolution_never_rises_again() {
+    // Finer buckets than the limit allows, and then a zero threshold that swallows most of them:
+    // what is left would fit, but a schema that rises is a reset to Prometheus.
+    let mut state = Some(
+        merged(Kind::Histogram, sums(), &["count=6 schema=2 p1=1 p2=1 p3=1 p4=1 p5=1 p13=1"])
+            .unwrap(),
+    );
+    let coarse = "count=6 schema=0 zt=0 zero=0 p1=4 p2=1 p4=1";
+    assert_eq!(shown_within(Kind::Histogram, state.as_ref().unwrap(), 3), coarse);
+    let (exposition, stamp) = parse(Kind::Histogram, "count=1 schema=2 zt=4 zero=1");
+    push_to(&mut state, Kind::Histogram, sums(), &exposition, stamp).unwrap();
+    let swallowed = "count=7 schema=0 zt=4 zero=6 p4=1";
+    assert_eq!(shown_within(Kind::Histogram, &state.unwrap(), 3), swallowed);
+}
+
+#[test]
+fn hostile_numbers_of_buckets_lower_the_schema_for_good() {
+    let push = |first: i32| {
+        let buckets: Vec<_> = (0..5_000).map(|i| format!("p{}=1", first + i)).collect();
+        format!("count=5000 schema=8 {}", buckets.join(" "))
+    };
+    let (low, high) = (push(-9_999), push(1));
+    for pushes in [[&*low, &*high], [&*high, &*low]] {
+        let state = merged(Kind::Histogram, sums(), &pushes).unwrap();
+        let shown = shown_within(Kind::Histogram, &state, usize::MAX);
+        assert!(
+            shown.starts_with("count=10000 schema=6 zt=0 zero=0 p-2499=4 "),
+            "{}",
+            &shown[..60]
+        );
+        assert!(shown.matches(" p").count() <= 4096);
     }
 }
 
@@ -193,6 +257,19 @@ fn native_exemplars_are_the_ten_best() {
         #e12@24=1 #e25@25=1 #e8@26=1 #e21@27=1 #e4@28=1 #e17@29=1";
     in_order(Kind::Histogram, sums(), &pushes, expected);
     in_order(Kind::Histogram, sums(), &backwards, expected);
+    // Zeros are told apart by their sign.
+    add_up(
+        &[
+            "count=1 schema=0 p1=1 #a=-0",
+            "count=1 schema=0 p1=1 #a=0",
+            "count=1 schema=0 p1=1 #a=NaN",
+        ],
+        "count=3 schema=0 zt=0 zero=0 p1=3 #a=-0 #a=0 #a=NaN",
+    );
+    add_up(
+        &["count=1 schema=0 p1=1 #a=NaN", "count=1 schema=0 p1=1 #a=NaN"],
+        "count=2 schema=0 zt=0 zero=0 p1=2 #a=NaN",
+    );
     // Once each, however often it comes.
     add_up(
         &["count=1 schema=0 p1=1 #a@1=2 #b=1", "count=1 schema=0 p1=1 #b=1 #a@1=2"],
@@ -211,6 +288,14 @@ fn refused_native_buckets() {
         ("count=1 schema=0 zt=inf p1=1", "zero threshold inf is not a finite number >= 0"),
         ("count=1 schema=0 p1=2", "the count is 1, but the buckets hold 2"),
         ("count=1 schema=0 zero=1 n1=1", "the count is 1, but the buckets hold 2"),
+        // Only NaN is in no bucket, and the sum is none.
+        ("count=1 schema=0", "the count is 1, but the buckets hold 0"),
+        ("count=3 sum=1 schema=0 p1=2", "the count is 3, but the buckets hold 2"),
+        ("le+Inf=3 sum=1 schema=0 zero=2", "the count is 3, but the buckets hold 2"),
+        ("count=1 schema=0 p1026=1", "bucket 1026 of schema 0 lies beyond infinity"),
+        ("count=1 schema=8 n262146=1", "bucket 262146 of schema 8 lies beyond infinity"),
+        ("count=1 schema=-4 p66=1", "bucket 66 of schema -4 lies beyond infinity"),
+        ("count=1 schema=0 p2147483647=1", "bucket 2147483647 of schema 0 lies beyond infinity"),
         ("count=1 schema=0 p1=-1", "bucket -1 is negative"),
         ("count=1 schema=0 n1=NaN", "bucket NaN is not finite"),
         ("count=1 schema=0 zero=inf", "bucket inf is not finite"),
@@ -219,6 +304,19 @@ fn refused_native_buckets() {
         refused(Kind::Histogram, sums(), &[], push, expected);
         refused(Kind::Histogram, sums(), &["count=1 schema=0 zero=1"], push, expected);
     }
+}
+
+#[test]
+fn the_outermost_buckets() {
+    add_up(
+        &["count=2 schema=0 p1025=1 n1025=1", "count=2 schema=-4 p65=1 n65=1"],
+        "count=4 schema=-4 zt=0 zero=0 p65=2 n65=2",
+    );
+    // No number is so small, but the index can be written.
+    add_up(
+        &["count=1 schema=0 p-2147483648=1", "count=1 schema=-4 zt=0.1 zero=1"],
+        "count=2 schema=-4 zt=0.1 zero=2",
+    );
 }
 
 #[test]
@@ -241,6 +339,12 @@ fn edges_of_buckets() {
         (-4, 65, f64::INFINITY),
         (0, 1023, 2f64.powi(1023)),
         (8, -256 * 1074, 5e-324),
+        (0, -1074, 5e-324),
+        (-1, -537, 5e-324),
+        (0, -1075, 0.0),
+        (0, -1030, f64::from_bits(1 << 44)),
+        (0, i32::MIN, 0.0),
+        (-4, i32::MAX, f64::INFINITY),
         (3, i32::MAX, f64::INFINITY),
     ] {
         assert_eq!(upper_edge(schema, index), edge, "schema {schema}, index {index}");
