@@ -465,7 +465,7 @@ mod tests {
             let expected = round(&reference(&values)) + 0.0;
             prop_assert_eq!(sum(&values).to_f64().to_bits(), expected.to_bits());
 
-            let mut shuffled = values.clone();
+            let mut shuffled = values;
             let mut state = seed | 1;
             for i in (1..shuffled.len()).rev() {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

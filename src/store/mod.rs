@@ -429,7 +429,7 @@ where
         if let Some(rule) = rule_of(family.kind(), terms.rules)
             && state.gauge_rule() != rule
         {
-            state.change_rule(rule, self.context.stamp);
+            state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
         if !merge::is_regular(pushed) {
