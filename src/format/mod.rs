@@ -1,11 +1,17 @@
 //! Bytes to and from the model; no I/O.
 
+pub mod compress;
+pub mod encode;
+pub mod escaping;
 mod lex;
+pub mod negotiate;
 pub mod number;
 pub mod openmetrics;
+pub mod protobuf;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod write_number;
 
 use crate::model::exposition::BuildError;
 

@@ -42,6 +42,18 @@ pub struct FamilyId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeriesId(u32);
 
+impl SeriesId {
+    /// The series at this position.
+    pub fn new(index: usize) -> SeriesId {
+        SeriesId(index as u32)
+    }
+
+    /// Position in the exposition.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Why a body is no exposition although its syntax is right. A parser adds the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
@@ -265,6 +277,11 @@ impl Exposition {
         self.created_dropped
     }
 
+    /// Quantiles of summaries.
+    pub fn quantiles(&self) -> usize {
+        self.quantiles.len()
+    }
+
     /// The most labels, the longest name and the longest value of any series.
     pub fn extent(&self) -> Extent {
         self.extent
@@ -272,6 +289,12 @@ impl Exposition {
 
     pub fn is_empty(&self) -> bool {
         self.series().next().is_none()
+    }
+
+    /// How many series there are, those left out by a rule included; every [`SeriesId::index`] is
+    /// below it.
+    pub fn series_len(&self) -> usize {
+        self.series.len()
     }
 
     /// In order of appearance, also those without series.
@@ -301,6 +324,11 @@ impl Exposition {
             .enumerate()
             .filter(|(_, entry)| !entry.dropped)
             .map(|(at, entry)| self.view(SeriesId(at as u32), entry))
+    }
+
+    /// `None` if there is no such series, or a rule has left it out.
+    pub fn get(&self, id: SeriesId) -> Option<PushedSeries<'_>> {
+        self.series.get(id.index()).filter(|entry| !entry.dropped).map(|entry| self.view(id, entry))
     }
 
     fn view(&self, id: SeriesId, entry: &SeriesEntry) -> PushedSeries<'_> {
@@ -344,10 +372,13 @@ impl Exposition {
 
     /// Gives a series another family name or label set, as a rule asks. Two series may become one
     /// so; they then add up (merge-semantics 0).
-    pub fn rename_series(&mut self, id: SeriesId, family: &str, labels: &str) {
-        let old = self.series[id.0 as usize].family;
-        let new = if self.family(old).name == family { old } else { self.family_like(family, old) };
-        let labels = self.push_str(labels);
+    pub fn rename_series(&mut self, id: SeriesId, family: Option<&str>, labels: Option<&str>) {
+        let SeriesEntry { family: old, labels: old_labels, .. } = self.series[id.0 as usize];
+        let new = match family {
+            Some(name) if name != self.family(old).name => self.family_like(name, old),
+            _ => old,
+        };
+        let labels = labels.map_or(old_labels, |labels| self.push_str(labels));
         let hash = self.hasher.series(self.families[new.0 as usize].hash, self.str(labels));
         self.families[old.0 as usize].series -= 1;
         self.families[new.0 as usize].series += 1;
@@ -470,7 +501,7 @@ impl Builder<'_> {
     /// The series with these labels (without `le`, `quantile` or the state label), made if new.
     ///
     /// # Errors
-    /// If `labels` is no label set.
+    /// If `labels` is no label set, or the push has too much text.
     pub fn series(
         &mut self,
         family: FamilyId,

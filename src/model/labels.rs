@@ -90,6 +90,13 @@ pub fn write_canonical(
     Ok(extent)
 }
 
+/// Appends one label in canonical form, with a comma before it if `out` holds some already.
+pub fn write_label(out: &mut String, name: &str, value: &str) {
+    open_label(out, 0, name);
+    escape_into(out, value);
+    out.push('"');
+}
+
 /// A label name may be any non-empty text that does not start with `__` (formats G3).
 pub fn check_name(name: &str) -> Result<(), LabelError> {
     if name.is_empty() {
@@ -164,34 +171,62 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
 
 /// Iterates over the (name, value) pairs of a canonical text, unescaped.
 pub fn pairs(text: &str) -> Pairs<'_> {
-    Pairs { rest: text }
+    Pairs(raw_pairs(text))
 }
 
 /// See [`pairs`].
 #[derive(Clone, Debug)]
-pub struct Pairs<'a> {
-    rest: &'a str,
-}
+pub struct Pairs<'a>(RawPairs<'a>);
 
 impl<'a> Iterator for Pairs<'a> {
     type Item = (Cow<'a, str>, Cow<'a, str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, rest) = match self.rest.strip_prefix('"') {
+        self.0.next().map(|pair| (pair.name, unescape(pair.value)))
+    }
+}
+
+/// Iterates over the pairs of a canonical text as they stand there, for copying.
+pub fn raw_pairs(text: &str) -> RawPairs<'_> {
+    RawPairs { rest: text }
+}
+
+/// See [`raw_pairs`].
+#[derive(Clone, Debug)]
+pub struct RawPairs<'a> {
+    rest: &'a str,
+}
+
+/// One label of a canonical text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawPair<'a> {
+    /// Unescaped.
+    pub name: Cow<'a, str>,
+    /// Escaped, without the quotes.
+    pub value: &'a str,
+    /// Both as written: `name="value"`.
+    pub text: &'a str,
+}
+
+impl<'a> Iterator for RawPairs<'a> {
+    type Item = RawPair<'a>;
+
+    fn next(&mut self) -> Option<RawPair<'a>> {
+        let start = self.rest;
+        let (name, rest) = match start.strip_prefix('"') {
             Some(quoted) => {
                 let end = closing_quote(quoted)?;
                 (unescape(&quoted[..end]), quoted[end + 1..].strip_prefix("=\"")?)
             }
             None => {
-                let (name, rest) = self.rest.split_once("=\"")?;
+                let (name, rest) = start.split_once("=\"")?;
                 (Cow::Borrowed(name), rest)
             }
         };
         let end = closing_quote(rest)?;
-        let value = unescape(&rest[..end]);
-        let rest = &rest[end + 1..];
+        let (value, rest) = (&rest[..end], &rest[end + 1..]);
         self.rest = rest.strip_prefix(',').unwrap_or(rest);
-        Some((name, value))
+        Some(RawPair { name, value, text: &start[..start.len() - rest.len()] })
     }
 }
 
@@ -257,5 +292,7 @@ mod tests {
         assert_eq!(read, expected);
         assert_eq!(value_of(&text, "b").as_deref(), Some("x\"\\\n,=}"));
         assert_eq!(value_of(&text, "nope"), None);
+        let copied: Vec<_> = raw_pairs(&text).map(|pair| pair.text).collect();
+        assert_eq!(copied.join(","), text);
     }
 }

@@ -10,12 +10,16 @@ pub mod labels;
 pub mod name;
 pub mod number;
 pub mod reading;
+pub mod rule;
+pub mod ttl;
 
 pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
 pub use grouping::Grouping;
 pub use labels::{Label, LabelError};
 pub use number::Number;
-pub use reading::{FamilyHead, HistogramReading, Reading};
+pub use reading::{FamilyHead, HistogramReading, ReadBuffer, Reading};
+pub use rule::{GaugeRule, UntypedRule};
+pub use ttl::Ttl;
 
 /// What kind of metric a family holds. One family has one kind (merge-semantics 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +35,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 8] = [
+        Kind::Counter,
+        Kind::Gauge,
+        Kind::Untyped,
+        Kind::Summary,
+        Kind::Histogram,
+        Kind::GaugeHistogram,
+        Kind::Info,
+        Kind::StateSet,
+    ];
+
+    /// Back from `kind as u8`.
+    pub fn from_u8(kind: u8) -> Kind {
+        Kind::ALL[kind as usize]
+    }
+
     /// The word of the JSON API and of error messages (OpenMetrics spelling, but `untyped`).
     pub fn word(self) -> &'static str {
         match self {

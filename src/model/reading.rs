@@ -60,6 +60,73 @@ impl Default for Number {
     }
 }
 
+/// A [`Reading`] that owns its parts: filled while a series is locked, encoded when it no longer
+/// is. Reused from series to series.
+#[derive(Debug, Default)]
+pub struct ReadBuffer {
+    form: Form,
+    value: f64,
+    count: Number,
+    sum: Option<f64>,
+    exemplar: Option<Exemplar>,
+    states: Vec<(Box<str>, bool)>,
+    histogram: HistogramReading,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Form {
+    Counter,
+    #[default]
+    Gauge,
+    Untyped,
+    Summary,
+    Histogram,
+    StateSet,
+}
+
+impl ReadBuffer {
+    pub fn set_scalar(&mut self, kind: Kind, value: f64, exemplar: Option<&Exemplar>) {
+        self.form = match kind {
+            Kind::Counter => Form::Counter,
+            Kind::Untyped => Form::Untyped,
+            _ => Form::Gauge,
+        };
+        self.value = value;
+        self.exemplar = exemplar.cloned();
+    }
+
+    pub fn set_summary(&mut self, count: Number, sum: Option<f64>) {
+        self.form = Form::Summary;
+        (self.count, self.sum) = (count, sum);
+    }
+
+    pub fn set_states(&mut self, states: &[(Box<str>, bool)]) {
+        self.form = Form::StateSet;
+        self.states.clear();
+        self.states.extend_from_slice(states);
+    }
+
+    /// Empty, to be filled.
+    pub fn set_histogram(&mut self) -> &mut HistogramReading {
+        self.form = Form::Histogram;
+        self.histogram.clear();
+        &mut self.histogram
+    }
+
+    pub fn reading(&self) -> Reading<'_> {
+        match self.form {
+            Form::Counter => {
+                Reading::Counter { value: self.value, exemplar: self.exemplar.as_ref() }
+            }
+            Form::Gauge => Reading::Gauge(self.value),
+            Form::Untyped => Reading::Untyped(self.value),
+            Form::Summary => Reading::Summary { count: self.count, sum: self.sum, quantiles: &[] },
+            Form::Histogram => Reading::Histogram(&self.histogram),
+            Form::StateSet => Reading::StateSet(&self.states),
+        }
+    }
+}
+
 impl HistogramReading {
     pub fn clear(&mut self) {
         self.count = Number::ZERO;

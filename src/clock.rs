@@ -1,0 +1,61 @@
+//! The time, handed down as an argument from here.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Wall clock of one gateway.
+#[derive(Debug, Default)]
+pub struct Clock {
+    last_stamp: AtomicI64,
+    /// For tests: milliseconds to add.
+    ahead_ms: AtomicI64,
+}
+
+/// One moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since the Unix epoch.
+    pub ms: i64,
+    /// Nanoseconds since the Unix epoch, moved on where needed so that no two moments of one
+    /// gateway are equal: whichever push arrives later has the larger one.
+    pub stamp: i64,
+}
+
+impl Clock {
+    pub fn now(&self) -> Now {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        let ns = ns.saturating_add(self.ahead_ms.load(Relaxed).saturating_mul(1_000_000));
+        let stamp = match self.last_stamp.fetch_max(ns, Relaxed) {
+            last if last < ns => ns,
+            // The clock stands still or has stepped back.
+            _ => self.last_stamp.fetch_add(1, Relaxed) + 1,
+        };
+        Now { ms: ns / 1_000_000, stamp }
+    }
+
+    /// Moves the clock on, so that tests of expiry need not wait.
+    pub fn advance(&self, ms: i64) {
+        self.ahead_ms.fetch_add(ms, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_always_rise_even_when_the_clock_steps_back() {
+        let clock = Clock::default();
+        clock.advance(60_000);
+        let early = clock.now();
+        clock.advance(-50_000);
+        let mut last = early;
+        for _ in 0..1000 {
+            let now = clock.now();
+            assert!(now.stamp > last.stamp);
+            last = now;
+        }
+        assert!(last.ms < early.ms);
+    }
+}

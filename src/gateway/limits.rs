@@ -1,0 +1,146 @@
+//! Every limit (DESIGN 7): what it counts, and what a push is told that passes it. Defaults and
+//! reference stand in `config/default.yaml` under `limits`; 0 is no limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::Gateway;
+use crate::model::labels::Extent;
+use crate::store::StoreLimits;
+use crate::telemetry::Limit;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// A pushed body as received.
+    pub body_bytes: usize,
+    /// A pushed body after decompression.
+    pub decoded_body_bytes: usize,
+    pub samples_per_push: usize,
+    pub labels_per_series: usize,
+    pub label_name_bytes: usize,
+    pub label_value_bytes: usize,
+    pub metric_name_bytes: usize,
+    pub store: StoreLimits,
+    /// Bodies of all pushes in flight, as received.
+    pub inflight_push_bytes: usize,
+    pub connections: usize,
+    /// Names and values of all header fields of a request.
+    pub header_bytes: usize,
+}
+
+impl Limits {
+    pub fn max(&self, limit: Limit) -> usize {
+        match limit {
+            Limit::BodyBytes => self.body_bytes,
+            Limit::DecodedBodyBytes => self.decoded_body_bytes,
+            Limit::SamplesPerPush => self.samples_per_push,
+            Limit::LabelsPerSeries => self.labels_per_series,
+            Limit::LabelNameBytes => self.label_name_bytes,
+            Limit::LabelValueBytes => self.label_value_bytes,
+            Limit::MetricNameBytes => self.metric_name_bytes,
+            Limit::BucketBounds => self.store.bucket_bounds,
+            Limit::Series => self.store.series,
+            Limit::SeriesPerJob => self.store.series_per_job,
+            Limit::Families => self.store.families,
+            Limit::InflightPushBytes => self.inflight_push_bytes,
+            Limit::Connections => self.connections,
+            Limit::HeaderBytes => self.header_bytes,
+        }
+    }
+
+    /// # Errors
+    /// If `found` is more than the limit allows.
+    pub fn check(&self, limit: Limit, found: usize) -> Result<(), OverLimit> {
+        let max = self.max(limit);
+        if max > 0 && found > max { Err(OverLimit { limit, max, found }) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// If a label set of the push passes a limit.
+    pub fn check_labels(&self, extent: Extent) -> Result<(), OverLimit> {
+        self.check(Limit::LabelsPerSeries, extent.labels)?;
+        self.check(Limit::LabelNameBytes, extent.name_bytes)?;
+        self.check(Limit::LabelValueBytes, extent.value_bytes)
+    }
+}
+
+/// A limit on one push or request was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} is {max}, but there are {found}", .limit.word())]
+pub struct OverLimit {
+    pub limit: Limit,
+    pub max: usize,
+    pub found: usize,
+}
+
+/// A share of something limited, given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    used: Arc<AtomicUsize>,
+    amount: usize,
+}
+
+impl Permit {
+    fn take(used: &Arc<AtomicUsize>, amount: usize, max: usize) -> Option<Permit> {
+        let permit = Permit { used: used.clone(), amount };
+        let before = used.fetch_add(amount, Relaxed);
+        // Dropping the permit gives it back. One push may always go, however large.
+        (max == 0 || before == 0 || before + amount <= max).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.amount, Relaxed);
+    }
+}
+
+impl Gateway {
+    /// Room for so many bytes of a body; `None` while too much is in flight.
+    pub fn permit_body(&self, bytes: usize) -> Option<Permit> {
+        Permit::take(&self.inflight_bytes, bytes, self.settings().limits.inflight_push_bytes)
+    }
+
+    /// Makes the room larger by so many bytes; false while too much is in flight.
+    pub fn extend_body(&self, permit: &mut Permit, bytes: usize) -> bool {
+        let before = permit.used.fetch_add(bytes, Relaxed);
+        permit.amount += bytes;
+        let max = self.settings().limits.inflight_push_bytes;
+        let alone = before + bytes == permit.amount;
+        max == 0 || alone || before + bytes <= max
+    }
+
+    /// A place for one more connection; `None` if all are taken.
+    pub fn permit_connection(&self) -> Option<Permit> {
+        let max = self.settings().limits.connections;
+        let permit = Permit::take(&self.connections, 1, max);
+        if permit.is_none() {
+            self.telemetry().connection_refused(max);
+        }
+        permit
+    }
+
+    pub(super) fn inflight_bytes(&self) -> usize {
+        self.inflight_bytes.load(Relaxed)
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_are_given_back() {
+        let used = Arc::new(AtomicUsize::new(0));
+        let first = Permit::take(&used, 60, 100).unwrap();
+        assert!(Permit::take(&used, 60, 100).is_none());
+        assert_eq!(used.load(Relaxed), 60);
+        drop(first);
+        assert!(Permit::take(&used, 1000, 100).is_some(), "alone, anything may go");
+        assert_eq!(used.load(Relaxed), 0);
+    }
+}

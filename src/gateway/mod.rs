@@ -1,0 +1,171 @@
+//! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
+//! state lives beyond the [`Store`](crate::store::Store).
+
+pub mod limits;
+mod push;
+mod query;
+mod scrape;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::clock::Clock;
+use crate::format::Timestamps;
+use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
+use crate::rules::{FamilyRules, Rules, Selector};
+use crate::store::{Removed, Store, seconds};
+use crate::telemetry::{Cause, Limit, Telemetry};
+pub use limits::{Limits, OverLimit};
+pub use push::{PushError, PushRequest, Pushed};
+pub use query::{FamilyView, SeriesView};
+pub use scrape::{Content, Scrape, ScrapeRequest};
+
+/// What decides how pushes, deletions and scrapes are handled; can change while running.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Timestamps on samples.
+    pub timestamps: Timestamps,
+    pub gauge: GaugeRule,
+    pub untyped: UntypedRule,
+    /// A push may choose the gauge rule.
+    pub merge_hint: bool,
+    /// Deletions are carried out, not just acknowledged.
+    pub delete: bool,
+    pub rules: Rules,
+    pub ttl_default: Ttl,
+    /// The most that a push may ask for.
+    pub ttl_client_max: Ttl,
+    pub gzip_level: u32,
+    /// OpenMetrics scrapes show `_created` lines.
+    pub created_samples: bool,
+    /// How many native buckets of one series are shown at the most, where no rule says otherwise.
+    pub native_buckets: usize,
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// How many native buckets of each series of a family may be shown.
+    fn native_limit(&self, family: &str, kind: Kind) -> NativeLimit {
+        let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
+        let rules = match histogram && !self.rules.is_empty() {
+            true => self.rules.for_family(family),
+            false => FamilyRules::default(),
+        };
+        NativeLimit { default: self.native_buckets, rules }
+    }
+}
+
+/// See [`Settings::native_limit`].
+#[derive(Clone, Debug, Default)]
+struct NativeLimit {
+    default: usize,
+    rules: FamilyRules,
+}
+
+impl NativeLimit {
+    fn of(&self, labels: &str) -> usize {
+        if self.rules.is_empty() {
+            return self.default;
+        }
+        self.rules.decide(labels).native_buckets.map_or(self.default, NonZeroUsize::get)
+    }
+}
+
+/// One gateway: a store, and what is done with it.
+#[derive(Debug)]
+pub struct Gateway {
+    store: Store,
+    settings: RwLock<Arc<Settings>>,
+    telemetry: Arc<Telemetry>,
+    clock: Clock,
+    /// Parse buffers, used again and again.
+    buffers: Mutex<Vec<push::Buffers>>,
+    inflight_bytes: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Gateway {
+    pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
+        let gateway = Gateway {
+            store: Store::default(),
+            settings: RwLock::new(Arc::new(settings)),
+            telemetry,
+            clock: Clock::default(),
+            buffers: Mutex::default(),
+            inflight_bytes: Arc::default(),
+            connections: Arc::default(),
+        };
+        gateway.show_limits();
+        gateway
+    }
+
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().clone()
+    }
+
+    /// Pushes that are under way keep what they started with.
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.write() = Arc::new(settings);
+        self.show_limits();
+    }
+
+    fn show_limits(&self) {
+        let limits = self.settings().limits;
+        for &limit in Limit::ALL {
+            self.telemetry.set_limit(limit, limits.max(limit));
+        }
+    }
+
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Removes the series first pushed under exactly this grouping key (canonical label text).
+    pub fn delete_group(&self, key: &str, dry_run: bool) -> Removed {
+        if !dry_run && !self.settings().delete {
+            return Removed::default();
+        }
+        let removed = self.store.remove_group(key, dry_run);
+        self.note_removed(Cause::Deleted, &removed, dry_run);
+        removed
+    }
+
+    /// Removes the series that any of the selectors matches.
+    pub fn delete_matching(&self, selectors: &[Selector], dry_run: bool) -> Removed {
+        let removed = self.store.remove_matching(dry_run, |name, labels| {
+            selectors.iter().any(|selector| selector.matches(name, labels))
+        });
+        self.note_removed(Cause::Deleted, &removed, dry_run);
+        removed
+    }
+
+    pub fn wipe(&self) -> Removed {
+        let removed = self.store.remove_matching(false, |_, _| true);
+        self.note_removed(Cause::Wiped, &removed, false);
+        removed
+    }
+
+    /// Removes what nobody has pushed for its time to live.
+    pub fn expire(&self) -> Removed {
+        let removed = self.store.remove_expired(seconds(self.clock.now().ms));
+        self.note_removed(Cause::Expired, &removed, false);
+        removed
+    }
+
+    fn note_removed(&self, cause: Cause, removed: &Removed, dry_run: bool) {
+        if !dry_run {
+            self.telemetry.series_removed(cause, removed.series);
+        }
+    }
+}

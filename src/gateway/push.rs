@@ -1,0 +1,238 @@
+//! One push, from bytes to merged (DESIGN 4): parse, validate, relabel, admit, apply. Everything
+//! that can refuse comes before anything changes.
+
+use super::{Gateway, OverLimit, Settings};
+use crate::clock::Now;
+use crate::format::ParseError;
+use crate::format::negotiate::PushFormat;
+use crate::format::openmetrics::{self, OpenMetricsOptions};
+use crate::format::protobuf;
+use crate::format::text::{self, TextOptions};
+use crate::merge::MergeRules;
+use crate::model::exposition::{PushedSeries, SeriesId};
+use crate::model::{Exposition, GaugeRule, Grouping, Ttl};
+use crate::rules::Decision;
+use crate::store::{AdmitError, PushContext, Terms};
+use crate::telemetry::Limit;
+
+/// A push whose body is whole and decompressed.
+#[derive(Clone, Copy, Debug)]
+pub struct PushRequest<'a> {
+    pub grouping: &'a Grouping,
+    pub format: PushFormat,
+    pub body: &'a [u8],
+    /// `Push-Merge`
+    pub merge: Option<GaugeRule>,
+    /// `Push-TTL`
+    pub ttl: Option<Ttl>,
+    /// `Push-Time`, nanoseconds since the Unix epoch
+    pub time: Option<i64>,
+}
+
+/// What a push has brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    pub samples: usize,
+    pub series: usize,
+    pub series_born: usize,
+}
+
+/// Why a push was refused. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PushError {
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    #[error("family {0} is ours: names that start with {PREFIX} cannot be pushed")]
+    Reserved(String),
+    #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
+    HintNotAllowed,
+    #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
+    Ttl { max: Ttl },
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+}
+
+/// Names of our own metrics start so.
+const PREFIX: &str = "tallygate_";
+
+/// A client's clock may be this much ahead; a faster one would win for ever (merge-semantics 1.4).
+const AHEAD_MAX_NS: i64 = 10_000_000_000;
+
+/// Buffers above this size are not kept.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// What one push needs besides its body.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    exposition: Exposition,
+    /// By [`SeriesId`]; empty if no rule decides anything.
+    terms: Vec<Terms>,
+    labels: String,
+}
+
+impl Gateway {
+    /// Merges a push, or refuses it whole.
+    ///
+    /// # Errors
+    /// If the body cannot be read, a limit is passed, or a value cannot be merged.
+    pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
+        let settings = self.settings();
+        let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
+            exposition: Exposition::new(self.store.hasher().clone()),
+            terms: Vec::new(),
+            labels: String::new(),
+        });
+        let pushed = self.push_with(request, &settings, &mut buffers);
+        if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
+            self.buffers.lock().push(buffers);
+        }
+        pushed
+    }
+
+    fn push_with(
+        &self,
+        request: &PushRequest<'_>,
+        settings: &Settings,
+        buffers: &mut Buffers,
+    ) -> Result<Pushed, PushError> {
+        let default = default_terms(request, settings)?;
+        let exposition = &mut buffers.exposition;
+        parse(request, settings, exposition)?;
+        validate(exposition, settings)?;
+        let dropped = relabel(settings, default, buffers);
+
+        let Buffers { exposition, terms, .. } = &*buffers;
+        let now = self.clock.now();
+        let context = PushContext {
+            group: request.grouping.key(),
+            stamp: stamp(request, now),
+            now_ms: now.ms,
+            limits: settings.limits.store,
+        };
+        let terms_of =
+            |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
+        let applied = self.store.admit(exposition, context, terms_of)?.apply();
+
+        self.telemetry.series_born(applied.series_born);
+        self.telemetry.series_dropped_by_rule(dropped);
+        self.telemetry.samples_dropped(exposition.created_dropped(), exposition.quantiles());
+        Ok(Pushed {
+            samples: exposition.samples(),
+            series: applied.series_merged,
+            series_born: applied.series_born,
+        })
+    }
+}
+
+/// How series merge where no rule says otherwise.
+fn default_terms(request: &PushRequest<'_>, settings: &Settings) -> Result<Terms, PushError> {
+    if request.merge.is_some() && !settings.merge_hint {
+        return Err(PushError::HintNotAllowed);
+    }
+    let max = settings.ttl_client_max;
+    if request.ttl.is_some_and(|asked| asked > max) {
+        return Err(PushError::Ttl { max });
+    }
+    let gauge = request.merge.unwrap_or(settings.gauge);
+    Ok(Terms {
+        rules: MergeRules { gauge, untyped: settings.untyped },
+        by_operator: false,
+        ttl_s: request.ttl.unwrap_or(settings.ttl_default).seconds(),
+    })
+}
+
+fn parse(
+    request: &PushRequest<'_>,
+    settings: &Settings,
+    exposition: &mut Exposition,
+) -> Result<(), ParseError> {
+    let &PushRequest { body, grouping, .. } = request;
+    let timestamps = settings.timestamps;
+    let openmetrics = OpenMetricsOptions { timestamps, require_eof: false };
+    match request.format {
+        PushFormat::OpenMetrics => {
+            openmetrics::parse(body, exposition.build(grouping), openmetrics)
+        }
+        PushFormat::Protobuf => protobuf::parse(body, exposition.build(grouping), timestamps),
+        PushFormat::Text => {
+            // Some clients send OpenMetrics and do not say so. In text the last line would be a
+            // comment, so text stays possible.
+            if openmetrics::has_eof(body)
+                && openmetrics::parse(body, exposition.build(grouping), openmetrics).is_ok()
+            {
+                return Ok(());
+            }
+            let options = TextOptions { timestamps, lenient_line_ends: true };
+            text::parse(body, exposition.build(grouping), options)
+        }
+    }
+}
+
+fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushError> {
+    let limits = &settings.limits;
+    limits.check(Limit::SamplesPerPush, exposition.samples())?;
+    limits.check_labels(exposition.extent())?;
+    for family in exposition.families().filter(|family| family.series > 0) {
+        limits.check(Limit::MetricNameBytes, family.name.len())?;
+        if family.name.starts_with(PREFIX) {
+            return Err(PushError::Reserved(family.name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Applies the operator's rules: who stays, under which name and labels, and how it merges. The
+/// number of series left out.
+fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize {
+    let Buffers { exposition, terms, labels } = buffers;
+    terms.clear();
+    if settings.rules.is_empty() {
+        return 0;
+    }
+    let mut dropped = 0;
+    let mut current = None;
+    for at in 0..exposition.series_len() {
+        let id = SeriesId::new(at);
+        terms.push(default);
+        let Some(series) = exposition.get(id) else { continue };
+        let (family, rules) = match current.take() {
+            Some((family, rules)) if family == series.family => (family, rules),
+            _ => {
+                let name = exposition.family(series.family).name;
+                (series.family, settings.rules.for_family(name))
+            }
+        };
+        if !rules.is_empty() {
+            let decision = rules.decide(series.labels);
+            terms[at] = terms_by(&decision, default);
+            labels.clear();
+            if decision.drop {
+                exposition.drop_series(id);
+                dropped += 1;
+            } else if decision.relabel.apply(series.labels, labels) {
+                exposition.rename_series(id, decision.family, Some(labels));
+            } else if decision.family.is_some() {
+                exposition.rename_series(id, decision.family, None);
+            }
+        }
+        current = Some((family, rules));
+    }
+    dropped
+}
+
+fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {
+    Terms {
+        rules: MergeRules {
+            gauge: decision.gauge.unwrap_or(default.rules.gauge),
+            untyped: decision.untyped.unwrap_or(default.rules.untyped),
+        },
+        by_operator: decision.gauge.is_some(),
+        ttl_s: decision.ttl.map_or(default.ttl_s, |ttl| ttl.seconds()),
+    }
+}
+
+fn stamp(request: &PushRequest<'_>, now: Now) -> i64 {
+    request.time.map_or(now.stamp, |time| time.min(now.stamp.saturating_add(AHEAD_MAX_NS)))
+}

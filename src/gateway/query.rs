@@ -1,0 +1,129 @@
+//! Read-only views of what is stored, for the JSON API.
+
+use std::sync::Arc;
+
+use super::{Gateway, NativeLimit};
+use crate::model::{Kind, ReadBuffer, labels};
+use crate::rules::Selector;
+use crate::store::{Family, SeriesRef};
+
+/// A family and those of its series that were asked for.
+#[derive(Debug)]
+pub struct FamilyView {
+    family: Arc<Family>,
+    series: Vec<SeriesRef>,
+    native_limit: NativeLimit,
+}
+
+/// One series, explained.
+#[derive(Debug)]
+pub struct SeriesView<'a> {
+    kind: Kind,
+    native_limit: &'a NativeLimit,
+    series: &'a SeriesRef,
+}
+
+impl Gateway {
+    /// Families with at least one series that a selector matches, or all if there is no selector;
+    /// at most `max` series in all. The flag tells that there were more.
+    pub fn query(&self, selectors: &[Selector], max: usize) -> (Vec<FamilyView>, bool) {
+        let settings = self.settings();
+        let mut views = Vec::new();
+        let mut left = max;
+        for family in self.store.families().iter() {
+            let all = family.series();
+            let mut wanted = all.iter().filter(|series| {
+                selectors.is_empty()
+                    || selectors
+                        .iter()
+                        .any(|selector| selector.matches(family.name(), series.labels()))
+            });
+            let series: Vec<SeriesRef> = wanted.by_ref().take(left).cloned().collect();
+            let more = wanted.next().is_some();
+            left -= series.len();
+            if !series.is_empty() {
+                let native_limit = settings.native_limit(family.name(), family.kind());
+                views.push(FamilyView { family: family.clone(), series, native_limit });
+            }
+            if more {
+                return (views, true);
+            }
+        }
+        (views, false)
+    }
+}
+
+impl FamilyView {
+    pub fn name(&self) -> &str {
+        self.family.name()
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.family.kind()
+    }
+
+    pub fn help(&self) -> Arc<str> {
+        self.family.metadata().help
+    }
+
+    pub fn unit(&self) -> Arc<str> {
+        self.family.metadata().unit
+    }
+
+    pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
+        let (kind, native_limit) = (self.kind(), &self.native_limit);
+        self.series.iter().map(move |series| SeriesView { kind, native_limit, series })
+    }
+}
+
+impl SeriesView<'_> {
+    /// Canonical text.
+    pub fn labels(&self) -> &str {
+        self.series.labels()
+    }
+
+    pub fn pairs(&self) -> labels::Pairs<'_> {
+        labels::pairs(self.series.labels())
+    }
+
+    /// Grouping key it was first pushed under, canonical text.
+    pub fn group(&self) -> &str {
+        self.series.group()
+    }
+
+    /// By which rule it merges.
+    pub fn merge(&self) -> &'static str {
+        match self.kind {
+            Kind::Gauge | Kind::GaugeHistogram | Kind::Untyped => {
+                self.series.with_state(|state| state.gauge_rule().word())
+            }
+            Kind::Info => "union",
+            Kind::StateSet => "last",
+            _ => "sum",
+        }
+    }
+
+    pub fn created_ms(&self) -> i64 {
+        self.series.created_ms
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn last_push_s(&self) -> u32 {
+        self.series.touched_s()
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn expires_s(&self) -> Option<u32> {
+        self.series.expires_s()
+    }
+
+    pub fn read(&self, into: &mut ReadBuffer) {
+        let limit = self.native_limit.of(self.series.labels());
+        self.series.with_state(|state| state.read(self.kind, limit, into));
+    }
+
+    /// Estimate of the memory that the series takes.
+    pub fn bytes(&self) -> usize {
+        self.series.memory_bytes()
+    }
+}

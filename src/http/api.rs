@@ -1,0 +1,228 @@
+//! The JSON API: what is stored, what is running, and removal by selector.
+//!
+//! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world; numbers
+//! of samples are strings in the text format's spelling, so that `NaN` and `+Inf` survive.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::error::Problem;
+use super::{Services, params};
+use crate::format::write_number;
+use crate::gateway::{FamilyView, SeriesView};
+use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
+use crate::store::Removed;
+
+/// Series in one answer; the flag `truncated` tells when there are more.
+const SERIES_MAX: usize = 100_000;
+
+fn success(data: impl Serialize) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("Cache-Control", "no-store"))
+        .json(json!({ "status": "success", "data": data }))
+}
+
+/// `GET /api/v1/status`
+pub(super) fn status(services: &Services) -> HttpResponse {
+    let store = services.gateway.store();
+    success(json!({
+        "build_information": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "revision": crate::REVISION,
+        },
+        "start_time": timestamp_s(services.gateway.telemetry().started_ms() as f64 / 1000.0),
+        "phase": format!("{:?}", services.lifecycle.phase()).to_lowercase(),
+        "series": store.series_count(),
+        "families": store.family_count(),
+        "flags": services.flags(),
+    }))
+}
+
+/// `GET /api/v1/metrics?match[]=`: families with their values.
+///
+/// # Errors
+/// 400 for a selector that cannot be read.
+pub(super) fn metrics(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let selectors = params::selectors(request, false)?;
+    let (families, truncated) = services.gateway.query(&selectors, SERIES_MAX);
+    let mut buffer = ReadBuffer::default();
+    let families: Vec<Value> = families
+        .iter()
+        .map(|family| {
+            let series: Vec<Value> = family
+                .series()
+                .map(|series| {
+                    series.read(&mut buffer);
+                    let mut object = reading_json(&buffer.reading());
+                    object.insert("labels".into(), labels_json(&series));
+                    Value::Object(object)
+                })
+                .collect();
+            family_json(family, series)
+        })
+        .collect();
+    Ok(success(json!({ "families": families, "truncated": truncated })))
+}
+
+/// `GET /api/v1/series?match[]=`: each series explained.
+///
+/// # Errors
+/// 400 without a selector, or for one that cannot be read.
+pub(super) fn series(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    let selectors = params::selectors(request, true)?;
+    let (families, truncated) = services.gateway.query(&selectors, SERIES_MAX);
+    let mut list = Vec::new();
+    for family in &families {
+        for series in family.series() {
+            list.push(json!({
+                "name": family.name(),
+                "type": family.kind().word(),
+                "labels": labels_json(&series),
+                "merge": series.merge(),
+                "group": series.group(),
+                "created": timestamp_s(series.created_ms() as f64 / 1000.0),
+                "last_push": timestamp_s(series.last_push_s().into()),
+                "expires": series.expires_s().map(|expires| timestamp_s(expires.into())),
+                "memory_bytes": series.bytes(),
+            }));
+        }
+    }
+    Ok(success(json!({ "series": list, "truncated": truncated })))
+}
+
+/// `DELETE /api/v1/series?match[]=`
+///
+/// # Errors
+/// 403 where the admin API is off, 400 without a selector that selects.
+pub(super) fn delete_series(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    admin(services)?;
+    let selectors = params::selectors(request, true)?;
+    let dry_run = params::dry_run(request);
+    Ok(removed(&services.gateway.delete_matching(&selectors, dry_run), dry_run))
+}
+
+/// `PUT /api/v1/admin/wipe`
+///
+/// # Errors
+/// 403 where the admin API is off.
+pub(super) fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
+    admin(services)?;
+    services.gateway.wipe();
+    Ok(HttpResponse::Accepted().finish())
+}
+
+fn admin(services: &Services) -> Result<(), Problem> {
+    match services.options.enable_admin_api {
+        true => Ok(()),
+        false => Err(Problem::not_enabled("--web.enable-admin-api")),
+    }
+}
+
+/// 202, and what was (or with `dry_run` would be) removed.
+pub(super) fn removed(removed: &Removed, dry_run: bool) -> HttpResponse {
+    if !dry_run {
+        return HttpResponse::new(StatusCode::ACCEPTED);
+    }
+    HttpResponse::Accepted().json(json!({
+        "status": "success",
+        "data": { "dry_run": true, "series": removed.series, "families": removed.families },
+    }))
+}
+
+fn family_json(family: &FamilyView, series: Vec<Value>) -> Value {
+    let mut object = Map::new();
+    object.insert("name".into(), family.name().into());
+    object.insert("type".into(), family.kind().word().into());
+    for (key, text) in [("help", family.help()), ("unit", family.unit())] {
+        if !text.is_empty() {
+            object.insert(key.into(), (*text).into());
+        }
+    }
+    object.insert("metrics".into(), series.into());
+    Value::Object(object)
+}
+
+fn labels_json(series: &SeriesView<'_>) -> Value {
+    let pairs = series.pairs().map(|(name, value)| (name.into_owned(), Value::from(&*value)));
+    Value::Object(pairs.collect())
+}
+
+fn reading_json(reading: &Reading<'_>) -> Map<String, Value> {
+    let mut object = Map::new();
+    let mut set = |key: &str, value: Value| _ = object.insert(key.to_owned(), value);
+    match reading {
+        Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) => {
+            set("value", float(*value).into());
+        }
+        Reading::Summary { count, sum, quantiles } => {
+            set("count", number(*count));
+            set("sum", sum.map_or(Value::Null, |sum| float(sum).into()));
+            let pairs = quantiles.iter().map(|(q, value)| (float(*q), float(*value).into()));
+            set("quantiles", Value::Object(pairs.collect()));
+        }
+        Reading::Histogram(histogram) => {
+            set("count", number(histogram.count));
+            set("sum", histogram.sum.map_or(Value::Null, |sum| float(sum).into()));
+            if !histogram.buckets.is_empty() {
+                set("buckets", buckets_json(histogram));
+            }
+            if let Some(native) = &histogram.native {
+                let side = |buckets: &[(i32, Number)]| {
+                    let pairs = buckets.iter().map(|(index, count)| json!([index, number(*count)]));
+                    Value::from(pairs.collect::<Vec<_>>())
+                };
+                set(
+                    "native",
+                    json!({
+                        "schema": native.schema,
+                        "zero_threshold": float(native.zero_threshold),
+                        "zero_count": number(native.zero_count),
+                        "positive": side(&native.positive),
+                        "negative": side(&native.negative),
+                    }),
+                );
+            }
+        }
+        Reading::StateSet(states) => {
+            let pairs = states.iter().map(|(name, on)| (name.to_string(), Value::from(*on)));
+            set("states", Value::Object(pairs.collect()));
+        }
+    }
+    object
+}
+
+/// Cumulative counts by upper bound.
+fn buckets_json(histogram: &HistogramReading) -> Value {
+    let pairs = histogram
+        .buckets
+        .iter()
+        .map(|bucket| (float(bucket.upper_bound), number(bucket.cumulative_count)));
+    Value::Object(pairs.collect())
+}
+
+fn number(count: Number) -> Value {
+    match count {
+        Number::Int(count) => count.to_string().into(),
+        Number::Float(count) => float(count).into(),
+    }
+}
+
+/// As the text format writes it.
+fn float(value: f64) -> String {
+    let mut text = Vec::new();
+    write_number::text_float(&mut text, value);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+fn timestamp_s(seconds: f64) -> String {
+    let since = Duration::from_millis((seconds * 1000.0).round() as u64);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+}

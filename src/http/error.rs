@@ -1,0 +1,239 @@
+//! Errors as clients see them: RFC 9457 problem documents, on one line.
+//!
+//! One table maps what went wrong to a status and a title; every one of them means that nothing
+//! was applied.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+
+use super::grouping::PathError;
+use crate::format::compress::DecodeError;
+use crate::format::{ParseError, Place};
+use crate::gateway::{OverLimit, PushError};
+use crate::store::{AdmitError, StoreLimit};
+use crate::telemetry::{Limit, Outcome};
+
+/// The answer to a request that is refused.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Problem {
+    #[serde(skip)]
+    status: StatusCode,
+    title: &'static str,
+    #[serde(rename = "status")]
+    code: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip)]
+    retry_after_s: Option<u32>,
+    #[serde(skip)]
+    allow: Option<&'static str>,
+    #[serde(skip)]
+    pub(super) limit_passed: Option<Limit>,
+}
+
+impl Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            status,
+            title,
+            code: status.as_u16(),
+            detail: detail.into(),
+            ..Problem::default()
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed request", detail)
+    }
+
+    pub(super) fn not_found() -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not found", "no such path")
+            .hint("pushes go to /metrics/job/<job>, scrapes to /metrics")
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Problem {
+        let detail = format!("this path takes {allow}");
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", detail);
+        Problem { allow: Some(allow), ..problem }
+    }
+
+    /// `flag` turns on what was asked for.
+    pub(super) fn not_enabled(flag: &str) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "not enabled", "this gateway does not allow that")
+            .hint(format!("start it with {flag}"))
+    }
+
+    pub(super) fn unsupported(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported body", detail)
+    }
+
+    pub(super) fn timed_out(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "too slow", detail)
+    }
+
+    pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not ready", detail);
+        Problem { retry_after_s: Some(1), ..problem }
+    }
+
+    pub(super) fn busy() -> Problem {
+        let detail = "too many bytes of pushes are in flight";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail)
+            .at_limit(Limit::InflightPushBytes);
+        Problem { retry_after_s: Some(1), ..problem }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Problem {
+        Problem { hint: Some(hint.into()), ..self }
+    }
+
+    fn at_limit(self, limit: Limit) -> Problem {
+        Problem { limit: Some(limit.word()), limit_passed: Some(limit), ..self }
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What a push with this answer counts as.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => Outcome::TooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Outcome::UnsupportedType,
+            StatusCode::UNPROCESSABLE_ENTITY => Outcome::Unacceptable,
+            StatusCode::TOO_MANY_REQUESTS => Outcome::OverLimit,
+            StatusCode::REQUEST_TIMEOUT => Outcome::TimedOut,
+            StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
+            _ => Outcome::Malformed,
+        }
+    }
+
+    pub(super) fn response(&self) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(self.status);
+        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        let mut body = serde_json::to_string(self).unwrap_or_else(|_| self.detail.clone());
+        body.push('\n');
+        response.body(body)
+    }
+}
+
+impl From<PathError> for Problem {
+    fn from(error: PathError) -> Problem {
+        Problem::bad_request(error.to_string()).hint(
+            "the path is /metrics, then pairs /<label>/<value>; use <label>@base64 for odd values",
+        )
+    }
+}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Problem {
+        match error {
+            DecodeError::TooLarge { max } => over_limit(OverLimit {
+                limit: Limit::DecodedBodyBytes,
+                max,
+                found: max.saturating_add(1),
+            }),
+            error => Problem::bad_request(error.to_string())
+                .hint("the body does not fit its Content-Encoding"),
+        }
+    }
+}
+
+impl From<PushError> for Problem {
+    fn from(error: PushError) -> Problem {
+        let detail = error.to_string();
+        let unacceptable =
+            || Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unacceptable push", detail.clone());
+        match error {
+            PushError::Parse(error) => malformed(&error),
+            PushError::OverLimit(error) => over_limit(error),
+            PushError::Reserved(family) => {
+                let problem = unacceptable().hint("give the metric another name");
+                Problem { family: Some(family), ..problem }
+            }
+            PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
+            PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
+            PushError::Admit(AdmitError::Refused { family, series, refusal }) => {
+                let problem = unacceptable().hint(refusal.hint());
+                Problem { family: Some(family), series: Some(series), ..problem }
+            }
+            PushError::Admit(AdmitError::Kind { family, .. }) => {
+                let hint =
+                    "one name has one type: rename the metric, or delete the stored series first";
+                Problem { family: Some(family), ..unacceptable().hint(hint) }
+            }
+            PushError::Admit(AdmitError::Unit { family, .. }) => {
+                let hint = "amounts in different units cannot be added: rename the metric";
+                Problem { family: Some(family), ..unacceptable().hint(hint) }
+            }
+            PushError::Admit(AdmitError::NameTaken { family, .. }) => {
+                let hint = "their sample lines would be told apart by nobody: rename one of them";
+                Problem { family: Some(family), ..unacceptable().hint(hint) }
+            }
+            PushError::Admit(AdmitError::Limit(error)) => {
+                let (status, limit) = match error.limit {
+                    StoreLimit::Series => (StatusCode::TOO_MANY_REQUESTS, Limit::Series),
+                    StoreLimit::SeriesPerJob => {
+                        (StatusCode::TOO_MANY_REQUESTS, Limit::SeriesPerJob)
+                    }
+                    StoreLimit::Families => (StatusCode::TOO_MANY_REQUESTS, Limit::Families),
+                    // Trying again would not help.
+                    StoreLimit::BucketBounds => {
+                        (StatusCode::UNPROCESSABLE_ENTITY, Limit::BucketBounds)
+                    }
+                };
+                Problem::new(status, "over a limit", detail).at_limit(limit).hint(format!(
+                    "push fewer different label values, or raise limits.{}",
+                    limit.word()
+                ))
+            }
+        }
+    }
+}
+
+fn malformed(error: &ParseError) -> Problem {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, "malformed body", error.to_string());
+    match error.place {
+        Place::Line { line, column } => {
+            Problem { line: Some(line), column: Some(column), ..problem }
+        }
+        _ => problem,
+    }
+}
+
+/// One request passes a limit on requests.
+pub(super) fn over_limit(error: OverLimit) -> Problem {
+    let status = match error.limit {
+        Limit::BodyBytes | Limit::DecodedBodyBytes | Limit::SamplesPerPush => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Limit::HeaderBytes => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Problem::new(status, "over a limit", format!("limits.{error}"))
+        .at_limit(error.limit)
+        .hint("send less at once, or raise the limit")
+}

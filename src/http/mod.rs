@@ -1,0 +1,168 @@
+//! HTTP: every endpoint, thin. Only this module names actix.
+//!
+//! | request | handler |
+//! |---|---|
+//! | `POST`, `PUT /metrics[/<label>/<value>…]` | [`push`] merges the body |
+//! | `DELETE /metrics/<label>/<value>…` | [`delete`] removes what was born under this grouping key |
+//! | `GET /metrics` | [`scrape`] shows the sums |
+//! | `GET /api/v1/status`, `/api/v1/metrics`, `/api/v1/series` | [`api`] |
+//! | `DELETE /api/v1/series`, `PUT /api/v1/admin/wipe` | [`api`], with `--web.enable-admin-api` |
+//! | `GET /-/healthy`, `/-/ready` | [`probes`] |
+//! | `PUT`, `POST /-/quit`, `/-/reload` | [`probes`], with `--web.enable-lifecycle` |
+//! | `GET /` | a page that says where to go |
+//!
+//! There is no router but [`route`]: paths must be matched raw, and no push is ever redirected.
+
+mod api;
+mod error;
+pub mod grouping;
+mod params;
+mod probes;
+mod push;
+mod route;
+mod scrape;
+mod server;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::gateway::{Gateway, OverLimit};
+use crate::lifecycle::Lifecycle;
+use crate::telemetry::{Handler, Limit};
+use error::Problem;
+pub use route::Surface;
+use route::{NoRoute, Route};
+pub use server::{ServerOptions, Servers, start};
+
+/// What HTTP needs to know besides the gateway.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Everything is below it; no trailing slash.
+    pub route_prefix: String,
+    /// Of an accepted push: 200 or 202.
+    pub push_success: StatusCode,
+    pub enable_lifecycle: bool,
+    pub enable_admin_api: bool,
+    pub read_body_timeout: Duration,
+    /// Our own metrics are on the management listener and not in the main scrape.
+    pub own_metrics_apart: bool,
+    pub scrapes_max: usize,
+}
+
+/// Loads the configuration again and tells what came of it, or why it stays.
+pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+/// The flags in force, by name.
+pub type Flags = Box<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
+
+/// Everything that handlers use; one for all workers and listeners.
+pub struct Services {
+    pub gateway: Arc<Gateway>,
+    pub lifecycle: Arc<Lifecycle>,
+    pub options: HttpOptions,
+    pub reload: Reload,
+    pub flags: Flags,
+    scrapes: Arc<tokio::sync::Semaphore>,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Services {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        lifecycle: Arc<Lifecycle>,
+        options: HttpOptions,
+        reload: Reload,
+        flags: Flags,
+    ) -> Services {
+        let scrapes = Arc::new(tokio::sync::Semaphore::new(options.scrapes_max.max(1)));
+        Services { gateway, lifecycle, options, reload, flags, scrapes }
+    }
+
+    fn flags(&self) -> BTreeMap<String, String> {
+        (self.flags)()
+    }
+}
+
+/// Answers one request. Every listener and every test goes through here.
+async fn dispatch(
+    surface: Surface,
+    services: &Services,
+    request: HttpRequest,
+    mut payload: web::Payload,
+) -> HttpResponse {
+    let route =
+        route::route(surface, &services.options.route_prefix, request.method(), request.path());
+    let handler = route.as_ref().map_or(Handler::Other, Route::handler);
+    let response = match check_header(services, &request) {
+        Ok(()) => match route {
+            Ok(route) => answer(surface, services, &request, &mut payload, route).await,
+            Err(NoRoute::NotFound) => Err(Problem::not_found()),
+            Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
+        },
+        Err(problem) => Err(problem),
+    };
+    push::drain(&mut payload).await;
+    let response = response.unwrap_or_else(|problem| problem.response());
+    services.gateway.telemetry().answered(handler, response.status().as_u16());
+    response
+}
+
+async fn answer(
+    surface: Surface,
+    services: &Services,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    route: Route<'_>,
+) -> Result<HttpResponse, Problem> {
+    match route {
+        Route::Push { group } => Ok(push::push(services, request, payload, group).await),
+        Route::Delete { group } => delete(services, request, group),
+        Route::Scrape => scrape::scrape(surface, services, request).await,
+        Route::Status => Ok(api::status(services)),
+        Route::Metrics => api::metrics(services, request),
+        Route::Series => api::series(services, request),
+        Route::DeleteSeries => api::delete_series(services, request),
+        Route::Wipe => api::wipe(services),
+        Route::Healthy => Ok(probes::healthy()),
+        Route::Ready => probes::ready(services),
+        Route::Quit => probes::quit(services),
+        Route::Reload => probes::reload(services),
+        Route::Page => Ok(page()),
+        Route::Options { allow } => Ok(HttpResponse::Ok().insert_header(("Allow", allow)).finish()),
+    }
+}
+
+/// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
+/// is read and thrown away by the server.
+fn delete(
+    services: &Services,
+    request: &HttpRequest,
+    group: &str,
+) -> Result<HttpResponse, Problem> {
+    let grouping = grouping::parse(group)?;
+    let dry_run = params::dry_run(request);
+    Ok(api::removed(&services.gateway.delete_group(grouping.key(), dry_run), dry_run))
+}
+
+fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {
+    let found =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let limits = services.gateway.settings().limits;
+    limits.check(Limit::HeaderBytes, found).map_err(|over: OverLimit| {
+        services.gateway.telemetry().limit_refused(over.limit);
+        error::over_limit(over)
+    })
+}
+
+fn page() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(include_str!("page.html"))
+}

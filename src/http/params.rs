@@ -1,0 +1,204 @@
+//! Parameters of a request that may stand in a header or in the query, for clients that can only
+//! choose the URL (DESIGN 2).
+
+use std::borrow::Cow;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+
+use super::error::Problem;
+use crate::gateway::PushRequest;
+use crate::model::{GaugeRule, Ttl};
+use crate::rules::Selector;
+use crate::units::parse_duration;
+
+/// All `name=value` pairs of the query, decoded.
+pub(super) fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(request.query_string().as_bytes())
+}
+
+/// The text of a header; one that is not visible ASCII counts as none.
+pub(super) fn header<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// True for `?dry_run`, `?dry_run=1` and `?dry_run=true`.
+pub(super) fn dry_run(request: &HttpRequest) -> bool {
+    query(request).any(|(name, value)| name == "dry_run" && matches!(&*value, "" | "1" | "true"))
+}
+
+/// The selectors in `match[]`. With `required` there must be one, and each must rule something out.
+///
+/// # Errors
+/// 400 if one cannot be read.
+pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Selector>, Problem> {
+    let texts = query(request).filter(|(name, _)| name == "match[]" || name == "match");
+    let mut selectors = Vec::new();
+    for (_, text) in texts {
+        let selector = Selector::parse(&text)
+            .and_then(|selector| selector.check_selective().map(|()| selector))
+            .map_err(|error| Problem::bad_request(format!("match[]: {error}")))?;
+        selectors.push(selector);
+    }
+    if required && selectors.is_empty() {
+        return Err(Problem::bad_request(
+            "match[] is missing: which series? e.g. match[]={job=\"x\"}",
+        ));
+    }
+    Ok(selectors)
+}
+
+/// What a push says of itself besides path and body.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct PushParams {
+    merge: Option<GaugeRule>,
+    ttl: Option<Ttl>,
+    time: Option<i64>,
+}
+
+/// Headers, and the query parameters of the same meaning. Those that are not built yet are refused,
+/// because ignoring them would change what the push means.
+const KNOWN: [(&str, &str); 3] =
+    [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
+const PLANNED: [(&str, &str); 5] = [
+    ("idempotency-key", "key"),
+    ("push-source", "source"),
+    ("push-epoch", "epoch"),
+    ("push-seq", "seq"),
+    ("push-final", "final"),
+];
+
+impl PushParams {
+    pub(super) fn of(request: &HttpRequest) -> Result<PushParams, Problem> {
+        let mut params = PushParams::default();
+        let headers = request.headers();
+        for (header_name, query_name) in PLANNED {
+            if headers.contains_key(header_name) || has_query(request, query_name) {
+                return Err(not_built(header_name));
+            }
+        }
+        if let Some(mode) = value(request, "push-mode", "mode")
+            && mode != "delta"
+        {
+            return Err(not_built("push-mode"));
+        }
+        for (header_name, query_name) in KNOWN {
+            let Some(text) = value(request, header_name, query_name) else { continue };
+            let accepted = match header_name {
+                "push-merge" => text.parse().map(|rule| params.merge = Some(rule)).is_ok(),
+                "push-ttl" => parse_duration(&text)
+                    .map(|ttl| params.ttl = Some(Ttl::from_duration(ttl)))
+                    .is_ok(),
+                _ => unix_nanos(&text).map(|time| params.time = Some(time)).is_some(),
+            };
+            if !accepted {
+                return Err(bad_value(header_name, &text));
+            }
+        }
+        Ok(params)
+    }
+
+    pub(super) fn set<'a>(self, request: PushRequest<'a>) -> PushRequest<'a> {
+        PushRequest { merge: self.merge, ttl: self.ttl, time: self.time, ..request }
+    }
+}
+
+fn has_query(request: &HttpRequest, name: &str) -> bool {
+    !request.query_string().is_empty() && query(request).any(|(other, _)| other == name)
+}
+
+fn value<'r>(
+    request: &'r HttpRequest,
+    header_name: &str,
+    query_name: &str,
+) -> Option<Cow<'r, str>> {
+    if let Some(value) = request.headers().get(header_name) {
+        return Some(String::from_utf8_lossy(value.as_bytes()));
+    }
+    if request.query_string().is_empty() {
+        return None;
+    }
+    query(request).find(|(name, _)| name == query_name).map(|(_, value)| value)
+}
+
+fn not_built(name: &str) -> Problem {
+    Problem::bad_request(format!(
+        "{name} is not supported by this version, and ignoring it would miscount"
+    ))
+}
+
+fn bad_value(name: &str, text: &str) -> Problem {
+    let accepted = match name {
+        "push-merge" => "last, sum, min, max or mean",
+        "push-ttl" => "a duration such as 90s, 5m or 1h; 0 is for ever",
+        _ => "seconds since the Unix epoch, such as 1700000000.123",
+    };
+    let text: String = text.chars().take(40).collect();
+    Problem::bad_request(format!("{name}: {text:?} is not {accepted}"))
+}
+
+fn unix_nanos(text: &str) -> Option<i64> {
+    let seconds: f64 = text.trim().parse().ok()?;
+    let nanos = seconds * 1e9;
+    (seconds >= 0.0 && nanos < i64::MAX as f64).then_some(nanos as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn headers_and_query_mean_the_same() {
+        let by_header = TestRequest::post()
+            .insert_header(("Push-Merge", "max"))
+            .insert_header(("Push-TTL", "1500ms"))
+            .insert_header(("Push-Time", "1700000000.5"))
+            .to_http_request();
+        let by_query =
+            TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
+        let params = PushParams::of(&by_header).unwrap();
+        assert_eq!(params.merge, Some(GaugeRule::Max));
+        assert_eq!(params.ttl, Some(Ttl::After(Duration::from_millis(1500))));
+        assert_eq!(params.time, Some(1_700_000_000_500_000_000));
+        assert_eq!(PushParams::of(&by_query).unwrap(), params);
+        assert_eq!(
+            PushParams::of(&TestRequest::post().to_http_request()).unwrap(),
+            PushParams::default()
+        );
+    }
+
+    #[test]
+    fn what_would_change_the_meaning_is_refused() {
+        for (name, value) in [
+            ("push-merge", "median"),
+            ("push-ttl", "soon"),
+            ("push-time", "-1"),
+            ("push-time", "inf"),
+            ("push-mode", "cumulative"),
+            ("idempotency-key", "k"),
+            ("push-source", "s"),
+        ] {
+            let request = TestRequest::post().insert_header((name, value)).to_http_request();
+            let problem = PushParams::of(&request).unwrap_err();
+            assert!(problem.detail().starts_with(name), "{}", problem.detail());
+        }
+        let request = TestRequest::post().uri("/?key=k").to_http_request();
+        assert!(PushParams::of(&request).is_err());
+    }
+
+    #[test]
+    fn selectors_are_read_and_must_select() {
+        let ask = |uri: &str, required| {
+            selectors(&TestRequest::get().uri(uri).to_http_request(), required)
+        };
+        assert_eq!(ask("/?match[]=up&match%5B%5D=%7Bjob%3D%22a%22%7D", true).unwrap().len(), 2);
+        assert_eq!(ask("/", false).unwrap().len(), 0);
+        assert!(ask("/", true).is_err());
+        assert!(ask("/?match[]=%7B%7D", true).is_err());
+        assert!(ask("/?match[]=%7B", false).is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! `/-/…`: is it alive, is it ready, stop it, load the configuration again.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::ContentType;
+
+use super::Services;
+use super::error::Problem;
+use crate::lifecycle::Phase;
+
+/// Takes no lock and looks at nothing: it tells that the process answers.
+pub(super) fn healthy() -> HttpResponse {
+    ok("OK")
+}
+
+/// # Errors
+/// 503 while starting or going down.
+pub(super) fn ready(services: &Services) -> Result<HttpResponse, Problem> {
+    match services.lifecycle.phase() {
+        Phase::Ready => Ok(ok("OK")),
+        Phase::Starting => Err(Problem::unavailable("the gateway is starting")),
+        Phase::Draining => Err(Problem::unavailable("the gateway is stopping")),
+    }
+}
+
+/// # Errors
+/// 403 where the lifecycle API is off.
+pub(super) fn quit(services: &Services) -> Result<HttpResponse, Problem> {
+    lifecycle(services)?;
+    tracing::warn!("stop requested over HTTP");
+    services.lifecycle.ask_to_quit();
+    Ok(ok("Stopping. Goodbye!\n"))
+}
+
+/// # Errors
+/// 403 where the lifecycle API is off, 400 if the new configuration is no good; the old one stays.
+pub(super) fn reload(services: &Services) -> Result<HttpResponse, Problem> {
+    lifecycle(services)?;
+    match (services.reload)() {
+        Ok(report) => Ok(ok(&report)),
+        Err(reason) => Err(Problem::bad_request(reason)),
+    }
+}
+
+fn lifecycle(services: &Services) -> Result<(), Problem> {
+    match services.options.enable_lifecycle {
+        true => Ok(()),
+        false => Err(Problem::not_enabled("--web.enable-lifecycle")),
+    }
+}
+
+fn ok(text: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .insert_header(("Cache-Control", "no-store"))
+        .body(text.to_owned())
+}

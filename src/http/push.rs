@@ -1,0 +1,230 @@
+//! `POST` and `PUT /metrics…`: read the body under its limits, hand it to the gateway, answer.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use actix_web::error::PayloadError;
+use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_core::Stream;
+
+use super::error::{self, Problem};
+use super::params::{PushParams, header};
+use super::{Services, grouping};
+use crate::format::compress::{self, Coding};
+use crate::format::negotiate::{self, PushFormat};
+use crate::gateway::limits::Permit;
+use crate::gateway::{Gateway, OverLimit, PushRequest, Pushed};
+use crate::model::Grouping;
+use crate::telemetry::{BodyEncoding, BodyFormat, Limit};
+
+/// Bodies above this size are decoded and merged on a thread of their own, so that the connections
+/// that share a worker do not wait for one large push.
+const INLINE_BYTES: usize = 64 << 10;
+/// The same for compressed bodies, which grow.
+const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
+
+/// A push as far as its head tells.
+#[derive(Debug)]
+struct Push {
+    grouping: Grouping,
+    params: PushParams,
+    format: PushFormat,
+    /// In the order they were applied; mostly none.
+    codings: Vec<Coding>,
+}
+
+pub(super) async fn push(
+    services: &Services,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    group: &str,
+) -> HttpResponse {
+    let gateway = &services.gateway;
+    match receive(services, request, payload, group).await {
+        Ok((pushed, took)) => {
+            gateway.telemetry().push_accepted(pushed.samples, took);
+            HttpResponse::new(services.options.push_success)
+        }
+        Err(problem) => {
+            let peer = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            let telemetry = gateway.telemetry();
+            if let Some(limit) = problem.limit_passed {
+                telemetry.limit_refused(limit);
+            }
+            telemetry.push_refused(problem.outcome(), group, &peer, problem.detail());
+            problem.response()
+        }
+    }
+}
+
+async fn receive(
+    services: &Services,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+    group: &str,
+) -> Result<(Pushed, Duration), Problem> {
+    if !services.lifecycle.is_up() {
+        return Err(Problem::unavailable("the gateway is starting"));
+    }
+    let headers = request.headers();
+    let push = Push {
+        grouping: grouping::parse(group)?,
+        params: PushParams::of(request)?,
+        format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
+        codings: negotiate::content_encoding(header(headers, "content-encoding"))
+            .map_err(unsupported)?,
+    };
+    let (body, _permit) = read_body(services, request, payload).await?;
+    let (format, encoding) = (body_format(push.format), body_encoding(&push.codings));
+    services.gateway.telemetry().push_body(format, encoding, body.len());
+
+    let started = Instant::now();
+    let inline = if push.codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES };
+    let pushed = if body.len() <= inline {
+        merge(&services.gateway, &push, &body)?
+    } else {
+        let gateway = services.gateway.clone();
+        let task = web::block(move || merge(&gateway, &push, &body));
+        task.await.map_err(|_| Problem::unavailable("the gateway is stopping"))??
+    };
+    Ok((pushed, started.elapsed()))
+}
+
+fn merge(gateway: &Arc<Gateway>, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
+    let mut decoded = Vec::new();
+    let body = if push.codings.is_empty() {
+        body
+    } else {
+        let max = match gateway.settings().limits.decoded_body_bytes {
+            0 => usize::MAX,
+            max => max,
+        };
+        compress::decode_all(&push.codings, body, max, &mut decoded)?;
+        &decoded
+    };
+    let request = PushRequest {
+        grouping: &push.grouping,
+        format: push.format,
+        body,
+        merge: None,
+        ttl: None,
+        time: None,
+    };
+    Ok(gateway.push(&push.params.set(request))?)
+}
+
+fn unsupported(error: negotiate::Unsupported) -> Problem {
+    Problem::unsupported(error.to_string())
+}
+
+/// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
+async fn read_body(
+    services: &Services,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> Result<(Bytes, Permit), Problem> {
+    let gateway = &services.gateway;
+    let limits = gateway.settings().limits;
+    let length = header(request.headers(), "content-length").and_then(|n| n.parse::<usize>().ok());
+    let announced = length.unwrap_or(0);
+    limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
+    let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;
+    let body = Body { gateway, max: limits.body_bytes, announced, permit };
+    match within(services.options.read_body_timeout, pin!(body.collect(payload))).await {
+        Some(read) => read,
+        None => Err(Problem::timed_out("the body did not arrive in time")),
+    }
+}
+
+/// A body on its way.
+struct Body<'g> {
+    gateway: &'g Gateway,
+    max: usize,
+    /// By Content-Length; 0 if it comes in chunks.
+    announced: usize,
+    permit: Permit,
+}
+
+impl Body<'_> {
+    async fn collect(mut self, payload: &mut web::Payload) -> Result<(Bytes, Permit), Problem> {
+        // Most bodies come in one piece, which then need not be copied.
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(chunk) = next(payload).await {
+            let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
+            let found = first.len().max(all.len()) + chunk.len();
+            if self.max > 0 && found > self.max {
+                let limit = Limit::BodyBytes;
+                return Err(error::over_limit(OverLimit { limit, max: self.max, found }));
+            }
+            if found > self.announced && !self.gateway.extend_body(&mut self.permit, chunk.len()) {
+                return Err(Problem::busy());
+            }
+            if first.is_empty() {
+                first = chunk;
+                continue;
+            }
+            if all.is_empty() {
+                all.reserve(self.announced.max(found));
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok((if all.is_empty() { first } else { all.freeze() }, self.permit))
+    }
+}
+
+async fn next(payload: &mut web::Payload) -> Option<Result<Bytes, PayloadError>> {
+    poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await
+}
+
+/// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
+/// use; not for ever, though.
+pub(super) async fn drain(payload: &mut web::Payload) {
+    const ENOUGH_BYTES: usize = 1 << 20;
+    const ENOUGH_TIME: Duration = Duration::from_secs(1);
+    let reading = pin!(async {
+        let mut drained = 0;
+        while let Some(Ok(chunk)) = next(payload).await {
+            drained += chunk.len();
+            if drained > ENOUGH_BYTES {
+                break;
+            }
+        }
+    });
+    within(ENOUGH_TIME, reading).await;
+}
+
+/// `None` if it takes too long. What is ready at once costs no timer.
+async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F::Output> {
+    let at_once = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(output) => Some(output),
+        None => tokio::time::timeout(timeout, future).await.ok(),
+    }
+}
+
+fn body_format(format: PushFormat) -> BodyFormat {
+    match format {
+        PushFormat::Text => BodyFormat::Text,
+        PushFormat::OpenMetrics => BodyFormat::OpenMetrics,
+        PushFormat::Protobuf => BodyFormat::Protobuf,
+    }
+}
+
+fn body_encoding(codings: &[Coding]) -> BodyEncoding {
+    match codings.last() {
+        None => BodyEncoding::Identity,
+        Some(Coding::Gzip) => BodyEncoding::Gzip,
+        Some(Coding::Snappy) => BodyEncoding::Snappy,
+        Some(Coding::Zstd) => BodyEncoding::Zstd,
+        Some(Coding::Deflate) => BodyEncoding::Deflate,
+    }
+}

@@ -1,0 +1,54 @@
+//! Where the process is between start and end; written by the app, read by probes and pushes.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// State is being loaded.
+    Starting,
+    Ready,
+    /// Going down: still serving what comes, but asking for no more.
+    Draining,
+}
+
+#[derive(Debug)]
+pub struct Lifecycle {
+    phase: AtomicU8,
+    quit: Notify,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Lifecycle {
+        Lifecycle { phase: AtomicU8::new(Phase::Starting as u8), quit: Notify::new() }
+    }
+}
+
+impl Lifecycle {
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+
+    pub fn set(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// Pushes are taken, also while draining.
+    pub fn is_up(&self) -> bool {
+        self.phase() != Phase::Starting
+    }
+
+    /// Asks the app to stop the process in good order.
+    pub fn ask_to_quit(&self) {
+        self.quit.notify_one();
+    }
+
+    pub async fn asked_to_quit(&self) {
+        self.quit.notified().await;
+    }
+}

@@ -1,0 +1,495 @@
+//! Sums without rounding (merge-semantics 1.1).
+//!
+//! A sum keeps every bit of every finite `f64` ever added, so it does not depend on the order of
+//! the additions, and it is rounded once, when it is read. Three representations, each promoted to
+//! the next when an input or the sum does not fit; promotion keeps the value:
+//!
+//! - `Int`: an `i64`, while all inputs are whole numbers;
+//! - `Fixed`: Q64.64, for inputs without a bit below 2^-64 and below 2^62 in magnitude;
+//! - `Wide`: two's complement limbs on a fixed grid that spans all of `f64`, of which only the
+//!   window in use is kept.
+
+/// See the module documentation. 24 bytes; latency sums typically own 24 to 40 more.
+#[derive(Clone, Debug)]
+pub struct Exact(Repr);
+
+#[derive(Clone, Debug)]
+enum Repr {
+    Int(i64),
+    /// `(high << 64 | low) * 2^-64`
+    Fixed {
+        high: i64,
+        low: u64,
+    },
+    Wide(Wide),
+}
+
+/// Bit 0 of limb `i` of the grid weighs `2^(64 * (i - ZERO_LIMB))`; 2^-1074, the smallest `f64`,
+/// falls into limb 0.
+const ZERO_LIMB: usize = 17;
+const GRID_EXPONENT: i32 = -(ZERO_LIMB as i32) * 64;
+
+/// Limbs `low..` of the grid in two's complement: below them are zeros, above them the sign of the
+/// last one goes on.
+#[derive(Clone, Debug)]
+struct Wide {
+    low: u8,
+    limbs: Box<[u64]>,
+}
+
+impl Default for Exact {
+    fn default() -> Exact {
+        Exact::ZERO
+    }
+}
+
+impl Exact {
+    pub const ZERO: Exact = Exact(Repr::Int(0));
+
+    /// `value` must be finite: what NaN and infinities mean is decided before state is touched.
+    pub fn add_f64(&mut self, value: f64) {
+        debug_assert!(value.is_finite());
+        if let Repr::Int(sum) = &mut self.0
+            && let Some(whole) = as_i64(value)
+            && let Some(next) = sum.checked_add(whole)
+        {
+            *sum = next;
+            return;
+        }
+        self.add_parts(Parts::of(value));
+    }
+
+    pub fn add_u64(&mut self, value: u64) {
+        if let Repr::Int(sum) = &mut self.0
+            && let Some(next) = sum.checked_add_unsigned(value)
+        {
+            *sum = next;
+            return;
+        }
+        self.add_parts(Parts { mantissa: value.into(), exponent: 0 });
+    }
+
+    pub fn add(&mut self, other: &Exact) {
+        match &other.0 {
+            Repr::Int(n) => self.add_parts(Parts { mantissa: (*n).into(), exponent: 0 }),
+            Repr::Fixed { high, low } => {
+                self.add_parts(Parts { mantissa: join(*high, *low), exponent: -64 });
+            }
+            Repr::Wide(other) => {
+                let wide = self.widen();
+                for (at, &limb) in other.limbs.iter().enumerate() {
+                    // The last limb is the signed one.
+                    let last = at + 1 == other.limbs.len();
+                    let value = if last { i128::from(limb as i64) } else { i128::from(limb) };
+                    wide.add_at(other.low as usize + at, value);
+                }
+            }
+        }
+    }
+
+    pub fn negated(&self) -> Exact {
+        match &self.0 {
+            Repr::Int(n) if *n != i64::MIN => Exact(Repr::Int(-n)),
+            Repr::Fixed { high, low } if *high != i64::MIN => {
+                let (high, low) = split(-join(*high, *low));
+                Exact(Repr::Fixed { high, low })
+            }
+            _ => {
+                let mut wide = self.clone().into_wide();
+                wide.reserve(wide.low as usize, wide.end() + 1);
+                negate(&mut wide.limbs);
+                Exact(Repr::Wide(wide))
+            }
+        }
+    }
+
+    /// The nearest `f64`, ties to even; infinite where the sum has outgrown `f64`.
+    pub fn to_f64(&self) -> f64 {
+        match &self.0 {
+            Repr::Int(n) => *n as f64,
+            // Scaling by a power of two is exact: the least magnitude here is 2^-64.
+            Repr::Fixed { high, low } => join(*high, *low) as f64 * 2f64.powi(-64),
+            Repr::Wide(wide) => wide.to_f64(),
+        }
+    }
+
+    /// The sum, if it is a whole number that fits.
+    pub fn to_u64(&self) -> Option<u64> {
+        match &self.0 {
+            Repr::Int(n) => u64::try_from(*n).ok(),
+            Repr::Fixed { high, low: 0 } => u64::try_from(*high).ok(),
+            Repr::Fixed { .. } => None,
+            Repr::Wide(wide) => {
+                let limb = |at: usize| wide.limbs.get(at.wrapping_sub(wide.low as usize));
+                let others =
+                    (wide.low as usize..).zip(&wide.limbs).filter(|(at, _)| *at != ZERO_LIMB);
+                let whole = others.into_iter().all(|(_, &limb)| limb == 0) && !negative(wide.top());
+                whole.then(|| limb(ZERO_LIMB).copied().unwrap_or(0))
+            }
+        }
+    }
+
+    /// Bytes owned beyond the value itself.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Wide(wide) => size_of_val(&*wide.limbs),
+            _ => 0,
+        }
+    }
+
+    fn add_parts(&mut self, parts: Parts) {
+        if let Repr::Int(sum) = self.0 {
+            if parts.exponent == 0
+                && let Some(next) = i128::from(sum).checked_add(parts.mantissa)
+                && let Ok(next) = i64::try_from(next)
+            {
+                self.0 = Repr::Int(next);
+                return;
+            }
+            self.0 = Repr::Fixed { high: sum, low: 0 };
+        }
+        if let Repr::Fixed { high, low } = self.0
+            && let Some(addend) = parts.as_fixed()
+            && let Some(next) = join(high, low).checked_add(addend)
+        {
+            let (high, low) = split(next);
+            self.0 = Repr::Fixed { high, low };
+            return;
+        }
+        let position = (parts.exponent - GRID_EXPONENT) as usize;
+        let (limb, shift) = (position / 64, position % 64);
+        let wide = self.widen();
+        if parts.mantissa.unsigned_abs().leading_zeros() as usize > shift + 1 {
+            wide.add_at(limb, parts.mantissa << shift);
+        } else {
+            // Too long to shift inside 128 bits: add the halves one limb apart.
+            let (high, low) = split(parts.mantissa);
+            wide.add_at(limb, i128::from(low) << shift);
+            wide.add_at(limb + 1, i128::from(high) << shift);
+        }
+    }
+
+    fn widen(&mut self) -> &mut Wide {
+        if !matches!(self.0, Repr::Wide(_)) {
+            let narrow = std::mem::take(self);
+            self.0 = Repr::Wide(narrow.into_wide());
+        }
+        match &mut self.0 {
+            Repr::Wide(wide) => wide,
+            _ => unreachable!("made wide above"),
+        }
+    }
+
+    fn into_wide(self) -> Wide {
+        let (high, low) = match self.0 {
+            Repr::Int(n) => (n, 0),
+            Repr::Fixed { high, low } => (high, low),
+            Repr::Wide(wide) => return wide,
+        };
+        Wide { low: ZERO_LIMB as u8 - 1, limbs: Box::new([low, high as u64]) }
+    }
+}
+
+/// `mantissa * 2^exponent`
+#[derive(Clone, Copy)]
+struct Parts {
+    mantissa: i128,
+    exponent: i32,
+}
+
+impl Parts {
+    fn of(value: f64) -> Parts {
+        const FRACTION: u64 = (1 << 52) - 1;
+        let bits = value.to_bits();
+        let field = (bits >> 52 & 0x7ff) as i32;
+        // Subnormals have no implied leading one and the exponent of the smallest normal.
+        let (mantissa, exponent) = match field {
+            0 => (bits & FRACTION, -1074),
+            _ => (bits & FRACTION | 1 << 52, field - 1075),
+        };
+        let mantissa =
+            if value.is_sign_negative() { -i128::from(mantissa) } else { mantissa.into() };
+        Parts { mantissa, exponent }
+    }
+
+    /// The value times 2^64, if that is a whole number within the range of an input of Q64.64.
+    fn as_fixed(self) -> Option<i128> {
+        let shift = self.exponent + 64;
+        let magnitude = self.mantissa.unsigned_abs();
+        if magnitude == 0 {
+            return Some(0);
+        }
+        if shift < 0 {
+            let exact = magnitude.trailing_zeros() >= shift.unsigned_abs();
+            return exact.then(|| self.mantissa >> shift.unsigned_abs());
+        }
+        let length = (128 - magnitude.leading_zeros()) as i32;
+        (length + shift <= 126).then(|| self.mantissa << shift)
+    }
+}
+
+impl Wide {
+    fn end(&self) -> usize {
+        self.low as usize + self.limbs.len()
+    }
+
+    /// Makes the window cover the grid limbs `from..to`.
+    fn reserve(&mut self, from: usize, to: usize) {
+        let low = self.low as usize;
+        if from >= low && to <= self.end() {
+            return;
+        }
+        let fill = sign_fill(self.top());
+        let (before, after) = (low.saturating_sub(from), to.saturating_sub(self.end()));
+        let mut limbs = Vec::with_capacity(before + self.limbs.len() + after);
+        limbs.resize(before, 0);
+        limbs.extend_from_slice(&self.limbs);
+        limbs.resize(limbs.len() + after, fill);
+        *self = Wide { low: (low - before) as u8, limbs: limbs.into_boxed_slice() };
+    }
+
+    /// Adds `value * 2^(64 * (limb - ZERO_LIMB))`.
+    fn add_at(&mut self, limb: usize, value: i128) {
+        self.reserve(limb, limb + 2);
+        let at = limb - self.low as usize;
+        let was_negative = negative(self.top());
+        let (high, low) = split(value);
+        let fill = sign_fill(high as u64);
+        let mut carry = false;
+        for (i, limb) in self.limbs[at..].iter_mut().enumerate() {
+            let addend = match i {
+                0 => low,
+                1 => high as u64,
+                _ => fill,
+            };
+            let (sum, over) = limb.overflowing_add(addend);
+            let (sum, carried) = sum.overflowing_add(carry.into());
+            *limb = sum;
+            carry = over | carried;
+            if i > 1 && !carry && fill == 0 {
+                break; // Nothing left to add.
+            }
+        }
+        let is_negative = negative(self.top());
+        if was_negative == (value < 0) && is_negative != was_negative {
+            // The sum needs one limb more; its sign is that of both operands.
+            let mut limbs = Vec::with_capacity(self.limbs.len() + 1);
+            limbs.extend_from_slice(&self.limbs);
+            limbs.push(if was_negative { u64::MAX } else { 0 });
+            self.limbs = limbs.into_boxed_slice();
+        }
+    }
+
+    fn top(&self) -> u64 {
+        self.limbs.last().copied().unwrap_or(0)
+    }
+
+    fn to_f64(&self) -> f64 {
+        if !negative(self.top()) {
+            return magnitude_to_f64(self.low as usize, &self.limbs);
+        }
+        let mut limbs = self.limbs.clone();
+        negate(&mut limbs);
+        -magnitude_to_f64(self.low as usize, &limbs)
+    }
+}
+
+/// Rounds the unsigned number in `limbs`, whose first is limb `low` of the grid.
+fn magnitude_to_f64(low: usize, limbs: &[u64]) -> f64 {
+    let Some(top) = limbs.iter().rposition(|&limb| limb != 0) else {
+        return 0.0;
+    };
+    // The leading 64 bits, the first one set, and whether anything is left below them.
+    let zeros = limbs[top].leading_zeros();
+    let next = if top > 0 { limbs[top - 1] } else { 0 };
+    let lead = if zeros == 0 { limbs[top] } else { limbs[top] << zeros | next >> (64 - zeros) };
+    let below = if zeros == 0 { next } else { next << zeros };
+    let sticky = below != 0 || limbs[..top.saturating_sub(1)].iter().any(|&limb| limb != 0);
+    let exponent = (low + top) as i32 * 64 + 63 - zeros as i32 + GRID_EXPONENT;
+
+    if exponent < -1022 {
+        // Subnormal. Every input is a multiple of 2^-1074, so nothing is cut off here.
+        return f64::from_bits(lead >> (63 - (exponent + 1074)));
+    }
+    let (mut mantissa, rest) = (lead >> 11, lead & 0x7ff);
+    if rest > 0x400 || rest == 0x400 && (sticky || mantissa & 1 == 1) {
+        mantissa += 1; // May carry into the exponent field below, which is right.
+    }
+    let biased = (exponent + 1022) as u64;
+    let bits = (biased << 52) + mantissa;
+    if bits >= f64::INFINITY.to_bits() { f64::INFINITY } else { f64::from_bits(bits) }
+}
+
+fn as_i64(value: f64) -> Option<i64> {
+    // Every whole f64 in [-2^63, 2^63) converts exactly; the round trip tells the others.
+    let whole = value as i64;
+    (whole as f64 == value && whole != i64::MAX).then_some(whole)
+}
+
+fn join(high: i64, low: u64) -> i128 {
+    i128::from(high) << 64 | i128::from(low)
+}
+
+fn split(value: i128) -> (i64, u64) {
+    ((value >> 64) as i64, value as u64)
+}
+
+fn negative(top: u64) -> bool {
+    top >> 63 == 1
+}
+
+fn sign_fill(top: u64) -> u64 {
+    if negative(top) { u64::MAX } else { 0 }
+}
+
+/// Two's complement; the caller has left room for the sign.
+fn negate(limbs: &mut [u64]) {
+    let mut carry = true;
+    for limb in limbs {
+        let (sum, over) = (!*limb).overflowing_add(carry.into());
+        *limb = sum;
+        carry = over;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use num_bigint::BigInt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum(values: &[f64]) -> Exact {
+        let mut sum = Exact::ZERO;
+        for &value in values {
+            sum.add_f64(value);
+        }
+        sum
+    }
+
+    /// The sum in units of 2^-1074, by big integers.
+    fn reference(values: &[f64]) -> BigInt {
+        let scaled = values.iter().map(|&value| {
+            let parts = Parts::of(value);
+            BigInt::from(parts.mantissa) << (parts.exponent + 1074) as usize
+        });
+        scaled.sum()
+    }
+
+    /// Rounds units of 2^-1074 to f64 through decimal digits, which std rounds correctly.
+    fn round(units: &BigInt) -> f64 {
+        // units / 2^1074 = units * 5^1074 / 10^1074
+        let digits = units * BigInt::from(5).pow(1074);
+        format!("{digits}e-1074").parse().unwrap()
+    }
+
+    #[test]
+    fn hazards() {
+        for (values, expected) in [
+            (&[][..], 0.0),
+            (&[-0.0], 0.0),
+            (&[0.1; 10], 1.0),
+            (&[1e308, 1e308], f64::INFINITY),
+            (&[1e308, 1e308, -1e308], 1e308),
+            (&[5e-324, 5e-324], 1e-323),
+            (&[1e308, 5e-324, -1e308], 5e-324),
+            (&[9007199254740992.0, 1.0, 1.0], 9007199254740994.0),
+            (&[9007199254740992.0, 1.0], 9007199254740992.0),
+            (&[9007199254740992.0, 1.0, 0.25], 9007199254740994.0),
+            (&[9223372036854775807.0, 9223372036854775807.0], 1.8446744073709552e19),
+            (&[-9223372036854775808.0, -1.0], -9223372036854775808.0),
+            (&[1e16, 1.0, 1e-20, -1e16], 1.0),
+            (&[f64::MAX, f64::MIN_POSITIVE], f64::MAX),
+        ] {
+            let got = sum(values).to_f64();
+            assert!(
+                got == expected && got.is_sign_positive() == expected.is_sign_positive(),
+                "{values:?}: {got}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_million_increments_on_top_of_2_pow_53() {
+        let mut total = sum(&[9007199254740992.0]);
+        for _ in 0..1_000_000 {
+            total.add_u64(1);
+        }
+        assert_eq!(total.to_f64(), 9007199255740992.0);
+    }
+
+    #[test]
+    fn ten_million_tenths() {
+        let mut total = Exact::ZERO;
+        for _ in 0..10_000_000 {
+            total.add_f64(0.1);
+        }
+        assert_eq!(total.to_f64(), 1_000_000.0);
+        assert_eq!(total.heap_bytes(), 0, "0.1 needs no superaccumulator");
+    }
+
+    #[test]
+    fn counts_beyond_u64_do_not_wrap() {
+        let mut total = Exact::ZERO;
+        for _ in 0..4 {
+            total.add_u64(u64::MAX);
+        }
+        assert_eq!(total.to_f64(), 2f64.powi(66));
+        assert_eq!(total.to_u64(), None);
+        for _ in 0..3 {
+            total.add(&sum(&[18446744073709551616.0]).negated());
+        }
+        assert_eq!(total.to_u64(), Some(u64::MAX - 3));
+        total.add_f64(0.5);
+        assert_eq!(total.to_u64(), None);
+    }
+
+    fn any_finite() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<f64>().prop_filter("finite", |x| x.is_finite()),
+            (-1e3..1e3),
+            any::<i64>().prop_map(|n| n as f64),
+            (0..100i32, -30..30i32).prop_map(|(m, e)| f64::from(m) * 2f64.powi(e * 8)),
+            Just(f64::MAX),
+            Just(-f64::MAX),
+            Just(5e-324),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn equals_big_integers_in_any_order(
+            values in prop::collection::vec(any_finite(), 0..40),
+            seed in any::<u64>(),
+        ) {
+            let expected = round(&reference(&values)) + 0.0;
+            prop_assert_eq!(sum(&values).to_f64().to_bits(), expected.to_bits());
+
+            let mut shuffled = values;
+            let mut state = seed | 1;
+            for i in (1..shuffled.len()).rev() {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                shuffled.swap(i, (state >> 33) as usize % (i + 1));
+            }
+            prop_assert_eq!(sum(&shuffled).to_f64().to_bits(), expected.to_bits());
+        }
+
+        #[test]
+        fn adding_sums_equals_adding_their_parts(
+            a in prop::collection::vec(any_finite(), 0..20),
+            b in prop::collection::vec(any_finite(), 0..20),
+        ) {
+            let mut joined = sum(&a);
+            joined.add(&sum(&b));
+            let all: Vec<f64> = a.iter().chain(&b).copied().collect();
+            prop_assert_eq!(joined.to_f64().to_bits(), sum(&all).to_f64().to_bits());
+            joined.add(&sum(&b).negated());
+            prop_assert_eq!(joined.to_f64().to_bits(), sum(&a).to_f64().to_bits());
+        }
+
+        #[test]
+        fn one_value_comes_back(value in any_finite()) {
+            prop_assert_eq!(sum(&[value]).to_f64(), value);
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! What a push means: the state of one series, and how a pushed value is added to it
+//! (merge-semantics 1). Pure arithmetic; no clock, no lock, no I/O.
+//!
+//! - [`check`] tells whether a pushed value may be merged at all, whatever is stored.
+//! - [`State::knows`] tells whether it fits the series it goes to.
+//! - [`State::merge`] then cannot fail, and does not depend on the order of pushes.
+//! - [`State::read`] rounds, once, for a scrape.
+
+pub mod exact;
+pub mod histogram;
+pub mod native;
+
+use std::cmp::Ordering;
+
+use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
+use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, UntypedRule};
+use exact::Exact;
+use histogram::{Histogram, Layout, PushedHistogram, add_number, read_number};
+
+/// Why a well-formed value is not merged (422).
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{what} {value} is not finite")]
+    NotFinite { what: &'static str, value: f64 },
+    #[error("{what} {value} is negative")]
+    Negative { what: &'static str, value: f64 },
+    #[error("an info value must be 1, not {0}")]
+    Info(f64),
+    #[error("a bucket bound is not a number")]
+    BucketBound,
+    #[error("the bucket le=\"{bound}\" is lower than the one before; buckets must be cumulative")]
+    FallingBuckets { bound: f64 },
+    #[error("the count is {count}, but the buckets hold {buckets}")]
+    CountMismatch { count: f64, buckets: f64 },
+    #[error("there is neither a count nor a +Inf bucket")]
+    NoCount,
+    #[error("there is no sum, but earlier pushes had one")]
+    NoSum,
+    #[error("native histogram schema {schema} is not in -4 to 8")]
+    NativeSchema { schema: i8 },
+    #[error("bucket {index} of schema {schema} lies beyond infinity")]
+    BucketIndex { schema: i8, index: i32 },
+    #[error("zero threshold {threshold} is not a finite number >= 0")]
+    ZeroThreshold { threshold: f64 },
+    #[error("samples without a type are refused here (push.untyped)")]
+    Untyped,
+    #[error("{kind} cannot be merged by the rule {rule}")]
+    Rule { kind: Kind, rule: GaugeRule },
+    #[error("the gauge is merged by the rule {stored}, the push asks for {asked}")]
+    OtherRule { stored: GaugeRule, asked: GaugeRule },
+}
+
+impl Refusal {
+    /// What the sender can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Refusal::NotFinite { .. } => {
+                "one such value would spoil the sum for ever: push finite numbers"
+            }
+            Refusal::Negative { .. } => {
+                "only gauges may fall: push what was counted since the last push"
+            }
+            Refusal::Info(_) => "put the information into labels and push the value 1",
+            Refusal::BucketBound => "give every bucket a number as le",
+            Refusal::FallingBuckets { .. } => "each bucket counts all observations up to its bound",
+            Refusal::CountMismatch { .. } => {
+                "_count must equal the +Inf bucket; push both from one snapshot"
+            }
+            Refusal::NoCount => "push _count or a bucket le=\"+Inf\"",
+            Refusal::NoSum => {
+                "push _sum with every push of this series, or delete the series first"
+            }
+            Refusal::NativeSchema { .. } => "reduce the resolution of the histogram",
+            Refusal::BucketIndex { .. } => "count infinite observations in the last bucket",
+            Refusal::ZeroThreshold { .. } => "use a zero threshold of 0 or above",
+            Refusal::Untyped => "add a # TYPE line",
+            Refusal::Rule { .. } => "use last or sum",
+            Refusal::OtherRule { .. } => {
+                "push with the same Push-Merge, or set one rule for all in the configuration"
+            }
+        }
+    }
+}
+
+/// Decides between values of a gauge: the larger stamp wins, then the larger value, so that the
+/// order of arrival does not matter. Nanoseconds since the Unix epoch.
+pub type Stamp = i64;
+
+/// First in [`f64::total_cmp`]: a NaN.
+const LEAST: f64 = f64::from_bits(u64::MAX);
+
+/// How samples of one series merge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MergeRules {
+    pub gauge: GaugeRule,
+    pub untyped: UntypedRule,
+}
+
+/// The merged value of one series.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Counters, untyped samples, gauges by the rule `sum`.
+    Sum {
+        total: Exact,
+        exemplar: Option<Box<Exemplar>>,
+    },
+    Last {
+        value: f64,
+        stamp: Stamp,
+    },
+    Min(f64),
+    Max(f64),
+    Mean {
+        total: Exact,
+        count: u64,
+    },
+    Summary(Box<Summary>),
+    Histogram(Box<Histogram>),
+    /// A gauge histogram by the rule `last`.
+    LastHistogram {
+        histogram: Box<Histogram>,
+        stamp: Stamp,
+    },
+    /// One register for the whole set: states set by different pushes never mix.
+    StateSet {
+        states: Box<[(Box<str>, bool)]>,
+        stamp: Stamp,
+    },
+    Info,
+}
+
+#[derive(Clone, Debug)]
+pub struct Summary {
+    count: Exact,
+    /// Absent if the first push had none.
+    sum: Option<Exact>,
+}
+
+/// Whether a pushed value may be merged, whatever is stored.
+///
+/// # Errors
+/// As the table in merge-semantics 1 tells, column "refuse".
+pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result<(), Refusal> {
+    match (kind, series.value) {
+        (Kind::Counter, PushedValue::Scalar(value)) => {
+            finite(value, "counter").and_then(|()| not_negative(value, "counter"))
+        }
+        (Kind::Gauge, PushedValue::Scalar(value)) => check_gauge(rules.gauge, value),
+        (Kind::Untyped, PushedValue::Scalar(value)) => match rules.untyped {
+            UntypedRule::Sum => finite(value, "untyped sample"),
+            UntypedRule::Last => Ok(()),
+            UntypedRule::Reject => Err(Refusal::Untyped),
+        },
+        (Kind::Info, PushedValue::Scalar(value)) if value != 1.0 => Err(Refusal::Info(value)),
+        (Kind::GaugeHistogram, PushedValue::Histogram { .. })
+            if !matches!(rules.gauge, GaugeRule::Last | GaugeRule::Sum) =>
+        {
+            Err(Refusal::Rule { kind, rule: rules.gauge })
+        }
+        (_, PushedValue::Histogram { .. }) => PushedHistogram::of(series.value, series.exemplars)
+            .map_or(Ok(()), |pushed| pushed.check()),
+        (_, PushedValue::Summary { count, sum, .. }) => {
+            let count = count.ok_or(Refusal::NoCount)?;
+            finite(count.as_f64(), "count")?;
+            not_negative(count.as_f64(), "count")?;
+            match sum {
+                Some(sum) => finite(sum, "sum").and_then(|()| not_negative(sum, "sum")),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_gauge(rule: GaugeRule, value: f64) -> Result<(), Refusal> {
+    match rule {
+        GaugeRule::Last => Ok(()),
+        GaugeRule::Min | GaugeRule::Max if value.is_nan() => {
+            Err(Refusal::NotFinite { what: "gauge", value })
+        }
+        GaugeRule::Min | GaugeRule::Max => Ok(()),
+        GaugeRule::Sum | GaugeRule::Mean => finite(value, "gauge"),
+    }
+}
+
+fn finite(value: f64, what: &'static str) -> Result<(), Refusal> {
+    if value.is_finite() { Ok(()) } else { Err(Refusal::NotFinite { what, value }) }
+}
+
+fn not_negative(value: f64, what: &'static str) -> Result<(), Refusal> {
+    if value >= 0.0 { Ok(()) } else { Err(Refusal::Negative { what, value }) }
+}
+
+impl State {
+    /// The identity of merging for a series that the given push creates.
+    pub fn new(kind: Kind, rules: MergeRules, value: &PushedValue<'_>) -> State {
+        match (kind, value) {
+            (Kind::Histogram, PushedValue::Histogram { sum, .. }) => {
+                State::Histogram(Box::new(Histogram::new(sum.is_some())))
+            }
+            (Kind::GaugeHistogram, PushedValue::Histogram { sum, .. }) => {
+                let histogram = Box::new(Histogram::new(sum.is_some()));
+                match rules.gauge {
+                    GaugeRule::Sum => State::Histogram(histogram),
+                    _ => State::LastHistogram { histogram, stamp: Stamp::MIN },
+                }
+            }
+            (Kind::Summary, PushedValue::Summary { sum, .. }) => {
+                let sum = sum.map(|_| Exact::ZERO);
+                State::Summary(Box::new(Summary { count: Exact::ZERO, sum }))
+            }
+            (Kind::StateSet, _) => State::StateSet { states: Box::default(), stamp: Stamp::MIN },
+            (Kind::Info, _) => State::Info,
+            (Kind::Gauge, _) => State::empty_gauge(rules.gauge),
+            (Kind::Untyped, _) if rules.untyped == UntypedRule::Last => {
+                State::empty_gauge(GaugeRule::Last)
+            }
+            _ => State::empty_gauge(GaugeRule::Sum),
+        }
+    }
+
+    /// The identity of merging by this rule.
+    fn empty_gauge(rule: GaugeRule) -> State {
+        match rule {
+            GaugeRule::Last => State::Last { value: LEAST, stamp: Stamp::MIN },
+            GaugeRule::Sum => State::Sum { total: Exact::ZERO, exemplar: None },
+            GaugeRule::Min => State::Min(f64::INFINITY),
+            GaugeRule::Max => State::Max(f64::NEG_INFINITY),
+            GaugeRule::Mean => State::Mean { total: Exact::ZERO, count: 0 },
+        }
+    }
+
+    /// The rule by which a gauge of this state merges.
+    pub fn gauge_rule(&self) -> GaugeRule {
+        match self {
+            State::Sum { .. } | State::Histogram(_) => GaugeRule::Sum,
+            State::Min(_) => GaugeRule::Min,
+            State::Max(_) => GaugeRule::Max,
+            State::Mean { .. } => GaugeRule::Mean,
+            _ => GaugeRule::Last,
+        }
+    }
+
+    /// Goes on by another rule from the value shown now; an operator has changed the rules. That
+    /// value is older than any push to come.
+    pub fn change_rule(&mut self, rule: GaugeRule) {
+        let value = match std::mem::replace(self, State::Info) {
+            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
+                *self = match rule {
+                    GaugeRule::Sum => State::Histogram(histogram),
+                    _ => State::LastHistogram { histogram, stamp: Stamp::MIN },
+                };
+                return;
+            }
+            State::Sum { total, .. } => total.to_f64(),
+            State::Last { value, .. } | State::Min(value) | State::Max(value) => value,
+            State::Mean { total, count } => mean(&total, count),
+            other => return *self = other,
+        };
+        *self = State::empty_gauge(rule);
+        // What the new rule would refuse is left behind.
+        if check_gauge(rule, value).is_ok() {
+            self.merge_scalar(value, Stamp::MIN);
+        }
+    }
+
+    /// Whether the value can be merged as the state is. If not, buckets are missing, and
+    /// [`State::grow`] makes them.
+    ///
+    /// # Errors
+    /// If it cannot be merged at all.
+    pub fn knows(&self, series: &PushedSeries<'_>) -> Result<bool, Refusal> {
+        match (self, PushedHistogram::of(series.value, series.exemplars)) {
+            (State::Histogram(histogram), Some(pushed)) => histogram.knows(&pushed),
+            (State::LastHistogram { histogram, .. }, Some(pushed)) => {
+                Ok(histogram.grown(&pushed).is_none())
+            }
+            (State::Summary(summary), _) => match series.value {
+                PushedValue::Summary { sum: None, .. } if summary.sum.is_some() => {
+                    Err(Refusal::NoSum)
+                }
+                _ => Ok(true),
+            },
+            _ => Ok(true),
+        }
+    }
+
+    /// Bucket bounds after growing for this value; `None` if nothing grows.
+    pub fn grown(&self, series: &PushedSeries<'_>) -> Option<Vec<f64>> {
+        let pushed = PushedHistogram::of(series.value, series.exemplars)?;
+        match self {
+            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
+                histogram.grown(&pushed)
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes room for the bounds that [`State::grown`] gave.
+    pub fn grow(&mut self, layout: Layout) {
+        if let State::Histogram(histogram) | State::LastHistogram { histogram, .. } = self {
+            histogram.set_layout(layout);
+        }
+    }
+
+    /// Adds a value that [`check`] has accepted and whose buckets the state [`knows`](State::knows).
+    pub fn merge(&mut self, series: &PushedSeries<'_>, stamp: Stamp) {
+        match (self, series.value) {
+            (State::Info, PushedValue::Scalar(_)) => {}
+            (state, PushedValue::Scalar(value)) => {
+                state.merge_scalar(value, stamp);
+                if let State::Sum { exemplar, .. } = state {
+                    for offered in series.exemplars.iter() {
+                        if exemplar.as_ref().is_none_or(|held| better_exemplar(offered, held)) {
+                            *exemplar = Some(Box::new(offered.clone()));
+                        }
+                    }
+                }
+            }
+            (State::Summary(summary), PushedValue::Summary { count, sum, .. }) => {
+                add_number(&mut summary.count, count.unwrap_or_default());
+                if let (Some(total), Some(sum)) = (&mut summary.sum, sum) {
+                    total.add_f64(sum);
+                }
+            }
+            (State::Histogram(histogram), _) => {
+                if let Some(pushed) = PushedHistogram::of(series.value, series.exemplars) {
+                    histogram.merge(&pushed);
+                }
+            }
+            (State::LastHistogram { histogram, stamp: held }, _) => {
+                if let Some(pushed) = PushedHistogram::of(series.value, series.exemplars)
+                    && stamp >= *held
+                {
+                    let candidate = histogram.replaced(&pushed);
+                    if stamp > *held {
+                        **histogram = candidate;
+                    } else {
+                        histogram.keep_larger(candidate, &pushed);
+                    }
+                    *held = stamp;
+                }
+            }
+            (State::StateSet { states, stamp: held }, PushedValue::StateSet(new)) => {
+                if stamp > *held || stamp == *held && on(new) > on_held(states) {
+                    *states = new.iter().map(|state| (state.name.clone(), state.on)).collect();
+                    *held = stamp;
+                }
+            }
+            (state, value) => debug_assert!(false, "{state:?} met {value:?}"),
+        }
+    }
+
+    fn merge_scalar(&mut self, new: f64, stamp: Stamp) {
+        match self {
+            State::Sum { total, .. } => total.add_f64(new),
+            State::Last { value, stamp: held } => {
+                if stamp.cmp(held).then_with(|| new.total_cmp(value)).is_gt() {
+                    (*value, *held) = (new, stamp);
+                }
+            }
+            // Not f64::min and max, to which the two zeros are equal: either could be the result.
+            State::Min(value) => {
+                if new.total_cmp(value).is_lt() {
+                    *value = new;
+                }
+            }
+            State::Max(value) => {
+                if new.total_cmp(value).is_gt() {
+                    *value = new;
+                }
+            }
+            State::Mean { total, count } => {
+                total.add_f64(new);
+                *count += 1;
+            }
+            state => debug_assert!(false, "{state:?} met {new}"),
+        }
+    }
+
+    /// The value to show, rounded once.
+    pub fn read(&self, kind: Kind, native_limit: usize, into: &mut ReadBuffer) {
+        match self {
+            State::Sum { total, exemplar } => {
+                into.set_scalar(kind, total.to_f64(), exemplar.as_deref())
+            }
+            State::Last { value, .. } | State::Min(value) | State::Max(value) => {
+                into.set_scalar(kind, *value, None);
+            }
+            State::Mean { total, count } => into.set_scalar(kind, mean(total, *count), None),
+            State::Summary(summary) => {
+                let sum = summary.sum.as_ref().map(Exact::to_f64);
+                into.set_summary(read_number(&summary.count), sum);
+            }
+            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
+                histogram.read(native_limit, into.set_histogram());
+            }
+            State::StateSet { states, .. } => into.set_states(states),
+            State::Info => into.set_scalar(kind, 1.0, None),
+        }
+    }
+
+    /// Bytes owned beyond the value itself.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            State::Sum { total, .. } | State::Mean { total, .. } => total.heap_bytes(),
+            State::Summary(summary) => {
+                let sum = summary.sum.as_ref().map_or(0, Exact::heap_bytes);
+                size_of::<Summary>() + summary.count.heap_bytes() + sum
+            }
+            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
+                size_of::<Histogram>() + histogram.heap_bytes()
+            }
+            State::StateSet { states, .. } => {
+                size_of_val(&**states) + states.iter().map(|(name, _)| name.len()).sum::<usize>()
+            }
+            _ => 0,
+        }
+    }
+}
+
+fn mean(total: &Exact, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { total.to_f64() / count as f64 }
+}
+
+fn on(states: StatesOf<'_>) -> Vec<(&str, bool)> {
+    states.iter().map(|state| (&*state.name, state.on)).collect()
+}
+
+fn on_held(states: &[(Box<str>, bool)]) -> Vec<(&str, bool)> {
+    states.iter().map(|(name, on)| (&**name, *on)).collect()
+}
+
+fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
+    exemplar_order(offered, held).is_gt()
+}
+
+/// Total order of exemplars: the later one is better, then by labels, then by value, so that the
+/// best of several does not depend on their order.
+fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
+    let by = a.timestamp_ms.cmp(&b.timestamp_ms);
+    by.then_with(|| a.labels.cmp(&b.labels)).then_with(|| a.value.total_cmp(&b.value))
+}
+
+/// Whether sums of such values keep the rules that OpenMetrics has for their type: what strict
+/// readers refuse is then written without its type (formats 7).
+pub fn is_regular(series: &PushedSeries<'_>) -> bool {
+    let whole = |count: &Number| matches!(count, Number::Int(_));
+    match series.value {
+        PushedValue::Scalar(_) | PushedValue::StateSet(_) => true,
+        PushedValue::Summary { count, .. } => count.as_ref().is_none_or(whole),
+        PushedValue::Histogram { count, sum, buckets, .. } => {
+            sum.is_some_and(|sum| sum >= 0.0)
+                && count.as_ref().is_none_or(whole)
+                && buckets.iter().next().is_none_or(|first| first.upper_bound >= 0.0)
+                && buckets.iter().all(|bucket| whole(&bucket.cumulative_count))
+        }
+    }
+}
+
+/// The better of two help texts: the longer, then the smaller bytes (merge-semantics 1, "metadata").
+pub fn better_help(offered: &str, held: &str) -> bool {
+    offered.len().cmp(&held.len()).then_with(|| held.cmp(offered)).is_gt()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! Native (exponential) buckets of one series (merge-semantics 1.3, formats 10).
+//!
+//! Adding two histograms pairwise, with the zero thresholds reconciled each time, depends on the
+//! order when schemas and thresholds both differ. So thresholds are not reconciled when a push
+//! arrives. What all pushes come to when they are brought together at once, first to the smallest
+//! schema, then under one threshold, follows from these alone: that schema, the counts per bucket of
+//! it, the largest threshold, and whether there was more than one. Each can be kept up push by push
+//! in any order, and the threshold is settled when the buckets are read.
+
+use std::collections::BTreeMap;
+
+use super::exact::Exact;
+use super::histogram::{add_number, read_number};
+use super::{Refusal, exemplar_order};
+use crate::model::exposition::ExemplarsOf;
+use crate::model::reading::HistogramReading;
+use crate::model::{Exemplar, NativeBuckets, Number};
+
+pub const MIN_SCHEMA: i8 = -4;
+pub const MAX_SCHEMA: i8 = 8;
+
+/// More populated buckets than this lower the schema for good. Far above what is shown; a bound
+/// against hostile input.
+const POPULATED_MAX: usize = 4096;
+/// Exemplars kept for the native part: the best ones.
+const EXEMPLARS_MAX: usize = 10;
+
+#[derive(Clone, Debug)]
+pub struct Native {
+    /// Observations of all pushes that had native buckets.
+    count: Exact,
+    buckets: Buckets,
+    /// Pushes had different zero thresholds, so that buckets below the largest are to be counted as
+    /// zero. While they agree, a bucket that overlaps the zero bucket is legal.
+    thresholds_differ: bool,
+    /// Best last.
+    exemplars: Vec<Exemplar>,
+}
+
+#[derive(Clone, Debug)]
+struct Buckets {
+    schema: i8,
+    zero_threshold: f64,
+    zero: Exact,
+    positive: Side,
+    negative: Side,
+}
+
+/// Populated buckets, ascending by index.
+type Side = BTreeMap<i32, Exact>;
+
+/// # Errors
+/// If the schema is unknown, the zero threshold is no width, a bucket lies where no number can, or
+/// the buckets hold more or less than `count`. (Observations of NaN are in no bucket; but they make
+/// the sum NaN, and that is refused.)
+pub fn check(buckets: &NativeBuckets, count: Number) -> Result<(), Refusal> {
+    let schema = buckets.schema;
+    if !(MIN_SCHEMA..=MAX_SCHEMA).contains(&schema) {
+        return Err(Refusal::NativeSchema { schema });
+    }
+    if !(buckets.zero_threshold >= 0.0 && buckets.zero_threshold.is_finite()) {
+        return Err(Refusal::ZeroThreshold { threshold: buckets.zero_threshold });
+    }
+    let infinite = index_of_infinity(schema);
+    let mut total = Exact::ZERO;
+    add_checked(&mut total, buckets.zero_count)?;
+    for &(index, count) in buckets.positive.iter().chain(&buckets.negative) {
+        if index > infinite {
+            return Err(Refusal::BucketIndex { schema, index });
+        }
+        add_checked(&mut total, count)?;
+    }
+    match (read_number(&total), count) {
+        (Number::Int(total), Number::Int(count)) if total != count => {
+            Err(Refusal::CountMismatch { count: count as f64, buckets: total as f64 })
+        }
+        // Float histograms may be off by rounding (formats 10: "float: not compared").
+        _ => Ok(()),
+    }
+}
+
+fn add_checked(total: &mut Exact, count: Number) -> Result<(), Refusal> {
+    super::histogram::check_count(count, "bucket")?;
+    add_number(total, count);
+    Ok(())
+}
+
+/// The bucket after the one that ends at the largest finite number.
+fn index_of_infinity(schema: i8) -> i32 {
+    let last_finite = if schema >= 0 { 1024 << schema } else { 1024 >> -schema };
+    last_finite + 1
+}
+
+impl Native {
+    /// Without observations, and with the layout of the first push.
+    pub fn like(pushed: &NativeBuckets) -> Native {
+        let buckets = Buckets {
+            schema: pushed.schema,
+            zero_threshold: threshold(pushed),
+            zero: Exact::ZERO,
+            positive: Side::new(),
+            negative: Side::new(),
+        };
+        Native { count: Exact::ZERO, buckets, thresholds_differ: false, exemplars: Vec::new() }
+    }
+
+    pub fn merge(&mut self, pushed: &NativeBuckets, count: Number, exemplars: ExemplarsOf<'_>) {
+        add_number(&mut self.count, count);
+        let held = &mut self.buckets;
+        held.lower_schema(pushed.schema);
+        let threshold = threshold(pushed);
+        if threshold != held.zero_threshold {
+            self.thresholds_differ = true;
+            held.zero_threshold = held.zero_threshold.max(threshold);
+        }
+        add_number(&mut held.zero, pushed.zero_count);
+        let schemas_down = pushed.schema - held.schema;
+        for (side, pushed) in
+            [(&mut held.positive, &pushed.positive), (&mut held.negative, &pushed.negative)]
+        {
+            for &(index, count) in pushed.iter().filter(|(_, count)| !count.is_zero()) {
+                add_number(side.entry(downscale(index, schemas_down)).or_default(), count);
+            }
+        }
+        held.limit(POPULATED_MAX);
+        self.offer_exemplars(exemplars);
+    }
+
+    pub fn offer_exemplars(&mut self, exemplars: ExemplarsOf<'_>) {
+        for exemplar in exemplars.iter() {
+            let held = &self.exemplars;
+            let at = held.partition_point(|held| exemplar_order(held, exemplar).is_lt());
+            if held.get(at).is_some_and(|held| exemplar_order(held, exemplar).is_eq()) {
+                continue;
+            }
+            self.exemplars.insert(at, exemplar.clone());
+            if self.exemplars.len() > EXEMPLARS_MAX {
+                self.exemplars.remove(0);
+            }
+        }
+    }
+
+    /// Shows the native part if it has seen all `count` observations of the histogram.
+    pub fn read(&self, count: Number, limit: usize, into: &mut HistogramReading) {
+        if read_number(&self.count) != count {
+            return;
+        }
+        let mut shown = self.buckets.clone();
+        // Before buckets become zero: their number only ever grows so, and the schema shown, which
+        // must not rise (that would be a reset), only ever falls.
+        shown.limit(limit);
+        if self.thresholds_differ {
+            shown.settle_threshold();
+        }
+        into.native = Some(NativeBuckets {
+            schema: shown.schema,
+            zero_threshold: shown.zero_threshold,
+            zero_count: read_number(&shown.zero),
+            positive: read_side(&shown.positive),
+            negative: read_side(&shown.negative),
+        });
+        into.exemplars.extend_from_slice(&self.exemplars);
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        // A node of a B-tree is about two thirds full.
+        const BUCKET: usize = (size_of::<i32>() + size_of::<Exact>()) * 3 / 2;
+        size_of::<Native>()
+            + self.buckets.populated() * BUCKET
+            + self.exemplars.len() * size_of::<Exemplar>()
+    }
+}
+
+/// Without a sign, which a zero might have.
+fn threshold(pushed: &NativeBuckets) -> f64 {
+    pushed.zero_threshold.abs()
+}
+
+fn read_side(side: &Side) -> Vec<(i32, Number)> {
+    side.iter().map(|(&index, count)| (index, read_number(count))).collect()
+}
+
+impl Buckets {
+    fn populated(&self) -> usize {
+        self.positive.len() + self.negative.len()
+    }
+
+    /// Merges neighbouring buckets, which is exact. Does nothing if the schema is as low already.
+    fn lower_schema(&mut self, schema: i8) {
+        if schema >= self.schema {
+            return;
+        }
+        for side in [&mut self.positive, &mut self.negative] {
+            let mut coarse = Side::new();
+            for (&index, count) in &*side {
+                coarse.entry(downscale(index, self.schema - schema)).or_default().add(count);
+            }
+            *side = coarse;
+        }
+        self.schema = schema;
+    }
+
+    /// Lowers the schema until at most `max` buckets are populated, as far as it goes.
+    fn limit(&mut self, max: usize) {
+        while self.populated() > max && self.schema > MIN_SCHEMA {
+            self.lower_schema(self.schema - 1);
+        }
+    }
+
+    /// Raises the zero threshold until it cuts no populated bucket, and counts those below as zero.
+    fn settle_threshold(&mut self) {
+        while let Some(edge) = self.edge_above_threshold() {
+            self.zero_threshold = edge;
+        }
+        for side in [&mut self.positive, &mut self.negative] {
+            while let Some(first) = side.first_entry()
+                && upper_edge(self.schema, *first.key()) <= self.zero_threshold
+            {
+                self.zero.add(&first.remove());
+            }
+        }
+    }
+
+    /// The upper edge of a populated bucket that the zero threshold cuts through.
+    fn edge_above_threshold(&self) -> Option<f64> {
+        let threshold = self.zero_threshold;
+        let edge = |index| upper_edge(self.schema, index);
+        let cut = |side: &Side| {
+            side.keys()
+                .map(|&index| (edge(index.saturating_sub(1)), edge(index)))
+                .take_while(|(lower, _)| *lower < threshold)
+                .find(|(_, upper)| threshold < *upper)
+                .map(|(_, upper)| upper)
+        };
+        cut(&self.positive).or_else(|| cut(&self.negative))
+    }
+}
+
+/// The index of the bucket that holds bucket `index`, `schemas_down` schemas lower (formats 10).
+pub fn downscale(index: i32, schemas_down: i8) -> i32 {
+    // In 64 bits, because any i32 can be pushed; the result is nearer to zero than `index`.
+    (((i64::from(index) - 1) >> schemas_down) + 1) as i32
+}
+
+/// Upper end of bucket `index`, in absolute value.
+pub fn upper_edge(schema: i8, index: i32) -> f64 {
+    let (octave, fraction) = if schema <= 0 {
+        (i64::from(index) << -schema, 1.0)
+    } else {
+        let per_octave = 1 << schema;
+        let part = f64::from(index.rem_euclid(per_octave)) / f64::from(per_octave);
+        (i64::from(index.div_euclid(per_octave)), part.exp2())
+    };
+    match octave {
+        // The last bucket that is not infinite ends at the largest f64, not at 2^1024.
+        1024 if fraction == 1.0 => f64::MAX,
+        1024.. => f64::INFINITY,
+        ..-1100 => 0.0,
+        // In two steps: 2^octave alone may be too small for an f64, or for powi.
+        _ => {
+            let octave = octave as i32;
+            fraction * 2f64.powi(octave / 2) * 2f64.powi(octave - octave / 2)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! An ordered list that is cheap to add to and cheap to read in order.
+//!
+//! Births go to an unsorted tail; a reader folds the tail in first, and takes out what has died.
+//! The sorted part is shared with readers and never changes under them, so a scrape walks it
+//! without a lock, however slowly.
+
+use std::cmp::Ordering;
+use std::mem;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub(super) trait Ordered: Clone {
+    fn order(&self, other: &Self) -> Ordering;
+    fn is_dead(&self) -> bool;
+}
+
+#[derive(Debug)]
+pub(super) struct Index<T> {
+    inner: Mutex<Inner<T>>,
+    /// Held while folding, which happens outside `inner` so that births never wait for it.
+    folding: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Inner<T> {
+    sorted: Arc<Vec<T>>,
+    tail: Vec<T>,
+    dead: usize,
+}
+
+impl<T: Ordered> Index<T> {
+    pub(super) fn new() -> Index<T> {
+        let inner = Inner { sorted: Arc::default(), tail: Vec::new(), dead: 0 };
+        Index { inner: Mutex::new(inner), folding: Mutex::new(()) }
+    }
+
+    pub(super) fn add(&self, entry: T) {
+        self.inner.lock().tail.push(entry);
+    }
+
+    /// An entry has died; it is left out from the next snapshot on.
+    pub(super) fn note_dead(&self) {
+        self.inner.lock().dead += 1;
+    }
+
+    /// All live entries, in order.
+    pub(super) fn snapshot(&self) -> Arc<Vec<T>> {
+        let _folding = self.folding.lock();
+        let (sorted, mut tail, dead) = {
+            let mut inner = self.inner.lock();
+            if inner.tail.is_empty() && inner.dead == 0 {
+                return inner.sorted.clone();
+            }
+            let dead = mem::take(&mut inner.dead) > 0;
+            (mem::take(&mut inner.sorted), mem::take(&mut inner.tail), dead)
+        };
+        // Where no reader holds the old list, it is moved and not copied.
+        let sorted = Arc::try_unwrap(sorted).unwrap_or_else(|shared| (*shared).clone());
+        tail.sort_unstable_by(Ordered::order);
+        let mut folded = merge(sorted, tail);
+        if dead {
+            folded.retain(|entry| !entry.is_dead());
+            folded.shrink_to(folded.len() * 2);
+        }
+        let folded = Arc::new(folded);
+        self.inner.lock().sorted = folded.clone();
+        folded
+    }
+}
+
+fn merge<T: Ordered>(sorted: Vec<T>, tail: Vec<T>) -> Vec<T> {
+    if tail.is_empty() {
+        return sorted;
+    }
+    if sorted.last().is_none_or(|last| last.order(&tail[0]).is_le()) {
+        let mut sorted = sorted;
+        sorted.extend(tail);
+        return sorted;
+    }
+    let mut merged = Vec::with_capacity(sorted.len() + tail.len());
+    let mut tail = tail.into_iter().peekable();
+    for entry in sorted {
+        while let Some(earlier) = tail.next_if(|new| new.order(&entry).is_lt()) {
+            merged.push(earlier);
+        }
+        merged.push(entry);
+    }
+    merged.extend(tail);
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    struct Item(u32, Arc<AtomicBool>);
+
+    impl Ordered for Item {
+        fn order(&self, other: &Item) -> Ordering {
+            self.0.cmp(&other.0)
+        }
+
+        fn is_dead(&self) -> bool {
+            self.1.load(Relaxed)
+        }
+    }
+
+    #[test]
+    fn births_and_deaths_show_from_the_next_snapshot_on() {
+        let index = Index::new();
+        let items: Vec<Item> = [5, 1, 3].map(|n| Item(n, Arc::default())).to_vec();
+        let numbers = |list: &[Item]| list.iter().map(|item| item.0).collect::<Vec<_>>();
+        items.iter().for_each(|item| index.add(item.clone()));
+        let first = index.snapshot();
+        assert_eq!(numbers(&first), [1, 3, 5]);
+
+        items[2].1.store(true, Relaxed);
+        index.note_dead();
+        index.add(Item(4, Arc::default()));
+        index.add(Item(2, Arc::default()));
+        assert_eq!(numbers(&index.snapshot()), [1, 2, 4, 5]);
+        assert_eq!(numbers(&first), [1, 3, 5], "a reader keeps what it has");
+        index.add(Item(6, Arc::default()));
+        assert_eq!(numbers(&index.snapshot()), [1, 2, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,600 @@
+//! All series in memory: who is there, what may come in, what goes.
+//!
+//! # Locks, in the order they are taken
+//!
+//! 1. The *gate*. A push holds it shared from its first look-up to its last merge, whoever removes
+//!    series takes it exclusively for at most [`SLICE`] of them. So nothing a push has found can
+//!    vanish before the push is done, and "is it expired?" and "remove it" are one step.
+//! 2. The *structure*. A push that creates anything (series, family, bucket) holds it from its first
+//!    check to its last creation. So what was checked is still true when it is done, and a refused
+//!    push has nothing to take back. A push to known series never takes it.
+//! 3. One lock per series, for one merge or one reading.
+//!
+//! No lock is held while bytes are parsed, encoded or moved.
+
+mod index;
+mod remove;
+mod series;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+use crate::merge::{self, MergeRules, Refusal, Stamp, State};
+use crate::model::exposition::{PushedFamily, PushedSeries, SeriesHasher};
+use crate::model::{Exposition, GaugeRule, Kind, UntypedRule, labels};
+use index::Index;
+pub use remove::{Removed, SLICE};
+use series::Birth;
+pub use series::{Family, Metadata, SeriesRef};
+use table::Table;
+
+#[derive(Debug)]
+pub struct Store {
+    hasher: SeriesHasher,
+    gate: RwLock<()>,
+    structure: Mutex<Structure>,
+    families: Table<Arc<Family>>,
+    family_index: Index<Arc<Family>>,
+    series: Table<SeriesRef>,
+    series_count: AtomicUsize,
+    family_count: AtomicUsize,
+    /// Some series have had a time to live; until then nobody need look for expired ones.
+    mortal: AtomicBool,
+}
+
+/// What only births and removals touch.
+#[derive(Debug, Default)]
+struct Structure {
+    /// By grouping key: the series born under it.
+    groups: HashMap<Arc<str>, Group>,
+    /// By the label `job`: how many series.
+    jobs: HashMap<Box<str>, usize>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<SeriesRef>,
+    dead: usize,
+}
+
+/// How much the store may hold; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreLimits {
+    pub series: usize,
+    pub series_per_job: usize,
+    pub families: usize,
+    /// Different upper bounds in one family, `+Inf` not counted.
+    pub bucket_bounds: usize,
+}
+
+/// What a push says besides its body.
+#[derive(Clone, Copy, Debug)]
+pub struct PushContext<'a> {
+    /// Grouping key, canonical label text.
+    pub group: &'a str,
+    /// Decides between gauge values, see [`Stamp`].
+    pub stamp: Stamp,
+    pub now_ms: i64,
+    pub limits: StoreLimits,
+}
+
+/// How one series of a push is to be merged and kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub rules: MergeRules,
+    /// The gauge rule comes from the operator (those for untyped samples always do), so it
+    /// overrides what the series had.
+    pub by_operator: bool,
+    /// Seconds without a push after which the series may be forgotten; 0 is never.
+    pub ttl_s: u32,
+}
+
+/// Why a push is not let in. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AdmitError {
+    #[error("family {family} is {stored} here, but the push says {pushed}")]
+    Kind { family: String, stored: Kind, pushed: Kind },
+    #[error("family {family} has the unit {stored:?} here, but the push says {pushed:?}")]
+    Unit { family: String, stored: String, pushed: String },
+    #[error("family {family} would bear the name of a sample of the {kind} {owner}")]
+    NameTaken { family: String, owner: String, kind: Kind },
+    #[error("series {series}: {refusal}")]
+    Refused { family: String, series: String, refusal: Refusal },
+    #[error("{}", .0.sentence())]
+    Limit(LimitError),
+}
+
+/// A limit of the store that a push would pass (429).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitError {
+    pub limit: StoreLimit,
+    pub max: usize,
+    /// The job or family concerned, where it is one.
+    pub of: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreLimit {
+    Series,
+    SeriesPerJob,
+    Families,
+    BucketBounds,
+}
+
+impl LimitError {
+    fn sentence(&self) -> String {
+        let LimitError { limit, max, of } = self;
+        match limit {
+            StoreLimit::Series => format!("the push would pass the limit of {max} series"),
+            StoreLimit::SeriesPerJob => {
+                format!("the push would pass the limit of {max} series for job {of:?}")
+            }
+            StoreLimit::Families => format!("the push would pass the limit of {max} families"),
+            StoreLimit::BucketBounds => {
+                format!("the push would pass the limit of {max} bucket bounds in family {of}")
+            }
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            hasher: SeriesHasher::default(),
+            gate: RwLock::default(),
+            structure: Mutex::default(),
+            families: Table::new(),
+            family_index: Index::new(),
+            series: Table::new(),
+            series_count: AtomicUsize::new(0),
+            family_count: AtomicUsize::new(0),
+            mortal: AtomicBool::new(false),
+        }
+    }
+}
+
+/// The proof that a push may be applied. It holds the locks that keep it true.
+#[derive(Debug)]
+pub struct Admitted<'s, 'e, T> {
+    store: &'s Store,
+    exposition: &'e Exposition,
+    context: PushContext<'e>,
+    terms: T,
+    /// The series of the exposition in order; `None` is to be born.
+    plan: Vec<Option<SeriesRef>>,
+    structure: Option<MutexGuard<'s, Structure>>,
+    _gate: RwLockReadGuard<'s, ()>,
+}
+
+/// What applying a push has created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub series_merged: usize,
+    pub series_born: usize,
+}
+
+impl Store {
+    /// Pushes must be parsed into an [`Exposition`] with this hasher.
+    pub fn hasher(&self) -> &SeriesHasher {
+        &self.hasher
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.series_count.load(Relaxed)
+    }
+
+    pub fn family_count(&self) -> usize {
+        self.family_count.load(Relaxed)
+    }
+
+    /// Live families, in the order of their names.
+    pub fn families(&self) -> Arc<Vec<Arc<Family>>> {
+        self.family_index.snapshot()
+    }
+
+    fn find_family(&self, name: &str, hash: u64) -> Option<Arc<Family>> {
+        self.families.find(hash, |family| family.name() == name)
+    }
+
+    fn family_named(&self, name: &str) -> Option<Arc<Family>> {
+        self.find_family(name, self.hasher.family(name))
+    }
+
+    fn find_series(&self, family: &Arc<Family>, pushed: &PushedSeries<'_>) -> Option<SeriesRef> {
+        self.series.find(pushed.hash, |series| series.is(family, pushed.labels))
+    }
+
+    /// Checks a whole push against what is stored and reserves what it needs; changes nothing.
+    /// `terms` tells how each series merges.
+    ///
+    /// # Errors
+    /// If any part of it cannot be merged or would pass a limit.
+    pub fn admit<'s, 'e, T>(
+        &'s self,
+        exposition: &'e Exposition,
+        context: PushContext<'e>,
+        terms: T,
+    ) -> Result<Admitted<'s, 'e, T>, AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        let gate = self.gate.read();
+        let mut plan = Vec::with_capacity(exposition.series_len());
+        let mut structure = None;
+        if !self.survey(exposition, &terms, &mut plan)? {
+            // Something is new. Look again where nobody else can create anything.
+            let guard = self.structure.lock();
+            plan.clear();
+            if !self.survey(exposition, &terms, &mut plan)? {
+                self.check_births(exposition, &context.limits, &plan, &guard)?;
+            }
+            structure = Some(guard);
+        }
+        Ok(Admitted { store: self, exposition, context, terms, plan, structure, _gate: gate })
+    }
+
+    /// Looks everything up and checks each value. True if nothing has to be created.
+    fn survey<T>(
+        &self,
+        exposition: &Exposition,
+        terms: &T,
+        plan: &mut Vec<Option<SeriesRef>>,
+    ) -> Result<bool, AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        let mut complete = true;
+        let mut current = None;
+        for pushed in exposition.series() {
+            let (_, family, stored) = match &current {
+                Some(known @ (id, _, _)) if *id == pushed.family => known,
+                _ => {
+                    let family = exposition.family(pushed.family);
+                    let stored = self.find_family(family.name, family.hash);
+                    if let Some(stored) = &stored {
+                        complete &= joins(stored, &family, terms(&pushed).rules.untyped)?;
+                    }
+                    current.insert((pushed.family, family, stored))
+                }
+            };
+            let refuse = |refusal| AdmitError::Refused {
+                family: family.name.to_owned(),
+                series: format!("{}{{{}}}", family.name, pushed.labels),
+                refusal,
+            };
+            let Terms { rules, by_operator, .. } = terms(&pushed);
+            let kind =
+                stored.as_ref().map_or(family.kind, |stored| joined(stored.kind(), family.kind));
+            merge::check(kind, &pushed, rules).map_err(refuse)?;
+            let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
+            match &series {
+                None => complete = false,
+                Some(series) => {
+                    let state = series.state.lock();
+                    complete &= state.knows(&pushed).map_err(refuse)?;
+                    let held = state.gauge_rule();
+                    if let Some(asked) = rule_of(kind, rules).filter(|asked| *asked != held)
+                        && !by_operator
+                        && kind != Kind::Untyped
+                    {
+                        return Err(refuse(Refusal::OtherRule { stored: held, asked }));
+                    }
+                }
+            }
+            plan.push(series);
+        }
+        Ok(complete)
+    }
+
+    /// Checks what only matters for new families, series and buckets.
+    fn check_births(
+        &self,
+        exposition: &Exposition,
+        limits: &StoreLimits,
+        plan: &[Option<SeriesRef>],
+        structure: &Structure,
+    ) -> Result<(), AdmitError> {
+        let mut families = 0;
+        for family in exposition.families().filter(|family| family.series > 0) {
+            match self.find_family(family.name, family.hash) {
+                Some(_) => {}
+                None => {
+                    families += 1;
+                    self.check_name(exposition, &family)?;
+                }
+            }
+        }
+        let births = plan.iter().filter(|series| series.is_none()).count();
+        let over = |max: usize, total: usize| max > 0 && total > max;
+        if over(limits.families, self.family_count() + families) {
+            return Err(limit(StoreLimit::Families, limits.families, String::new()));
+        }
+        if over(limits.series, self.series_count() + births) {
+            return Err(limit(StoreLimit::Series, limits.series, String::new()));
+        }
+        if limits.series_per_job > 0 {
+            let mut jobs: HashMap<Box<str>, usize> = HashMap::new();
+            for (pushed, _) in exposition.series().zip(plan).filter(|(_, series)| series.is_none())
+            {
+                *jobs.entry(job_of(pushed.labels)).or_default() += 1;
+            }
+            for (job, births) in jobs {
+                let held = structure.jobs.get(&job).copied().unwrap_or(0);
+                if over(limits.series_per_job, held + births) {
+                    return Err(limit(StoreLimit::SeriesPerJob, limits.series_per_job, job.into()));
+                }
+            }
+        }
+        if limits.bucket_bounds > 0 {
+            self.check_bounds(exposition, limits.bucket_bounds)?;
+        }
+        Ok(())
+    }
+
+    /// A new family must not bear the name of another family's sample lines, nor the reverse
+    /// (formats 3, "suffix logic"), nor meet another family of its name in the same push.
+    fn check_name(
+        &self,
+        exposition: &Exposition,
+        family: &PushedFamily<'_>,
+    ) -> Result<(), AdmitError> {
+        let taken = |family: &str, owner: &str, kind| AdmitError::NameTaken {
+            family: family.to_owned(),
+            owner: owner.to_owned(),
+            kind,
+        };
+        let pushed =
+            |name: &str| exposition.families().find(|other| other.series > 0 && other.name == name);
+        if let Some(other) = exposition
+            .families()
+            .find(|other| other.id != family.id && other.series > 0 && other.name == family.name)
+        {
+            return Err(AdmitError::Kind {
+                family: family.name.to_owned(),
+                stored: other.kind,
+                pushed: family.kind,
+            });
+        }
+        for suffix in family.kind.sample_suffixes() {
+            let sample = format!("{}{suffix}", family.name);
+            if self.family_named(&sample).is_some() || pushed(&sample).is_some() {
+                return Err(taken(&sample, family.name, family.kind));
+            }
+        }
+        for suffix in Kind::Histogram.sample_suffixes() {
+            let Some(base) = family.name.strip_suffix(suffix) else { continue };
+            let stored = self.family_named(base).map(|owner| owner.kind());
+            for kind in stored.into_iter().chain(pushed(base).map(|owner| owner.kind)) {
+                if kind.sample_suffixes().contains(suffix) {
+                    return Err(taken(family.name, base, kind));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self, exposition: &Exposition, max: usize) -> Result<(), AdmitError> {
+        let mut unions: HashMap<&str, Vec<f64>> = HashMap::new();
+        for pushed in exposition.series() {
+            let Some(histogram) =
+                merge::histogram::PushedHistogram::of(pushed.value, pushed.exemplars)
+            else {
+                continue;
+            };
+            let family = exposition.family(pushed.family);
+            let union = unions.entry(family.name).or_insert_with(|| {
+                let stored = self.find_family(family.name, family.hash);
+                stored.map_or_else(Vec::new, |stored| stored.bounds_with(&[]))
+            });
+            let before = union.len();
+            *union = merge::histogram::union(union, histogram.bounds());
+            if union.len() > max.max(before) {
+                return Err(limit(StoreLimit::BucketBounds, max, family.name.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T> Admitted<'_, '_, T>
+where
+    T: Fn(&PushedSeries<'_>) -> Terms,
+{
+    /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
+    pub fn apply(mut self) -> Applied {
+        let mut applied = Applied::default();
+        let plan = std::mem::take(&mut self.plan);
+        let mut families = Families { last: None };
+        for (pushed, known) in self.exposition.series().zip(plan) {
+            let terms = (self.terms)(&pushed);
+            let family = families.of(&pushed, &self);
+            // Two new series of one push may have become one by relabelling.
+            match known.or_else(|| self.store.find_series(&family, &pushed)) {
+                Some(series) => self.merge(&series, &family, &pushed, terms),
+                None => {
+                    let series = self.conceive(&family, &pushed, terms);
+                    self.merge(&series, &family, &pushed, terms);
+                    self.bear(series, &pushed);
+                    applied.series_born += 1;
+                }
+            }
+            applied.series_merged += 1;
+        }
+        applied
+    }
+
+    fn merge(&self, series: &SeriesRef, family: &Family, pushed: &PushedSeries<'_>, terms: Terms) {
+        let mut state = series.state.lock();
+        if self.structure.is_some()
+            && let Some(bounds) = state.grown(pushed)
+        {
+            state.grow(family.layout(&bounds));
+        }
+        if let Some(rule) = rule_of(family.kind(), terms.rules)
+            && state.gauge_rule() != rule
+        {
+            state.change_rule(rule);
+        }
+        state.merge(pushed, self.context.stamp);
+        if !merge::is_regular(pushed) {
+            family.note_irregular();
+        }
+        series.touch(seconds(self.context.now_ms), terms.ttl_s);
+        if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
+            self.store.mortal.store(true, Relaxed);
+        }
+    }
+
+    /// A series that nobody can see yet.
+    fn conceive(
+        &mut self,
+        family: &Arc<Family>,
+        pushed: &PushedSeries<'_>,
+        terms: Terms,
+    ) -> SeriesRef {
+        let key = self.context.group;
+        let known = self.structure().groups.get_key_value(key).map(|(key, _)| key.clone());
+        SeriesRef::new(Birth {
+            family: family.clone(),
+            group: known.unwrap_or_else(|| Arc::from(key)),
+            labels: pushed.labels,
+            hash: pushed.hash,
+            // The series counts from just before its first push.
+            created_ms: self.context.now_ms - 1,
+            state: State::new(family.kind(), terms.rules, &pushed.value),
+        })
+    }
+
+    /// Shows a series, which holds its first value by now, to pushes and scrapes.
+    fn bear(&mut self, series: SeriesRef, pushed: &PushedSeries<'_>) {
+        let structure = self.structure();
+        structure.groups.entry(series.group.clone()).or_default().members.push(series.clone());
+        *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
+        self.store.series_count.fetch_add(1, Relaxed);
+        series.family.live.fetch_add(1, Relaxed);
+        series.family.index.add(series.clone());
+        self.store.series.insert(series);
+    }
+
+    fn structure(&mut self) -> &mut Structure {
+        self.structure.as_mut().expect("births are admitted under this lock only")
+    }
+
+    fn bear_family(&self, pushed: &PushedFamily<'_>) -> Arc<Family> {
+        let metadata = Metadata::default();
+        let family = Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind, metadata));
+        self.store.families.insert(family.clone());
+        self.store.family_index.add(family.clone());
+        self.store.family_count.fetch_add(1, Relaxed);
+        family
+    }
+}
+
+/// The stored family of the series at hand; one look-up for each run of series of one family.
+struct Families {
+    last: Option<(crate::model::FamilyId, Arc<Family>)>,
+}
+
+impl Families {
+    fn of<T>(&mut self, series: &PushedSeries<'_>, admitted: &Admitted<'_, '_, T>) -> Arc<Family>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        if let Some((id, family)) = &self.last
+            && *id == series.family
+        {
+            return family.clone();
+        }
+        let pushed = admitted.exposition.family(series.family);
+        let family = admitted
+            .store
+            .find_family(pushed.name, pushed.hash)
+            .unwrap_or_else(|| admitted.bear_family(&pushed));
+        adopt_metadata(&family, &pushed);
+        self.last = Some((series.family, family.clone()));
+        family
+    }
+}
+
+/// Whether a pushed family may join a stored one as it is. False if the stored one has to become
+/// more precise for it.
+fn joins(
+    stored: &Family,
+    pushed: &PushedFamily<'_>,
+    untyped: UntypedRule,
+) -> Result<bool, AdmitError> {
+    let kind = stored.kind();
+    // Untyped sums and counters are the same algebra; the more precise word wins, in any order.
+    let mixed = matches!(
+        (kind, pushed.kind),
+        (Kind::Untyped, Kind::Counter) | (Kind::Counter, Kind::Untyped)
+    );
+    if kind != pushed.kind && !(mixed && untyped == UntypedRule::Sum) {
+        return Err(AdmitError::Kind {
+            family: pushed.name.to_owned(),
+            stored: kind,
+            pushed: pushed.kind,
+        });
+    }
+    let unit = stored.with_metadata(|stored| match pushed.unit {
+        Some(unit) if stored.unit.is_empty() => Ok(unit.is_empty()),
+        Some(unit) if *unit != *stored.unit => Err(AdmitError::Unit {
+            family: pushed.name.to_owned(),
+            stored: stored.unit.to_string(),
+            pushed: unit.to_owned(),
+        }),
+        _ => Ok(true),
+    })?;
+    Ok(unit && joined(kind, pushed.kind) == kind)
+}
+
+fn joined(stored: Kind, pushed: Kind) -> Kind {
+    if stored == Kind::Untyped { pushed } else { stored }
+}
+
+/// The rule that is part of the state of a series; that of other kinds follows from the kind.
+fn rule_of(kind: Kind, rules: MergeRules) -> Option<GaugeRule> {
+    match kind {
+        Kind::Gauge | Kind::GaugeHistogram => Some(rules.gauge),
+        Kind::Untyped if rules.untyped == UntypedRule::Last => Some(GaugeRule::Last),
+        Kind::Untyped => Some(GaugeRule::Sum),
+        _ => None,
+    }
+}
+
+fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
+    if family.kind() != joined(family.kind(), pushed.kind) {
+        family.refine(pushed.kind);
+    }
+    let (help, unit) = (pushed.help.unwrap_or(""), pushed.unit.unwrap_or(""));
+    let news = family.with_metadata(|held| {
+        (held.unit.is_empty() && !unit.is_empty()) || merge::better_help(help, &held.help)
+    });
+    if news {
+        family.change_metadata(|held| {
+            if merge::better_help(help, &held.help) {
+                held.help = help.into();
+            }
+            if held.unit.is_empty() {
+                held.unit = unit.into();
+            }
+        });
+    }
+}
+
+fn limit(limit: StoreLimit, max: usize, of: String) -> AdmitError {
+    AdmitError::Limit(LimitError { limit, max, of })
+}
+
+fn job_of(labels: &str) -> Box<str> {
+    labels::value_of(labels, "job").unwrap_or_default().into()
+}
+
+/// Whole seconds since the Unix epoch; good until 2106.
+pub fn seconds(now_ms: i64) -> u32 {
+    u32::try_from(now_ms / 1000).unwrap_or(0)
+}

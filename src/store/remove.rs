@@ -1,0 +1,125 @@
+//! Series leave: by deletion of their group, by selector, by age, all at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{SeriesRef, Store, Structure, job_of};
+
+/// How many series are removed at the most while pushes wait.
+pub const SLICE: usize = 1024;
+
+/// What a removal took, or would take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub series: usize,
+    /// Series by family name.
+    pub families: BTreeMap<String, usize>,
+}
+
+impl Removed {
+    fn note(&mut self, series: &SeriesRef) {
+        self.series += 1;
+        *self.families.entry(series.family.name().to_owned()).or_default() += 1;
+    }
+}
+
+impl Store {
+    /// Removes the series first pushed under exactly this grouping key (canonical label text), not
+    /// those of longer keys.
+    pub fn remove_group(&self, key: &str, dry_run: bool) -> Removed {
+        let members = match self.structure.lock().groups.get(key) {
+            Some(group) => group.members.clone(),
+            None => return Removed::default(),
+        };
+        self.remove_all(&members, dry_run, |series| !series.is_dead())
+    }
+
+    /// Removes the series that `matches` is true of, given family name and label text.
+    pub fn remove_matching(&self, dry_run: bool, matches: impl Fn(&str, &str) -> bool) -> Removed {
+        let mut removed = Removed::default();
+        for family in self.families().iter() {
+            let chosen: Vec<SeriesRef> = family
+                .series()
+                .iter()
+                .filter(|series| matches(family.name(), series.labels()))
+                .cloned()
+                .collect();
+            let part = self.remove_all(&chosen, dry_run, |_| true);
+            removed.series += part.series;
+            removed.families.extend(part.families);
+        }
+        removed
+    }
+
+    /// Removes the series whose time to live has passed. Looks at all of them without a lock, and
+    /// looks again at those that seem to be due under the lock.
+    pub fn remove_expired(&self, now_s: u32) -> Removed {
+        let mut removed = Removed::default();
+        if !self.mortal.load(Relaxed) {
+            return removed;
+        }
+        for family in self.families().iter() {
+            let due: Vec<SeriesRef> =
+                family.series().iter().filter(|series| series.is_expired(now_s)).cloned().collect();
+            let part = self.remove_all(&due, false, |series| series.is_expired(now_s));
+            removed.series += part.series;
+            removed.families.extend(part.families);
+        }
+        removed
+    }
+
+    fn remove_all(
+        &self,
+        chosen: &[SeriesRef],
+        dry_run: bool,
+        still: impl Fn(&SeriesRef) -> bool,
+    ) -> Removed {
+        let mut removed = Removed::default();
+        for slice in chosen.chunks(SLICE) {
+            if dry_run {
+                slice.iter().filter(|series| still(series)).for_each(|series| removed.note(series));
+                continue;
+            }
+            let _gate = self.gate.write();
+            let mut structure = self.structure.lock();
+            for series in slice.iter().filter(|series| still(series)) {
+                if series.kill() {
+                    removed.note(series);
+                    self.unlink(series, &mut structure);
+                }
+            }
+        }
+        removed
+    }
+
+    fn unlink(&self, series: &SeriesRef, structure: &mut Structure) {
+        self.series.remove(series);
+        self.series_count.fetch_sub(1, Relaxed);
+
+        let family = &series.family;
+        family.index.note_dead();
+        if family.live.fetch_sub(1, Relaxed) == 1 {
+            family.dead.store(true, Relaxed);
+            self.families.remove(family);
+            self.family_index.note_dead();
+            self.family_count.fetch_sub(1, Relaxed);
+        }
+
+        let job = job_of(series.labels());
+        if let Some(count) = structure.jobs.get_mut(&job) {
+            *count -= 1;
+            if *count == 0 {
+                structure.jobs.remove(&job);
+            }
+        }
+        if let Some(group) = structure.groups.get_mut(&series.group) {
+            group.dead += 1;
+            if group.dead == group.members.len() {
+                structure.groups.remove(&series.group);
+            } else if group.dead > group.members.len() / 2 {
+                group.members.retain(|member| !member.is_dead());
+                group.dead = 0;
+            }
+        }
+    }
+}

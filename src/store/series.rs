@@ -1,0 +1,286 @@
+//! Families and series as they live in memory.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::{Mutex, RwLock};
+use triomphe::ThinArc;
+
+use super::index::{Index, Ordered};
+use super::table::Entry;
+use crate::merge::State;
+use crate::merge::histogram::{Layout, union};
+use crate::model::Kind;
+
+/// One metric name with its live series. It exists as long as it has some.
+#[derive(Debug)]
+pub struct Family {
+    name: Box<str>,
+    hash: u64,
+    kind: AtomicU8,
+    metadata: RwLock<Metadata>,
+    layouts: Mutex<Layouts>,
+    pub(super) live: AtomicUsize,
+    /// Some of its values break the rules that OpenMetrics has for the type.
+    irregular: AtomicBool,
+    /// Its last series has gone; the name is free for another type.
+    pub(super) dead: AtomicBool,
+    pub(super) index: Index<SeriesRef>,
+}
+
+/// HELP and UNIT; empty where none was pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    pub help: Arc<str>,
+    pub unit: Arc<str>,
+}
+
+/// Bucket layouts of one family: series with equal bounds share one list.
+#[derive(Debug, Default)]
+struct Layouts {
+    all: Vec<f64>,
+    shared: Vec<Layout>,
+}
+
+impl Family {
+    pub(super) fn new(name: &str, hash: u64, kind: Kind, metadata: Metadata) -> Family {
+        Family {
+            name: name.into(),
+            hash,
+            kind: AtomicU8::new(kind as u8),
+            metadata: RwLock::new(metadata),
+            layouts: Mutex::default(),
+            live: AtomicUsize::new(0),
+            irregular: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            index: Index::new(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn kind(&self) -> Kind {
+        Kind::from_u8(self.kind.load(Relaxed))
+    }
+
+    /// Untyped becomes a counter; nothing else ever changes.
+    pub(super) fn refine(&self, kind: Kind) {
+        self.kind.store(kind as u8, Relaxed);
+        // What was added as untyped may have been negative.
+        self.note_irregular();
+    }
+
+    /// See [`merge::is_regular`](crate::merge::is_regular).
+    pub fn is_regular(&self) -> bool {
+        !self.irregular.load(Relaxed)
+    }
+
+    pub(super) fn note_irregular(&self) {
+        self.irregular.store(true, Relaxed);
+    }
+
+    pub fn metadata(&self) -> Metadata {
+        self.metadata.read().clone()
+    }
+
+    pub(super) fn with_metadata<T>(&self, look: impl FnOnce(&Metadata) -> T) -> T {
+        look(&self.metadata.read())
+    }
+
+    pub(super) fn change_metadata(&self, change: impl FnOnce(&mut Metadata)) {
+        change(&mut self.metadata.write());
+    }
+
+    /// Live series, in the order of their labels.
+    pub fn series(&self) -> Arc<Vec<SeriesRef>> {
+        self.index.snapshot()
+    }
+
+    pub fn len(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All bounds of the family with `more` of them.
+    pub(super) fn bounds_with(&self, more: &[f64]) -> Vec<f64> {
+        union(&self.layouts.lock().all, more.iter().copied())
+    }
+
+    /// The shared list of these bounds.
+    pub(super) fn layout(&self, bounds: &[f64]) -> Layout {
+        let mut layouts = self.layouts.lock();
+        if let Some(known) = layouts.shared.iter().find(|layout| ***layout == *bounds) {
+            return known.clone();
+        }
+        // Lists that no series uses any more are held by this family alone.
+        layouts.shared.retain(|layout| Arc::strong_count(layout) > 1);
+        layouts.all = union(&layouts.all, bounds.iter().copied());
+        let layout: Layout = bounds.into();
+        layouts.shared.push(layout.clone());
+        layout
+    }
+}
+
+impl Entry for Arc<Family> {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
+impl Ordered for Arc<Family> {
+    fn order(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+
+    fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+}
+
+/// One series: a single allocation that ends in the canonical label text.
+#[derive(Clone, Debug)]
+pub struct SeriesRef(ThinArc<Series, u8>);
+
+/// Everything of a series but its labels.
+#[derive(Debug)]
+pub struct Series {
+    pub(super) family: Arc<Family>,
+    /// Grouping key of the push that created it.
+    pub(super) group: Arc<str>,
+    hash: u64,
+    /// Just before the first push, milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// Last push, seconds since the Unix epoch.
+    touched_s: AtomicU32,
+    /// Seconds after the last push when it may be forgotten; 0 is never.
+    ttl_s: AtomicU32,
+    dead: AtomicBool,
+    pub(super) state: Mutex<State>,
+}
+
+/// What a series starts with.
+#[derive(Debug)]
+pub(super) struct Birth<'a> {
+    pub(super) family: Arc<Family>,
+    pub(super) group: Arc<str>,
+    pub(super) labels: &'a str,
+    pub(super) hash: u64,
+    pub(super) created_ms: i64,
+    pub(super) state: State,
+}
+
+impl SeriesRef {
+    pub(super) fn new(birth: Birth<'_>) -> SeriesRef {
+        let series = Series {
+            family: birth.family,
+            group: birth.group,
+            hash: birth.hash,
+            created_ms: birth.created_ms,
+            touched_s: AtomicU32::new(0),
+            ttl_s: AtomicU32::new(0),
+            dead: AtomicBool::new(false),
+            state: Mutex::new(birth.state),
+        };
+        SeriesRef(ThinArc::from_header_and_slice(series, birth.labels.as_bytes()))
+    }
+
+    pub(super) fn is(&self, family: &Arc<Family>, labels: &str) -> bool {
+        self.0.slice == *labels.as_bytes() && Arc::ptr_eq(&self.0.header.header.family, family)
+    }
+
+    /// Canonical label text, see [`crate::model::labels`].
+    pub fn labels(&self) -> &str {
+        std::str::from_utf8(&self.0.slice).expect("made from a str")
+    }
+
+    /// What it takes, with its places in table, index and group; an estimate.
+    pub fn memory_bytes(&self) -> usize {
+        const PLACES: usize = 4 * size_of::<SeriesRef>();
+        let fixed = size_of::<Series>() + 2 * size_of::<usize>() + PLACES;
+        fixed + self.0.slice.len() + self.with_state(State::heap_bytes)
+    }
+
+    /// The same, without checking again that it is UTF-8.
+    pub fn label_bytes(&self) -> &[u8] {
+        &self.0.slice
+    }
+}
+
+impl std::ops::Deref for SeriesRef {
+    type Target = Series;
+
+    fn deref(&self) -> &Series {
+        &self.0.header.header
+    }
+}
+
+impl Series {
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub(super) fn touch(&self, now_s: u32, ttl_s: u32) {
+        self.touched_s.store(now_s, Relaxed);
+        self.ttl_s.store(ttl_s, Relaxed);
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn touched_s(&self) -> u32 {
+        self.touched_s.load(Relaxed)
+    }
+
+    /// Seconds since the Unix epoch; `None` if it stays for good.
+    pub fn expires_s(&self) -> Option<u32> {
+        let ttl = self.ttl_s.load(Relaxed);
+        (ttl > 0).then(|| self.touched_s().saturating_add(ttl))
+    }
+
+    /// The whole time to live has passed; clocks in seconds, so up to one second late.
+    pub(super) fn is_expired(&self, now_s: u32) -> bool {
+        self.expires_s().is_some_and(|expires| expires < now_s)
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// False if it was dead already.
+    pub(super) fn kill(&self) -> bool {
+        !self.dead.swap(true, Relaxed)
+    }
+
+    /// Looks at the value under its lock; keep it short.
+    pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+}
+
+impl Entry for SeriesRef {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        std::ptr::eq::<Series>(&**self, &**other)
+    }
+}
+
+impl Ordered for SeriesRef {
+    fn order(&self, other: &Self) -> Ordering {
+        self.label_bytes().cmp(other.label_bytes())
+    }
+
+    fn is_dead(&self) -> bool {
+        Series::is_dead(self)
+    }
+}

@@ -1,0 +1,479 @@
+//! What we tell about ourselves: metrics and log lines.
+//!
+//! Each event has one function here that counts it and, where somebody should read of it, logs it.
+//! Label values are ours alone, never a client's. The path of a push or scrape costs a few atomic
+//! additions: all handles are made at start.
+
+pub mod log;
+mod process;
+mod registry;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::model::Kind;
+use process::Process;
+pub use registry::OwnSnapshot;
+use registry::Registry;
+
+/// One of our metrics, as the README lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct Described {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static str,
+    pub help: &'static str,
+}
+
+macro_rules! described {
+    ($($kind:ident $name:ident { $($label:ident),* } $help:literal)+) => {
+        /// All of them, in the order of their names.
+        pub const METRICS: &[Described] = &[$(Described {
+            name: concat!("tallygate_", stringify!($name)),
+            kind: Kind::$kind,
+            labels: stringify!($($label),*),
+            help: $help,
+        }),+];
+    };
+}
+
+described! {
+    Gauge build_info { version, revision } "Always 1; the labels tell what is running."
+    Gauge config_last_reload_success_timestamp_seconds {} "When the configuration was last loaded."
+    Gauge config_last_reload_successful {} "1 if the last attempt to load the configuration succeeded."
+    Gauge connections {} "Open client connections."
+    Counter connections_refused_total {} "Connections closed at once because limits.connections were open."
+    Counter created_samples_dropped_total {} "Pushed _created pseudo samples, which are start times and not merged."
+    Gauge families {} "Metric families stored."
+    Counter http_requests_total { handler, code } "Answered requests."
+    Gauge inflight_push_bytes {} "Bodies of pushes in flight, as received."
+    Gauge limit { limit } "Configured limits; 0 is none."
+    Counter limit_refusals_total { limit } "Pushes and connections refused by each limit."
+    Gauge limit_used { limit } "How much of a limit on stored or open things is used."
+    Counter process_cpu_seconds_total {} "User and system CPU time."
+    Gauge process_max_fds {} "Limit of open file descriptors."
+    Gauge process_open_fds {} "Open file descriptors."
+    Gauge process_resident_memory_bytes {} "Resident memory."
+    Gauge process_start_time_seconds {} "When the process started."
+    Gauge process_virtual_memory_bytes {} "Virtual memory."
+    Counter push_bodies_total { format, encoding } "Pushed bodies by format and content encoding."
+    Counter push_bytes_total {} "Bytes of pushed bodies, as received."
+    Histogram push_duration_seconds {} "From the whole body to the answer, of accepted pushes."
+    Counter push_samples_total {} "Samples in accepted pushes."
+    Counter pushes_total { outcome } "Pushes by what became of them."
+    Counter quantiles_dropped_total {} "Summary quantiles in accepted pushes; they cannot be added up."
+    Counter scrape_bytes_total {} "Bytes of scrapes, as sent."
+    Histogram scrape_duration_seconds {} "CPU time of encoding and compressing one scrape."
+    Counter scrape_left_out_total { what } "Families and series left out of a scrape because their escaped names collide."
+    Gauge series {} "Series stored; a histogram or summary is one."
+    Counter series_born_total {} "Series created."
+    Counter series_dropped_total {} "Pushed series left out by a rule."
+    Counter series_removed_total { cause } "Series removed."
+}
+
+macro_rules! label_values {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($variant),+
+        }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant),+];
+
+            pub fn word(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word),+
+                }
+            }
+        }
+    };
+}
+
+label_values!(
+    /// What became of a push.
+    Outcome {
+        Accepted = "accepted",
+        Malformed = "malformed",
+        Unacceptable = "unacceptable",
+        TooLarge = "too_large",
+        UnsupportedType = "unsupported_type",
+        OverLimit = "over_limit",
+        TimedOut = "timed_out",
+        Unavailable = "unavailable",
+    }
+);
+
+label_values!(
+    /// Why series were removed.
+    Cause {
+        Expired = "expired",
+        Deleted = "deleted",
+        Wiped = "wiped",
+    }
+);
+
+label_values!(
+    /// Everything that has a limit (DESIGN 7), named like its configuration key.
+    Limit {
+        BodyBytes = "body_bytes",
+        DecodedBodyBytes = "decoded_body_bytes",
+        SamplesPerPush = "samples_per_push",
+        LabelsPerSeries = "labels_per_series",
+        LabelNameBytes = "label_name_bytes",
+        LabelValueBytes = "label_value_bytes",
+        MetricNameBytes = "metric_name_bytes",
+        BucketBounds = "bucket_bounds",
+        Series = "series",
+        SeriesPerJob = "series_per_job",
+        Families = "families",
+        InflightPushBytes = "inflight_push_bytes",
+        Connections = "connections",
+        HeaderBytes = "header_bytes",
+    }
+);
+
+label_values!(
+    /// The format of a pushed body.
+    BodyFormat { Text = "text", OpenMetrics = "openmetrics", Protobuf = "protobuf" }
+);
+
+label_values!(
+    /// The content encoding of a pushed body.
+    BodyEncoding { Identity = "identity", Gzip = "gzip", Snappy = "snappy", Zstd = "zstd", Deflate = "deflate" }
+);
+
+label_values!(
+    /// Which part of the HTTP surface answered.
+    Handler {
+        Push = "push",
+        Delete = "delete",
+        Scrape = "scrape",
+        Status = "api_status",
+        Metrics = "api_metrics",
+        Series = "api_series",
+        DeleteSeries = "api_delete_series",
+        Wipe = "api_wipe",
+        Healthy = "healthy",
+        Ready = "ready",
+        Quit = "quit",
+        Reload = "reload",
+        Page = "page",
+        Other = "other",
+    }
+);
+
+/// The status codes that we send.
+const CODES: [u16; 16] =
+    [200, 202, 204, 400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
+
+/// All our metrics, and the throttle of our log lines.
+#[derive(Debug)]
+pub struct Telemetry {
+    registry: Registry,
+    handles: Handles,
+    started_ms: i64,
+    /// By [`Handler`] and [`CODES`].
+    requests: Vec<AtomicU64>,
+    refusals: log::Throttle,
+}
+
+/// What is counted, ready to be; where there are several, by the label value as index.
+#[derive(Debug)]
+struct Handles {
+    pushes: Vec<Counter>,
+    bodies: Vec<Counter>,
+    push_bytes: Counter,
+    push_samples: Counter,
+    push_duration: Histogram,
+    created_dropped: Counter,
+    quantiles_dropped: Counter,
+    series_dropped: Counter,
+    series_born: Counter,
+    series_removed: Vec<Counter>,
+    limits: Vec<Gauge>,
+    limit_refusals: Vec<Counter>,
+    limit_used: Vec<(Limit, Gauge)>,
+    scrape_bytes: Counter,
+    scrape_duration: Histogram,
+    left_out_families: Counter,
+    left_out_series: Counter,
+    series: Gauge,
+    families: Gauge,
+    connections: Gauge,
+    connections_refused: Counter,
+    inflight_push_bytes: Gauge,
+    reload_time: Gauge,
+    reload_success: Gauge,
+}
+
+/// Used and shown together at a scrape.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Use {
+    pub series: usize,
+    pub families: usize,
+    pub connections: usize,
+    pub inflight_push_bytes: usize,
+}
+
+impl Telemetry {
+    /// `started_ms`: when the process started, milliseconds since the Unix epoch.
+    pub fn new(started_ms: i64) -> Telemetry {
+        let registry = Registry::default();
+        for Described { name, kind, help, .. } in METRICS.iter().copied() {
+            let (name, help) = (name.into(), help.into());
+            match kind {
+                Kind::Counter => metrics::Recorder::describe_counter(&registry, name, None, help),
+                Kind::Histogram => {
+                    metrics::Recorder::describe_histogram(&registry, name, None, help)
+                }
+                _ => metrics::Recorder::describe_gauge(&registry, name, None, help),
+            }
+        }
+        let handles = metrics::with_local_recorder(&registry, || {
+            let version = env!("CARGO_PKG_VERSION");
+            gauge!("tallygate_build_info", "version" => version, "revision" => crate::REVISION)
+                .set(1);
+            gauge!("tallygate_process_start_time_seconds").set(started_ms as f64 / 1000.0);
+            Handles::new()
+        });
+        let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
+        Telemetry { registry, handles, started_ms, requests, refusals: log::Throttle::default() }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub fn started_ms(&self) -> i64 {
+        self.started_ms
+    }
+
+    /// All our families now, in the order of their names.
+    pub fn snapshot(&self, used: Use) -> Vec<OwnSnapshot> {
+        self.handles.series.set(used.series as f64);
+        self.handles.families.set(used.families as f64);
+        self.handles.connections.set(used.connections as f64);
+        self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
+        for (limit, gauge) in &self.handles.limit_used {
+            gauge.set(match limit {
+                Limit::Series => used.series,
+                Limit::Families => used.families,
+                Limit::Connections => used.connections,
+                _ => used.inflight_push_bytes,
+            } as f64);
+        }
+        self.note_process();
+        self.note_requests();
+        self.registry.snapshot()
+    }
+
+    fn note_process(&self) {
+        let process = Process::read();
+        metrics::with_local_recorder(&self.registry, || {
+            if let Some(seconds) = process.cpu_seconds {
+                // The facade has integer counters; a hundredth of a second would be lost.
+                gauge!("tallygate_process_cpu_seconds_total").set(seconds);
+            }
+            for (name, value) in [
+                ("tallygate_process_resident_memory_bytes", process.resident_bytes),
+                ("tallygate_process_virtual_memory_bytes", process.virtual_bytes),
+                ("tallygate_process_open_fds", process.open_fds),
+                ("tallygate_process_max_fds", process.max_fds),
+            ] {
+                if let Some(value) = value {
+                    gauge!(name).set(value);
+                }
+            }
+        });
+    }
+
+    /// Combinations that have occurred; a full table would be mostly zeros.
+    fn note_requests(&self) {
+        metrics::with_local_recorder(&self.registry, || {
+            for (at, count) in self.requests.iter().enumerate() {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    let handler = Handler::ALL[at / CODES.len()].word();
+                    let code = CODES[at % CODES.len()].to_string();
+                    let labels = [("handler", handler.to_owned()), ("code", code)];
+                    counter!("tallygate_http_requests_total", &labels).absolute(count);
+                }
+            }
+        });
+    }
+
+    // === pushes
+
+    pub fn push_accepted(&self, samples: usize, took: Duration) {
+        self.handles.pushes[Outcome::Accepted as usize].increment(1);
+        self.handles.push_samples.increment(samples as u64);
+        self.handles.push_duration.record(took.as_secs_f64());
+    }
+
+    /// What of accepted pushes is not merged, because it cannot be.
+    pub fn samples_dropped(&self, created: usize, quantiles: usize) {
+        self.handles.created_dropped.increment(created as u64);
+        self.handles.quantiles_dropped.increment(quantiles as u64);
+    }
+
+    /// `group` is the grouping key, `peer` the address; the body never gets into the log.
+    pub fn push_refused(&self, outcome: Outcome, group: &str, peer: &str, reason: &str) {
+        self.handles.pushes[outcome as usize].increment(1);
+        if let Some(unlogged) = self.refusals.allow() {
+            tracing::warn!(outcome = outcome.word(), group, peer, reason, unlogged, "push refused");
+        }
+    }
+
+    pub fn push_body(&self, format: BodyFormat, encoding: BodyEncoding, bytes: usize) {
+        self.handles.bodies[format as usize * BodyEncoding::ALL.len() + encoding as usize]
+            .increment(1);
+        self.handles.push_bytes.increment(bytes as u64);
+    }
+
+    pub fn series_dropped_by_rule(&self, series: usize) {
+        self.handles.series_dropped.increment(series as u64);
+    }
+
+    pub fn series_born(&self, series: usize) {
+        self.handles.series_born.increment(series as u64);
+    }
+
+    pub fn series_removed(&self, cause: Cause, series: usize) {
+        self.handles.series_removed[cause as usize].increment(series as u64);
+        if series > 0 {
+            tracing::info!(cause = cause.word(), series, "series removed");
+        }
+    }
+
+    // === limits
+
+    pub fn set_limit(&self, limit: Limit, max: usize) {
+        self.handles.limits[limit as usize].set(max as f64);
+    }
+
+    pub fn limit_refused(&self, limit: Limit) {
+        self.handles.limit_refusals[limit as usize].increment(1);
+    }
+
+    pub fn connection_refused(&self, max: usize) {
+        self.handles.connections_refused.increment(1);
+        self.limit_refused(Limit::Connections);
+        if let Some(unlogged) = self.refusals.allow() {
+            tracing::warn!(max, unlogged, "connection refused: limits.connections are open");
+        }
+    }
+
+    // === scrapes
+
+    pub fn scraped(&self, bytes: usize, took: Duration) {
+        self.handles.scrape_bytes.increment(bytes as u64);
+        self.handles.scrape_duration.record(took.as_secs_f64());
+    }
+
+    pub fn left_out_of_scrape(&self, families: usize, series: usize) {
+        if families + series > 0 {
+            self.handles.left_out_families.increment(families as u64);
+            self.handles.left_out_series.increment(series as u64);
+            if let Some(unlogged) = self.refusals.allow() {
+                tracing::warn!(
+                    families,
+                    series,
+                    unlogged,
+                    "left out of a scrape: names are equal after escaping; scrape with escaping=allow-utf-8"
+                );
+            }
+        }
+    }
+
+    // === requests and configuration
+
+    pub fn answered(&self, handler: Handler, code: u16) {
+        if let Ok(at) = CODES.binary_search(&code) {
+            self.requests[handler as usize * CODES.len() + at].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn configuration_loaded(&self, now_ms: i64) {
+        self.handles.reload_success.set(1);
+        self.handles.reload_time.set(now_ms as f64 / 1000.0);
+    }
+
+    pub fn configuration_refused(&self, reason: &str) {
+        self.handles.reload_success.set(0);
+        tracing::error!(reason, "configuration not loaded; the one in force stays");
+    }
+}
+
+impl Handles {
+    /// Registers with the recorder in force.
+    fn new() -> Handles {
+        let bodies = BodyFormat::ALL.iter().flat_map(|format| {
+            BodyEncoding::ALL.iter().map(|encoding| {
+                counter!("tallygate_push_bodies_total",
+                    "format" => format.word(), "encoding" => encoding.word())
+            })
+        });
+        let used = [Limit::Series, Limit::Families, Limit::InflightPushBytes, Limit::Connections];
+        Handles {
+            pushes: by(Outcome::ALL, |o| counter!("tallygate_pushes_total", "outcome" => o.word())),
+            bodies: bodies.collect(),
+            push_bytes: counter!("tallygate_push_bytes_total"),
+            push_samples: counter!("tallygate_push_samples_total"),
+            push_duration: histogram!("tallygate_push_duration_seconds"),
+            created_dropped: counter!("tallygate_created_samples_dropped_total"),
+            quantiles_dropped: counter!("tallygate_quantiles_dropped_total"),
+            series_dropped: counter!("tallygate_series_dropped_total"),
+            series_born: counter!("tallygate_series_born_total"),
+            series_removed: by(
+                Cause::ALL,
+                |c| counter!("tallygate_series_removed_total", "cause" => c.word()),
+            ),
+            limits: by(Limit::ALL, |l| gauge!("tallygate_limit", "limit" => l.word())),
+            limit_refusals: by(
+                Limit::ALL,
+                |l| counter!("tallygate_limit_refusals_total", "limit" => l.word()),
+            ),
+            limit_used: used
+                .map(|l| (l, gauge!("tallygate_limit_used", "limit" => l.word())))
+                .into(),
+            scrape_bytes: counter!("tallygate_scrape_bytes_total"),
+            scrape_duration: histogram!("tallygate_scrape_duration_seconds"),
+            left_out_families: counter!("tallygate_scrape_left_out_total", "what" => "family"),
+            left_out_series: counter!("tallygate_scrape_left_out_total", "what" => "series"),
+            series: gauge!("tallygate_series"),
+            families: gauge!("tallygate_families"),
+            connections: gauge!("tallygate_connections"),
+            connections_refused: counter!("tallygate_connections_refused_total"),
+            inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),
+            reload_time: gauge!("tallygate_config_last_reload_success_timestamp_seconds"),
+            reload_success: gauge!("tallygate_config_last_reload_successful"),
+        }
+    }
+}
+
+fn by<L: Copy, T>(values: &[L], make: impl Fn(L) -> T) -> Vec<T> {
+    values.iter().map(|&value| make(value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_shown_is_described_and_the_other_way_round() {
+        let telemetry = Telemetry::new(0);
+        telemetry.answered(Handler::Push, 200);
+        let snapshot = telemetry.snapshot(Use::default());
+        let shown: Vec<_> = snapshot.iter().map(|family| (&*family.name, family.kind)).collect();
+        let described: Vec<_> = METRICS.iter().map(|metric| (metric.name, metric.kind)).collect();
+        assert_eq!(shown, described);
+        assert!(METRICS.is_sorted_by_key(|metric| metric.name));
+    }
+
+    #[test]
+    fn label_values_are_in_the_order_of_their_tables() {
+        assert!(Limit::ALL.iter().enumerate().all(|(at, limit)| *limit as usize == at));
+        assert!(CODES.is_sorted());
+    }
+}
