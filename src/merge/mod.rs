@@ -254,7 +254,7 @@ impl State {
             }
             State::Sum { total, .. } => total.to_f64(),
             State::Last { value, .. } | State::Min(value) | State::Max(value) => value,
-            State::Mean { total, count } => mean(&total, count),
+            State::Mean { total, count } => total.mean(count),
             other => return *self = other,
         };
         *self = State::empty_gauge(rule);
@@ -387,7 +387,7 @@ impl State {
             State::Last { value, .. } | State::Min(value) | State::Max(value) => {
                 into.set_scalar(kind, *value, None);
             }
-            State::Mean { total, count } => into.set_scalar(kind, mean(total, *count), None),
+            State::Mean { total, count } => into.set_scalar(kind, total.mean(*count), None),
             State::Summary(summary) => {
                 let sum = summary.sum.as_ref().map(Exact::to_f64);
                 into.set_summary(read_number(&summary.count), sum);
@@ -417,10 +417,6 @@ impl State {
             _ => 0,
         }
     }
-}
-
-fn mean(total: &Exact, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { total.to_f64() / count as f64 }
 }
 
 fn on(states: StatesOf<'_>) -> Vec<(&str, bool)> {
