@@ -187,6 +187,8 @@ mod tests {
             (1.234_567_890_123_456_8e17, "1.2345678901234568e+17", "1.2345678901234568e+17"),
             (2f64.powi(63), "9.223372036854776e+18", "9.223372036854776e+18"),
             (2f64.powi(64), "1.8446744073709552e+19", "1.8446744073709552e+19"),
+            // Two numbers of 17 digits are as near; Go takes the even one.
+            (100_226_766_547_221.625, "1.0022676654722162e+14", "1.0022676654722162e+14"),
             (f64::MAX, "1.7976931348623157e+308", "1.7976931348623157e+308"),
             (-f64::MAX, "-1.7976931348623157e+308", "-1.7976931348623157e+308"),
             (f64::MIN_POSITIVE, "2.2250738585072014e-308", "2.2250738585072014e-308"),
@@ -231,13 +233,19 @@ mod tests {
         }
     }
 
-    /// Go's rule applied to what the standard library says the digits are.
+    /// Go's rule applied to the standard library's digits: as many as its shortest form has, but
+    /// rounded from the exact value, where it takes the even one of two that are as near (and its
+    /// shortest form the larger).
     fn as_go_does(value: f64) -> String {
-        let scientific = format!("{value:e}");
+        let shortest = format!("{value:e}");
+        let digits = shortest.split('e').next().unwrap();
+        let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let scientific = format!("{value:.decimals$e}");
         let (digits, exponent) = scientific.split_once('e').unwrap();
         let exponent: i32 = exponent.parse().unwrap();
         if (-4..6).contains(&exponent) {
-            format!("{value}")
+            let decimals = (decimals as i32 - exponent).max(0) as usize;
+            format!("{value:.decimals$}")
         } else {
             let sign = if exponent < 0 { '-' } else { '+' };
             format!("{digits}e{sign}{:02}", exponent.abs())
