@@ -1,6 +1,7 @@
 //! Bytes to and from the model; no I/O.
 
 pub mod compress;
+pub mod encode;
 pub mod escaping;
 pub mod negotiate;
 pub mod protobuf;
