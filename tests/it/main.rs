@@ -3,6 +3,7 @@
 
 mod formats;
 mod harness;
+mod hazards;
 mod merge;
 mod push;
 mod refuse;
