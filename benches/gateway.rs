@@ -67,6 +67,7 @@ fn resident_bytes() -> usize {
 
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
+#[expect(clippy::print_stderr, reason = "criterion has no place for a figure that is no time")]
 fn benchmarks(criterion: &mut Criterion) {
     let grouping = Grouping::new([("job", "checkout"), ("instance", "10.0.3.17")]).expect("a key");
     for size in SIZES {

@@ -1,6 +1,7 @@
 //! Rules as they stand in the file.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use ::config::{Value, ValueKind};
 
@@ -59,6 +60,10 @@ fn set(rule: &mut RawRule, setting: Setting, value: &Value) -> Result<(), String
         Setting::Gauge => rule.gauge = Some(GaugeRule::read(value)?),
         Setting::Untyped => rule.untyped = Some(UntypedRule::read(value)?),
         Setting::Ttl => rule.ttl = Some(Ttl::read(value)?),
+        Setting::NativeBuckets => {
+            let buckets = NonZeroUsize::new(usize::read(value)?);
+            rule.native_buckets = Some(buckets.ok_or("at least 1 is expected")?);
+        }
         Setting::Drop => rule.drop = Some(bool::read(value)?),
         Setting::Rename => rule.rename = Some(scalar(value)?),
         Setting::DropLabels => rule.drop_labels = Some(names(value)?),

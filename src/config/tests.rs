@@ -157,7 +157,7 @@ fn all_errors_at_once() {
         the text, rule 2: unknown key gage; did you mean gauge?
         the text, rule 2: ttl: it has no unit, as in 5s; a duration is written like 500ms, 90s, 5m, 1h30m or 7d
         the text, rule 3: a rule is a table with the key match and at least one setting
-        the text, rule 4 (up): it sets nothing; give it at least one of gauge, untyped, ttl, drop, rename, drop_labels, keep_labels, rename_labels
+        the text, rule 4 (up): it sets nothing; give it at least one of gauge, untyped, ttl, native_buckets, drop, rename, drop_labels, keep_labels, rename_labels
         the text, rule 5 (up): drop_labels: a list of label names is expected, such as [instance, pod]
         the text, rule 5 (up): rename_labels: a table of old and new label names is expected, such as {node: host}"#]]
     .assert_eq(&errors(

@@ -6,6 +6,7 @@ mod push;
 mod query;
 mod scrape;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -13,8 +14,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::format::Timestamps;
-use crate::model::{GaugeRule, Ttl, UntypedRule};
-use crate::rules::{Rules, Selector};
+use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
+use crate::rules::{FamilyRules, Rules, Selector};
 use crate::store::{Removed, Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
@@ -40,9 +41,37 @@ pub struct Settings {
     pub gzip_level: u32,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
-    /// How many native buckets of one series are shown at the most.
+    /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
     pub limits: Limits,
+}
+
+impl Settings {
+    /// How many native buckets of each series of a family may be shown.
+    fn native_limit(&self, family: &str, kind: Kind) -> NativeLimit {
+        let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
+        let rules = match histogram && !self.rules.is_empty() {
+            true => self.rules.for_family(family),
+            false => FamilyRules::default(),
+        };
+        NativeLimit { default: self.native_buckets, rules }
+    }
+}
+
+/// See [`Settings::native_limit`].
+#[derive(Clone, Debug, Default)]
+struct NativeLimit {
+    default: usize,
+    rules: FamilyRules,
+}
+
+impl NativeLimit {
+    fn of(&self, labels: &str) -> usize {
+        if self.rules.is_empty() {
+            return self.default;
+        }
+        self.rules.decide(labels).native_buckets.map_or(self.default, NonZeroUsize::get)
+    }
 }
 
 /// One gateway: a store, and what is done with it.

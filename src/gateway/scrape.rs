@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Gateway;
+use super::{Gateway, NativeLimit, Settings};
 use crate::format::compress::{self, Compression, Levels};
 use crate::format::encode;
 use crate::format::encode::{Decision, Encoder, Options, Plan};
@@ -50,7 +50,7 @@ pub struct Scrape {
     decisions: Vec<Option<Decision>>,
     left_out: usize,
     selectors: Vec<Selector>,
-    native_buckets: usize,
+    settings: Arc<Settings>,
     /// Both are taken when they have finished.
     encoder: Option<Encoder>,
     compressor: Option<compress::Encoder>,
@@ -58,6 +58,7 @@ pub struct Scrape {
     at: usize,
     series: Arc<Vec<SeriesRef>>,
     at_series: usize,
+    native_limit: NativeLimit,
     open: bool,
     series_left_out: usize,
     buffer: ReadBuffer,
@@ -133,7 +134,8 @@ impl Gateway {
             decisions,
             left_out,
             selectors: request.selectors,
-            native_buckets: settings.native_buckets,
+            settings,
+            native_limit: NativeLimit::default(),
             at: 0,
             series: Arc::default(),
             at_series: 0,
@@ -227,6 +229,7 @@ impl Scrape {
                 Source::Stored { family, kind, .. } => {
                     if self.at_series == 0 {
                         self.series = family.series();
+                        self.native_limit = self.settings.native_limit(family.name(), *kind);
                     }
                     while out.len() < PIECE_BYTES
                         && let Some(series) = self.series.get(self.at_series)
@@ -238,7 +241,13 @@ impl Scrape {
                                 continue;
                             }
                         }
-                        let (limit, buffer) = (self.native_buckets, &mut self.buffer);
+                        let limit = match kind {
+                            Kind::Histogram | Kind::GaugeHistogram => {
+                                self.native_limit.of(series.labels())
+                            }
+                            _ => 0,
+                        };
+                        let buffer = &mut self.buffer;
                         series.with_state(|state| state.read(*kind, limit, buffer));
                         let created = Some(series.created_ms);
                         encoder.series(out, series.label_bytes(), &buffer.reading(), created);

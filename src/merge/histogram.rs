@@ -8,6 +8,7 @@
 //! A push may carry classic buckets, native buckets or both. Each part knows how many observations
 //! it has seen; a part that has missed some is not shown, so that what is shown always adds up.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::exact::Exact;
@@ -92,7 +93,7 @@ impl<'a> PushedHistogram<'a> {
     }
 }
 
-fn check_count(count: Number, what: &'static str) -> Result<(), Refusal> {
+pub(super) fn check_count(count: Number, what: &'static str) -> Result<(), Refusal> {
     match count {
         Number::Float(x) if !x.is_finite() => Err(Refusal::NotFinite { what, value: x }),
         Number::Float(x) if x < 0.0 => Err(Refusal::Negative { what, value: x }),
@@ -190,8 +191,45 @@ impl Histogram {
                 .merge(pushed);
         }
         if let Some(buckets) = pushed.native {
-            let native = self.native.get_or_insert_default();
+            let native = self.native.get_or_insert_with(|| Box::new(Native::like(buckets)));
             native.merge(buckets, pushed.count(), pushed.exemplars);
+        }
+    }
+
+    /// The push alone, but with all bounds known here, so that the buckets shown of several pushes
+    /// do not depend on their order.
+    pub fn replaced(&self, pushed: &PushedHistogram<'_>) -> Histogram {
+        let mut alone = Histogram::new(pushed.sum.is_some());
+        if let Some(classic) = &self.classic {
+            alone.set_layout(classic.bounds.clone());
+        }
+        alone.merge(pushed);
+        alone
+    }
+
+    /// Becomes `candidate`, which is [replaced](Histogram::replaced) by `pushed`, if that is larger.
+    /// Where both are equal but for exemplars, those are brought together.
+    pub fn keep_larger(&mut self, candidate: Histogram, pushed: &PushedHistogram<'_>) {
+        let read = |histogram: &Histogram| {
+            let mut reading = HistogramReading::default();
+            histogram.read(usize::MAX, &mut reading);
+            reading
+        };
+        let (new, held) = (read(&candidate), read(self));
+        let order = rank(&new).partial_cmp(&rank(&held));
+        match order {
+            Some(Ordering::Greater) => *self = candidate,
+            Some(Ordering::Less) => {}
+            _ => self.offer_exemplars(pushed),
+        }
+    }
+
+    fn offer_exemplars(&mut self, pushed: &PushedHistogram<'_>) {
+        if let Some(classic) = &mut self.classic {
+            classic.offer_exemplars(pushed);
+        }
+        if let Some(native) = &mut self.native {
+            native.offer_exemplars(pushed.exemplars);
         }
     }
 
@@ -217,14 +255,6 @@ impl Histogram {
                 });
             }
         }
-    }
-
-    pub fn count(&self) -> Number {
-        read_number(&self.count)
-    }
-
-    pub fn layout(&self) -> Layout {
-        self.classic.as_ref().map_or_else(|| Arc::from([]), |classic| classic.bounds.clone())
     }
 
     /// Bytes owned beyond the value itself, without the shared layout.
@@ -256,16 +286,18 @@ impl Classic {
             at = self.slot(at, bucket.upper_bound);
             self.own.add_difference(at, bucket.cumulative_count, below);
             below = bucket.cumulative_count;
-            if let Some(exemplar) = &bucket.exemplar {
-                self.offer(at, exemplar);
-            }
         }
         self.own.add_difference(self.bounds.len(), pushed.count(), below);
-        let infinite = pushed.buckets.iter().next_back();
-        if let Some(exemplar) =
-            infinite.filter(|b| b.upper_bound == f64::INFINITY).and_then(|b| b.exemplar.as_ref())
-        {
-            self.offer(self.bounds.len(), exemplar);
+        self.offer_exemplars(pushed);
+    }
+
+    fn offer_exemplars(&mut self, pushed: &PushedHistogram<'_>) {
+        let mut at = 0;
+        for bucket in pushed.buckets.iter() {
+            if let Some(exemplar) = &bucket.exemplar {
+                at = self.slot(at, bucket.upper_bound);
+                self.offer(at, exemplar);
+            }
         }
     }
 
@@ -361,6 +393,16 @@ impl Counts {
             }
         }
     }
+}
+
+/// Decides between histograms of one layout: everything that is shown but exemplars.
+fn rank(reading: &HistogramReading) -> impl PartialOrd + '_ {
+    let buckets: Vec<Number> = reading.buckets.iter().map(|b| b.cumulative_count).collect();
+    let native = reading.native.as_ref().map(|native| {
+        let NativeBuckets { schema, zero_threshold, zero_count, positive, negative } = native;
+        (schema, zero_threshold, zero_count, positive, negative)
+    });
+    (reading.count, reading.sum, buckets, native)
 }
 
 /// Ascending union of two ascending lists of bounds.

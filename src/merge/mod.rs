@@ -10,6 +10,8 @@ pub mod exact;
 pub mod histogram;
 pub mod native;
 
+use std::cmp::Ordering;
+
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
 use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, Shown, UntypedRule};
 use exact::Exact;
@@ -36,6 +38,8 @@ pub enum Refusal {
     NoSum,
     #[error("native histogram schema {schema} is not in -4 to 8")]
     NativeSchema { schema: i8 },
+    #[error("bucket {index} of schema {schema} lies beyond infinity")]
+    BucketIndex { schema: i8, index: i32 },
     #[error("zero threshold {threshold} is not a finite number >= 0")]
     ZeroThreshold { threshold: f64 },
     #[error("samples without a type are refused here (push.untyped)")]
@@ -67,6 +71,7 @@ impl Refusal {
                 "push _sum with every push of this series, or delete the series first"
             }
             Refusal::NativeSchema { .. } => "reduce the resolution of the histogram",
+            Refusal::BucketIndex { .. } => "count infinite observations in the last bucket",
             Refusal::ZeroThreshold { .. } => "use a zero threshold of 0 or above",
             Refusal::Untyped => "add a # TYPE line",
             Refusal::Rule { .. } => "use last or sum",
@@ -80,6 +85,9 @@ impl Refusal {
 /// Decides between values of a gauge: the larger stamp wins, then the larger value, so that the
 /// order of arrival does not matter. Nanoseconds since the Unix epoch.
 pub type Stamp = i64;
+
+/// First in [`f64::total_cmp`]: a NaN.
+const LEAST: f64 = f64::from_bits(u64::MAX);
 
 /// How samples of one series merge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,14 +145,7 @@ pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result
         (Kind::Counter, PushedValue::Scalar(value)) => {
             finite(value, "counter").and_then(|()| not_negative(value, "counter"))
         }
-        (Kind::Gauge, PushedValue::Scalar(value)) => match rules.gauge {
-            GaugeRule::Last => Ok(()),
-            GaugeRule::Min | GaugeRule::Max if value.is_nan() => {
-                Err(Refusal::NotFinite { what: "gauge", value })
-            }
-            GaugeRule::Min | GaugeRule::Max => Ok(()),
-            GaugeRule::Sum | GaugeRule::Mean => finite(value, "gauge"),
-        },
+        (Kind::Gauge, PushedValue::Scalar(value)) => check_gauge(rules.gauge, value),
         (Kind::Untyped, PushedValue::Scalar(value)) => match rules.untyped {
             UntypedRule::Sum => finite(value, "untyped sample"),
             UntypedRule::Last => Ok(()),
@@ -171,6 +172,17 @@ pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result
     }
 }
 
+fn check_gauge(rule: GaugeRule, value: f64) -> Result<(), Refusal> {
+    match rule {
+        GaugeRule::Last => Ok(()),
+        GaugeRule::Min | GaugeRule::Max if value.is_nan() => {
+            Err(Refusal::NotFinite { what: "gauge", value })
+        }
+        GaugeRule::Min | GaugeRule::Max => Ok(()),
+        GaugeRule::Sum | GaugeRule::Mean => finite(value, "gauge"),
+    }
+}
+
 fn finite(value: f64, what: &'static str) -> Result<(), Refusal> {
     if value.is_finite() { Ok(()) } else { Err(Refusal::NotFinite { what, value }) }
 }
@@ -182,8 +194,6 @@ fn not_negative(value: f64, what: &'static str) -> Result<(), Refusal> {
 impl State {
     /// The identity of merging for a series that the given push creates.
     pub fn new(kind: Kind, rules: MergeRules, value: &PushedValue<'_>) -> State {
-        let sum = || State::Sum { total: Exact::ZERO, exemplar: None };
-        let last = || State::Last { value: 0.0, stamp: Stamp::MIN };
         match (kind, value) {
             (Kind::Histogram, PushedValue::Histogram { sum, .. }) => {
                 State::Histogram(Box::new(Histogram::new(sum.is_some())))
@@ -201,15 +211,22 @@ impl State {
             }
             (Kind::StateSet, _) => State::StateSet { states: Box::default(), stamp: Stamp::MIN },
             (Kind::Info, _) => State::Info,
-            (Kind::Gauge, _) => match rules.gauge {
-                GaugeRule::Last => last(),
-                GaugeRule::Sum => sum(),
-                GaugeRule::Min => State::Min(f64::INFINITY),
-                GaugeRule::Max => State::Max(f64::NEG_INFINITY),
-                GaugeRule::Mean => State::Mean { total: Exact::ZERO, count: 0 },
-            },
-            (Kind::Untyped, _) if rules.untyped == UntypedRule::Last => last(),
-            _ => sum(),
+            (Kind::Gauge, _) => State::empty_gauge(rules.gauge),
+            (Kind::Untyped, _) if rules.untyped == UntypedRule::Last => {
+                State::empty_gauge(GaugeRule::Last)
+            }
+            _ => State::empty_gauge(GaugeRule::Sum),
+        }
+    }
+
+    /// The identity of merging by this rule.
+    fn empty_gauge(rule: GaugeRule) -> State {
+        match rule {
+            GaugeRule::Last => State::Last { value: LEAST, stamp: Stamp::MIN },
+            GaugeRule::Sum => State::Sum { total: Exact::ZERO, exemplar: None },
+            GaugeRule::Min => State::Min(f64::INFINITY),
+            GaugeRule::Max => State::Max(f64::NEG_INFINITY),
+            GaugeRule::Mean => State::Mean { total: Exact::ZERO, count: 0 },
         }
     }
 
@@ -224,31 +241,27 @@ impl State {
         }
     }
 
-    /// Goes on by another rule from the value shown now; an operator has changed the rules.
-    pub fn change_rule(&mut self, rule: GaugeRule, stamp: Stamp) {
+    /// Goes on by another rule from the value shown now; an operator has changed the rules. That
+    /// value is older than any push to come.
+    pub fn change_rule(&mut self, rule: GaugeRule) {
         let value = match std::mem::replace(self, State::Info) {
             State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
                 *self = match rule {
                     GaugeRule::Sum => State::Histogram(histogram),
-                    _ => State::LastHistogram { histogram, stamp },
+                    _ => State::LastHistogram { histogram, stamp: Stamp::MIN },
                 };
                 return;
             }
             State::Sum { total, .. } => total.to_f64(),
             State::Last { value, .. } | State::Min(value) | State::Max(value) => value,
-            State::Mean { total, count } => mean(&total, count),
+            State::Mean { total, count } => total.mean(count),
             other => return *self = other,
         };
-        // What is not finite has no place in a sum.
-        let mut total = Exact::ZERO;
-        total.add_f64(if value.is_finite() { value } else { 0.0 });
-        *self = match rule {
-            GaugeRule::Last => State::Last { value, stamp },
-            GaugeRule::Sum => State::Sum { total, exemplar: None },
-            GaugeRule::Min => State::Min(value),
-            GaugeRule::Max => State::Max(value),
-            GaugeRule::Mean => State::Mean { total, count: 1 },
-        };
+        *self = State::empty_gauge(rule);
+        // What the new rule would refuse is left behind.
+        if check_gauge(rule, value).is_ok() {
+            self.merge_scalar(value, Stamp::MIN);
+        }
     }
 
     /// Whether the value can be merged as the state is. If not, buckets are missing, and
@@ -293,24 +306,16 @@ impl State {
     /// Adds a value that [`check`] has accepted and whose buckets the state [`knows`](State::knows).
     pub fn merge(&mut self, series: &PushedSeries<'_>, stamp: Stamp) {
         match (self, series.value) {
-            (State::Sum { total, exemplar }, PushedValue::Scalar(value)) => {
-                total.add_f64(value);
-                for offered in series.exemplars.iter() {
-                    if exemplar.as_ref().is_none_or(|held| better_exemplar(offered, held)) {
-                        *exemplar = Some(Box::new(offered.clone()));
+            (State::Info, PushedValue::Scalar(_)) => {}
+            (state, PushedValue::Scalar(value)) => {
+                state.merge_scalar(value, stamp);
+                if let State::Sum { exemplar, .. } = state {
+                    for offered in series.exemplars.iter() {
+                        if exemplar.as_ref().is_none_or(|held| better_exemplar(offered, held)) {
+                            *exemplar = Some(Box::new(offered.clone()));
+                        }
                     }
                 }
-            }
-            (State::Last { value, stamp: held }, PushedValue::Scalar(new)) => {
-                if stamp.cmp(held).then_with(|| new.total_cmp(value)).is_gt() {
-                    (*value, *held) = (new, stamp);
-                }
-            }
-            (State::Min(value), PushedValue::Scalar(new)) => *value = value.min(new),
-            (State::Max(value), PushedValue::Scalar(new)) => *value = value.max(new),
-            (State::Mean { total, count }, PushedValue::Scalar(new)) => {
-                total.add_f64(new);
-                *count += 1;
             }
             (State::Summary(summary), PushedValue::Summary { count, sum, .. }) => {
                 add_number(&mut summary.count, count.unwrap_or_default());
@@ -323,21 +328,15 @@ impl State {
                     histogram.merge(&pushed);
                 }
             }
-            (
-                State::LastHistogram { histogram, stamp: held },
-                value @ PushedValue::Histogram { sum, .. },
-            ) => {
-                // Equal stamps: the larger count wins, which at least does not depend on order.
-                let larger = || {
-                    let PushedValue::Histogram { count, .. } = value else { return false };
-                    count.unwrap_or_default() > histogram.count()
-                };
-                if stamp > *held || stamp == *held && larger() {
-                    let layout = histogram.layout();
-                    **histogram = Histogram::new(sum.is_some());
-                    histogram.set_layout(layout);
-                    if let Some(pushed) = PushedHistogram::of(value, series.exemplars) {
-                        histogram.merge(&pushed);
+            (State::LastHistogram { histogram, stamp: held }, _) => {
+                if let Some(pushed) = PushedHistogram::of(series.value, series.exemplars)
+                    && stamp >= *held
+                {
+                    let candidate = histogram.replaced(&pushed);
+                    if stamp > *held {
+                        **histogram = candidate;
+                    } else {
+                        histogram.keep_larger(candidate, &pushed);
                     }
                     *held = stamp;
                 }
@@ -348,8 +347,34 @@ impl State {
                     *held = stamp;
                 }
             }
-            (State::Info, _) => {}
             (state, value) => debug_assert!(false, "{state:?} met {value:?}"),
+        }
+    }
+
+    fn merge_scalar(&mut self, new: f64, stamp: Stamp) {
+        match self {
+            State::Sum { total, .. } => total.add_f64(new),
+            State::Last { value, stamp: held } => {
+                if stamp.cmp(held).then_with(|| new.total_cmp(value)).is_gt() {
+                    (*value, *held) = (new, stamp);
+                }
+            }
+            // Not f64::min and max, to which the two zeros are equal: either could be the result.
+            State::Min(value) => {
+                if new.total_cmp(value).is_lt() {
+                    *value = new;
+                }
+            }
+            State::Max(value) => {
+                if new.total_cmp(value).is_gt() {
+                    *value = new;
+                }
+            }
+            State::Mean { total, count } => {
+                total.add_f64(new);
+                *count += 1;
+            }
+            state => debug_assert!(false, "{state:?} met {new}"),
         }
     }
 
@@ -362,7 +387,7 @@ impl State {
             State::Last { value, .. } | State::Min(value) | State::Max(value) => {
                 into.set_scalar(kind, *value, None);
             }
-            State::Mean { total, count } => into.set_scalar(kind, mean(total, *count), None),
+            State::Mean { total, count } => into.set_scalar(kind, total.mean(*count), None),
             State::Summary(summary) => {
                 let sum = summary.sum.as_ref().map(Exact::to_f64);
                 into.set_summary(read_number(&summary.count), sum);
@@ -394,10 +419,6 @@ impl State {
     }
 }
 
-fn mean(total: &Exact, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { total.to_f64() / count as f64 }
-}
-
 fn on(states: StatesOf<'_>) -> Vec<(&str, bool)> {
     states.iter().map(|state| (&*state.name, state.on)).collect()
 }
@@ -406,13 +427,15 @@ fn on_held(states: &[(Box<str>, bool)]) -> Vec<(&str, bool)> {
     states.iter().map(|(name, on)| (&**name, *on)).collect()
 }
 
+fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
+    exemplar_order(offered, held).is_gt()
+}
+
 /// Total order of exemplars: the later one is better, then by labels, then by value, so that the
 /// best of several does not depend on their order.
-fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
-    let by = offered.timestamp_ms.cmp(&held.timestamp_ms);
-    by.then_with(|| offered.labels.cmp(&held.labels))
-        .then_with(|| offered.value.total_cmp(&held.value))
-        .is_gt()
+fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
+    let by = a.timestamp_ms.cmp(&b.timestamp_ms);
+    by.then_with(|| a.labels.cmp(&b.labels)).then_with(|| a.value.total_cmp(&b.value))
 }
 
 /// Whether sums of such values keep the rules that OpenMetrics has for their type: what strict

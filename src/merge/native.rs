@@ -1,14 +1,17 @@
 //! Native (exponential) buckets of one series (merge-semantics 1.3, formats 10).
 //!
-//! Adding two histograms pairwise depends on the order when their schemas and zero thresholds both
-//! differ. So nothing is resolved when a push arrives: counts are kept per layout, that is per
-//! (schema, zero threshold), and all layouts are brought together in one step when read.
+//! Adding two histograms pairwise, with the zero thresholds reconciled each time, depends on the
+//! order when schemas and thresholds both differ. So thresholds are not reconciled when a push
+//! arrives. What all pushes come to when they are brought together at once, first to the smallest
+//! schema, then under one threshold, follows from these alone: that schema, the counts per bucket of
+//! it, the largest threshold, and whether there was more than one. Each can be kept up push by push
+//! in any order, and the threshold is settled when the buckets are read.
 
 use std::collections::BTreeMap;
 
 use super::exact::Exact;
 use super::histogram::{add_number, read_number};
-use super::{Refusal, better_exemplar};
+use super::{Refusal, exemplar_order};
 use crate::model::exposition::ExemplarsOf;
 use crate::model::reading::HistogramReading;
 use crate::model::{Exemplar, NativeBuckets, Number};
@@ -16,114 +19,124 @@ use crate::model::{Exemplar, NativeBuckets, Number};
 pub const MIN_SCHEMA: i8 = -4;
 pub const MAX_SCHEMA: i8 = 8;
 
-/// More layouts than this in one series are folded into one for good.
-const LAYOUTS_MAX: usize = 8;
-/// More populated buckets than this on one side of a layout lower its schema for good. Far above
-/// what is shown; a bound against hostile input.
+/// More populated buckets than this lower the schema for good. Far above what is shown; a bound
+/// against hostile input.
 const POPULATED_MAX: usize = 4096;
 /// Exemplars kept for the native part: the best ones.
 const EXEMPLARS_MAX: usize = 10;
 
-/// Ascending by index.
-type Buckets = BTreeMap<i32, Exact>;
-
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Native {
-    /// Observations of all pushes that had native buckets, those of NaN included.
+    /// Observations of all pushes that had native buckets.
     count: Exact,
-    /// Few, in no particular order, (schema, zero threshold) unique.
-    layouts: Vec<Layout>,
-    /// Oldest first.
+    buckets: Buckets,
+    /// Pushes had different zero thresholds, so that buckets below the largest are to be counted as
+    /// zero. While they agree, a bucket that overlaps the zero bucket is legal.
+    thresholds_differ: bool,
+    /// Best last.
     exemplars: Vec<Exemplar>,
 }
 
 #[derive(Clone, Debug)]
-struct Layout {
+struct Buckets {
     schema: i8,
     zero_threshold: f64,
     zero: Exact,
-    positive: Buckets,
-    negative: Buckets,
+    positive: Side,
+    negative: Side,
 }
 
+/// Populated buckets, ascending by index.
+type Side = BTreeMap<i32, Exact>;
+
 /// # Errors
-/// If the schema is unknown, the zero threshold is no width, or the buckets hold more observations
-/// than `count` (fewer are fine: those of NaN are in no bucket).
+/// If the schema is unknown, the zero threshold is no width, a bucket lies where no number can, or
+/// the buckets hold more or less than `count`. (Observations of NaN are in no bucket; but they make
+/// the sum NaN, and that is refused.)
 pub fn check(buckets: &NativeBuckets, count: Number) -> Result<(), Refusal> {
-    if !(MIN_SCHEMA..=MAX_SCHEMA).contains(&buckets.schema) {
-        return Err(Refusal::NativeSchema { schema: buckets.schema });
+    let schema = buckets.schema;
+    if !(MIN_SCHEMA..=MAX_SCHEMA).contains(&schema) {
+        return Err(Refusal::NativeSchema { schema });
     }
     if !(buckets.zero_threshold >= 0.0 && buckets.zero_threshold.is_finite()) {
         return Err(Refusal::ZeroThreshold { threshold: buckets.zero_threshold });
     }
+    let infinite = index_of_infinity(schema);
     let mut total = Exact::ZERO;
-    let sides = buckets.positive.iter().chain(&buckets.negative).map(|(_, count)| *count);
-    for count in sides.chain([buckets.zero_count]) {
-        match count {
-            Number::Float(x) if !x.is_finite() => {
-                return Err(Refusal::NotFinite { what: "bucket", value: x });
-            }
-            Number::Float(x) if x < 0.0 => {
-                return Err(Refusal::Negative { what: "bucket", value: x });
-            }
-            _ => add_number(&mut total, count),
+    add_checked(&mut total, buckets.zero_count)?;
+    for &(index, count) in buckets.positive.iter().chain(&buckets.negative) {
+        if index > infinite {
+            return Err(Refusal::BucketIndex { schema, index });
         }
+        add_checked(&mut total, count)?;
     }
-    let total = read_number(&total);
-    // Float histograms may be off by rounding (formats 10: "float: not compared").
-    match (total, count) {
-        (Number::Int(total), Number::Int(count)) if total > count => {
+    match (read_number(&total), count) {
+        (Number::Int(total), Number::Int(count)) if total != count => {
             Err(Refusal::CountMismatch { count: count as f64, buckets: total as f64 })
         }
+        // Float histograms may be off by rounding (formats 10: "float: not compared").
         _ => Ok(()),
     }
 }
 
+fn add_checked(total: &mut Exact, count: Number) -> Result<(), Refusal> {
+    super::histogram::check_count(count, "bucket")?;
+    add_number(total, count);
+    Ok(())
+}
+
+/// The bucket after the one that ends at the largest finite number.
+fn index_of_infinity(schema: i8) -> i32 {
+    let last_finite = if schema >= 0 { 1024 << schema } else { 1024 >> -schema };
+    last_finite + 1
+}
+
 impl Native {
+    /// Without observations, and with the layout of the first push.
+    pub fn like(pushed: &NativeBuckets) -> Native {
+        let buckets = Buckets {
+            schema: pushed.schema,
+            zero_threshold: threshold(pushed),
+            zero: Exact::ZERO,
+            positive: Side::new(),
+            negative: Side::new(),
+        };
+        Native { count: Exact::ZERO, buckets, thresholds_differ: false, exemplars: Vec::new() }
+    }
+
     pub fn merge(&mut self, pushed: &NativeBuckets, count: Number, exemplars: ExemplarsOf<'_>) {
         add_number(&mut self.count, count);
-        let layout = self.layout(pushed.schema, pushed.zero_threshold);
-        add_number(&mut layout.zero, pushed.zero_count);
-        for (buckets, side) in
-            [(&mut layout.positive, &pushed.positive), (&mut layout.negative, &pushed.negative)]
+        let held = &mut self.buckets;
+        held.lower_schema(pushed.schema);
+        let threshold = threshold(pushed);
+        if threshold != held.zero_threshold {
+            self.thresholds_differ = true;
+            held.zero_threshold = held.zero_threshold.max(threshold);
+        }
+        add_number(&mut held.zero, pushed.zero_count);
+        let schemas_down = pushed.schema - held.schema;
+        for (side, pushed) in
+            [(&mut held.positive, &pushed.positive), (&mut held.negative, &pushed.negative)]
         {
-            for &(index, count) in side.iter().filter(|(_, count)| !count.is_zero()) {
-                add_number(buckets.entry(index).or_default(), count);
+            for &(index, count) in pushed.iter().filter(|(_, count)| !count.is_zero()) {
+                add_number(side.entry(downscale(index, schemas_down)).or_default(), count);
             }
         }
-        layout.bound();
-        if self.layouts.len() > LAYOUTS_MAX {
-            self.layouts = vec![resolve(&self.layouts)];
-        }
+        held.limit(POPULATED_MAX);
+        self.offer_exemplars(exemplars);
+    }
+
+    pub fn offer_exemplars(&mut self, exemplars: ExemplarsOf<'_>) {
         for exemplar in exemplars.iter() {
-            self.offer(exemplar);
-        }
-    }
-
-    fn layout(&mut self, schema: i8, zero_threshold: f64) -> &mut Layout {
-        let known =
-            |layout: &Layout| layout.schema == schema && layout.zero_threshold == zero_threshold;
-        let at = self.layouts.iter().position(known).unwrap_or_else(|| {
-            self.layouts.push(Layout {
-                schema,
-                zero_threshold,
-                zero: Exact::ZERO,
-                positive: Buckets::new(),
-                negative: Buckets::new(),
-            });
-            self.layouts.len() - 1
-        });
-        &mut self.layouts[at]
-    }
-
-    fn offer(&mut self, exemplar: &Exemplar) {
-        let at = self.exemplars.partition_point(|held| better_exemplar(exemplar, held));
-        if self.exemplars.get(at) == Some(exemplar) {
-            return;
-        }
-        self.exemplars.insert(at, exemplar.clone());
-        if self.exemplars.len() > EXEMPLARS_MAX {
-            self.exemplars.remove(0);
+            let held = &self.exemplars;
+            let at = held.partition_point(|held| exemplar_order(held, exemplar).is_lt());
+            if held.get(at).is_some_and(|held| exemplar_order(held, exemplar).is_eq()) {
+                continue;
+            }
+            self.exemplars.insert(at, exemplar.clone());
+            if self.exemplars.len() > EXEMPLARS_MAX {
+                self.exemplars.remove(0);
+            }
         }
     }
 
@@ -132,139 +145,121 @@ impl Native {
         if read_number(&self.count) != count {
             return;
         }
-        let mut resolved = resolve(&self.layouts);
-        while resolved.populated() > limit && resolved.schema > MIN_SCHEMA {
-            // From the layouts again: a threshold that a finer schema has settled may lie inside
-            // a bucket of the coarser one.
-            let schema = resolved.schema - 1;
-            resolved = resolve_at(&self.layouts, schema);
+        let mut shown = self.buckets.clone();
+        // Before buckets become zero: their number only ever grows so, and the schema shown, which
+        // must not rise (that would be a reset), only ever falls.
+        shown.limit(limit);
+        if self.thresholds_differ {
+            shown.settle_threshold();
         }
         into.native = Some(NativeBuckets {
-            schema: resolved.schema,
-            zero_threshold: resolved.zero_threshold,
-            zero_count: read_number(&resolved.zero),
-            positive: read_side(&resolved.positive),
-            negative: read_side(&resolved.negative),
+            schema: shown.schema,
+            zero_threshold: shown.zero_threshold,
+            zero_count: read_number(&shown.zero),
+            positive: read_side(&shown.positive),
+            negative: read_side(&shown.negative),
         });
         into.exemplars.extend_from_slice(&self.exemplars);
     }
 
     pub fn heap_bytes(&self) -> usize {
-        let buckets = self.layouts.iter().map(Layout::populated).sum::<usize>();
         // A node of a B-tree is about two thirds full.
-        let bucket = (size_of::<i32>() + size_of::<Exact>()) * 3 / 2;
-        size_of::<Native>() + self.layouts.len() * size_of::<Layout>() + buckets * bucket
+        const BUCKET: usize = (size_of::<i32>() + size_of::<Exact>()) * 3 / 2;
+        size_of::<Native>()
+            + self.buckets.populated() * BUCKET
+            + self.exemplars.len() * size_of::<Exemplar>()
     }
 }
 
-fn read_side(buckets: &Buckets) -> Vec<(i32, Number)> {
-    buckets.iter().map(|(&index, count)| (index, read_number(count))).collect()
+/// Without a sign, which a zero might have.
+fn threshold(pushed: &NativeBuckets) -> f64 {
+    pushed.zero_threshold.abs()
 }
 
-/// All layouts at the smallest of their schemas.
-fn resolve(layouts: &[Layout]) -> Layout {
-    let schema = layouts.iter().map(|layout| layout.schema).min().unwrap_or(MAX_SCHEMA);
-    resolve_at(layouts, schema)
+fn read_side(side: &Side) -> Vec<(i32, Number)> {
+    side.iter().map(|(&index, count)| (index, read_number(count))).collect()
 }
 
-/// All layouts at `schema`, which none of them may be below, under the smallest zero threshold that
-/// is at least each of theirs and cuts no populated bucket. Depends on the set of layouts only.
-fn resolve_at(layouts: &[Layout], schema: i8) -> Layout {
-    let zero_threshold = layouts.iter().map(|layout| layout.zero_threshold).fold(0.0, f64::max);
-    let mut sum = Layout {
-        schema,
-        zero_threshold,
-        zero: Exact::ZERO,
-        positive: Buckets::new(),
-        negative: Buckets::new(),
-    };
-    for layout in layouts {
-        sum.zero.add(&layout.zero);
-        add_side(&mut sum.positive, &layout.positive, layout.schema - schema);
-        add_side(&mut sum.negative, &layout.negative, layout.schema - schema);
-    }
-    // Layouts with the largest threshold may hold buckets that overlap it, which is legal for one
-    // histogram alone, but not distinguishable after the sum.
-    if layouts.iter().any(|layout| layout.zero_threshold != zero_threshold) {
-        while let Some(edge) = sum.edge_above_threshold() {
-            sum.zero_threshold = edge;
-        }
-        sum.swallow();
-    }
-    sum
-}
-
-fn add_side(into: &mut Buckets, from: &Buckets, schemas_down: i8) {
-    for (&index, count) in from {
-        into.entry(downscale(index, schemas_down)).or_default().add(count);
-    }
-}
-
-/// The index of the bucket that holds bucket `index`, `schemas_down` schemas lower (formats 10).
-pub fn downscale(index: i32, schemas_down: i8) -> i32 {
-    ((index - 1) >> schemas_down) + 1
-}
-
-/// Upper end of bucket `index`, in absolute value.
-pub fn upper_edge(schema: i8, index: i32) -> f64 {
-    if schema <= 0 {
-        // The last bucket that is not infinite ends at the largest f64, not at 2^1024.
-        let exponent = i64::from(index) << -schema;
-        return match exponent {
-            1024 => f64::MAX,
-            ..-1074 => 0.0,
-            1025.. => f64::INFINITY,
-            _ => 2f64.powi(exponent as i32),
-        };
-    }
-    let per_octave = 1 << schema;
-    let (octave, part) = (index.div_euclid(per_octave), index.rem_euclid(per_octave));
-    if octave >= 1024 {
-        return if part == 0 && octave == 1024 { f64::MAX } else { f64::INFINITY };
-    }
-    let fraction = (f64::from(part) / f64::from(per_octave)).exp2();
-    // In two steps, so that a subnormal result is not lost on the way.
-    fraction * 2f64.powi(octave / 2) * 2f64.powi(octave - octave / 2)
-}
-
-impl Layout {
+impl Buckets {
     fn populated(&self) -> usize {
         self.positive.len() + self.negative.len()
     }
 
-    /// See [`POPULATED_MAX`].
-    fn bound(&mut self) {
-        while self.populated() > POPULATED_MAX && self.schema > MIN_SCHEMA {
-            for side in [&mut self.positive, &mut self.negative] {
-                let mut coarse = Buckets::new();
-                add_side(&mut coarse, side, 1);
-                *side = coarse;
+    /// Merges neighbouring buckets, which is exact. Does nothing if the schema is as low already.
+    fn lower_schema(&mut self, schema: i8) {
+        if schema >= self.schema {
+            return;
+        }
+        for side in [&mut self.positive, &mut self.negative] {
+            let mut coarse = Side::new();
+            for (&index, count) in &*side {
+                coarse.entry(downscale(index, self.schema - schema)).or_default().add(count);
             }
-            self.schema -= 1;
+            *side = coarse;
+        }
+        self.schema = schema;
+    }
+
+    /// Lowers the schema until at most `max` buckets are populated, as far as it goes.
+    fn limit(&mut self, max: usize) {
+        while self.populated() > max && self.schema > MIN_SCHEMA {
+            self.lower_schema(self.schema - 1);
         }
     }
 
-    /// The upper edge of a populated bucket that the zero threshold cuts through.
-    fn edge_above_threshold(&self) -> Option<f64> {
-        let threshold = self.zero_threshold;
-        let cut = |side: &Buckets| {
-            side.keys()
-                .map(|&index| (upper_edge(self.schema, index - 1), upper_edge(self.schema, index)))
-                .take_while(|(lower, _)| *lower < threshold)
-                .find(|(_, upper)| threshold < *upper)
-                .map(|(_, upper)| upper)
-        };
-        cut(&self.positive).or_else(|| cut(&self.negative))
-    }
-
-    /// Moves the buckets below the zero threshold into the zero bucket.
-    fn swallow(&mut self) {
+    /// Raises the zero threshold until it cuts no populated bucket, and counts those below as zero.
+    fn settle_threshold(&mut self) {
+        while let Some(edge) = self.edge_above_threshold() {
+            self.zero_threshold = edge;
+        }
         for side in [&mut self.positive, &mut self.negative] {
             while let Some(first) = side.first_entry()
                 && upper_edge(self.schema, *first.key()) <= self.zero_threshold
             {
                 self.zero.add(&first.remove());
             }
+        }
+    }
+
+    /// The upper edge of a populated bucket that the zero threshold cuts through.
+    fn edge_above_threshold(&self) -> Option<f64> {
+        let threshold = self.zero_threshold;
+        let edge = |index| upper_edge(self.schema, index);
+        let cut = |side: &Side| {
+            side.keys()
+                .map(|&index| (edge(index.saturating_sub(1)), edge(index)))
+                .take_while(|(lower, _)| *lower < threshold)
+                .find(|(_, upper)| threshold < *upper)
+                .map(|(_, upper)| upper)
+        };
+        cut(&self.positive).or_else(|| cut(&self.negative))
+    }
+}
+
+/// The index of the bucket that holds bucket `index`, `schemas_down` schemas lower (formats 10).
+pub fn downscale(index: i32, schemas_down: i8) -> i32 {
+    // In 64 bits, because any i32 can be pushed; the result is nearer to zero than `index`.
+    (((i64::from(index) - 1) >> schemas_down) + 1) as i32
+}
+
+/// Upper end of bucket `index`, in absolute value.
+pub fn upper_edge(schema: i8, index: i32) -> f64 {
+    let (octave, fraction) = if schema <= 0 {
+        (i64::from(index) << -schema, 1.0)
+    } else {
+        let per_octave = 1 << schema;
+        let part = f64::from(index.rem_euclid(per_octave)) / f64::from(per_octave);
+        (i64::from(index.div_euclid(per_octave)), part.exp2())
+    };
+    match octave {
+        // The last bucket that is not infinite ends at the largest f64, not at 2^1024.
+        1024 if fraction == 1.0 => f64::MAX,
+        1024.. => f64::INFINITY,
+        ..-1100 => 0.0,
+        // In two steps: 2^octave alone may be too small for an f64, or for powi.
+        _ => {
+            let octave = octave as i32;
+            fraction * 2f64.powi(octave / 2) * 2f64.powi(octave - octave / 2)
         }
     }
 }

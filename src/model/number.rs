@@ -11,12 +11,13 @@ pub enum Number {
     Float(f64),
 }
 
+/// 2^64, which is exact as f64; every whole f64 from 0 to below it converts to u64 exactly.
+const LIMIT: f64 = 18_446_744_073_709_551_616.0;
+
 impl Number {
     pub const ZERO: Number = Number::Int(0);
 
     pub fn from_f64(value: f64) -> Number {
-        // 2^64 as f64 is exact, and every whole f64 below it converts exactly.
-        const LIMIT: f64 = 18_446_744_073_709_551_616.0;
         if (0.0..LIMIT).contains(&value) && value.fract() == 0.0 {
             Number::Int(value as u64)
         } else {
@@ -48,11 +49,24 @@ impl PartialEq for Number {
 
 impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Number) -> Option<Ordering> {
-        match (self, other) {
-            (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
-            // At least one side is not a whole number below 2^64, so f64 decides exactly, but for
-            // a whole number above 2^53 beside a fraction, which cannot be that large.
-            (a, b) => a.as_f64().partial_cmp(&b.as_f64()),
+        match (*self, *other) {
+            (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
+            (Number::Float(a), Number::Float(b)) => a.partial_cmp(&b),
+            (Number::Int(a), Number::Float(b)) => compare(a, b),
+            (Number::Float(a), Number::Int(b)) => compare(b, a).map(Ordering::reverse),
+        }
+    }
+}
+
+/// Exact: as f64, `int` could round to `float` or past it.
+fn compare(int: u64, float: f64) -> Option<Ordering> {
+    match float {
+        _ if float.is_nan() => None,
+        _ if float < 0.0 => Some(Ordering::Greater),
+        _ if float >= LIMIT => Some(Ordering::Less),
+        _ => {
+            let fraction = if float.fract() > 0.0 { Ordering::Less } else { Ordering::Equal };
+            Some(int.cmp(&(float as u64)).then(fraction))
         }
     }
 }
@@ -102,5 +116,12 @@ mod tests {
         assert!(Number::Float(0.5) < Number::Int(1));
         assert!(Number::Int(1 << 53) < Number::Float(1e300));
         assert_ne!(Number::Float(f64::NAN), Number::Float(f64::NAN));
+        assert_eq!(Number::Int(1).partial_cmp(&Number::Float(f64::NAN)), None);
+        // As f64, both would be 2^64, or 2^53.
+        assert!(Number::Int(u64::MAX) < Number::Float(18_446_744_073_709_551_616.0));
+        assert!(Number::Float(9_007_199_254_740_992.0) < Number::Int((1 << 53) + 1));
+        assert!(Number::Float(4_503_599_627_370_495.5) > Number::Int((1 << 52) - 1));
+        assert!(Number::Float(-0.5) < Number::ZERO);
+        assert_eq!(Number::Float(-0.0), Number::ZERO);
     }
 }

@@ -14,6 +14,7 @@ mod relabel;
 mod rule;
 mod selector;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use crate::model::{GaugeRule, Ttl, UntypedRule};
@@ -42,6 +43,8 @@ pub struct Decision<'r> {
     pub gauge: Option<GaugeRule>,
     pub untyped: Option<UntypedRule>,
     pub ttl: Option<Ttl>,
+    /// Of the series as it is stored; all other settings are about the series as it is pushed.
+    pub native_buckets: Option<NonZeroUsize>,
     /// The series is left out of the push.
     pub drop: bool,
     /// The name its family goes by instead.
@@ -138,6 +141,7 @@ impl Rules {
             gauge: raw(Setting::Gauge).and_then(|raw| raw.gauge),
             untyped: raw(Setting::Untyped).and_then(|raw| raw.untyped),
             ttl: raw(Setting::Ttl).and_then(|raw| raw.ttl),
+            native_buckets: raw(Setting::NativeBuckets).and_then(|raw| raw.native_buckets),
             drop: raw(Setting::Drop).and_then(|raw| raw.drop).unwrap_or(false),
             family: raw(Setting::Rename).and_then(|raw| raw.rename.as_deref()),
             relabel: Relabel {

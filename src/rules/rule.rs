@@ -1,6 +1,7 @@
 //! One rule: as it is written, and as it is applied.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use super::relabel::NameSet;
 use super::selector::{Selector, SelectorError};
@@ -21,6 +22,8 @@ pub struct RawRule {
     pub gauge: Option<GaugeRule>,
     pub untyped: Option<UntypedRule>,
     pub ttl: Option<Ttl>,
+    /// How many native histogram buckets to show at the most.
+    pub native_buckets: Option<NonZeroUsize>,
     /// Leave the series out of the push.
     pub drop: Option<bool>,
     /// The family goes by this name instead.
@@ -38,6 +41,7 @@ pub enum Setting {
     Gauge,
     Untyped,
     Ttl,
+    NativeBuckets,
     Drop,
     Rename,
     DropLabels,
@@ -46,10 +50,11 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 8] = [
+    pub const ALL: [Setting; 9] = [
         Setting::Gauge,
         Setting::Untyped,
         Setting::Ttl,
+        Setting::NativeBuckets,
         Setting::Drop,
         Setting::Rename,
         Setting::DropLabels,
@@ -62,6 +67,7 @@ impl Setting {
             Setting::Gauge => "gauge",
             Setting::Untyped => "untyped",
             Setting::Ttl => "ttl",
+            Setting::NativeBuckets => "native_buckets",
             Setting::Drop => "drop",
             Setting::Rename => "rename",
             Setting::DropLabels => "drop_labels",
@@ -145,6 +151,7 @@ impl Rule {
             Setting::Gauge => raw.gauge.is_some(),
             Setting::Untyped => raw.untyped.is_some(),
             Setting::Ttl => raw.ttl.is_some(),
+            Setting::NativeBuckets => raw.native_buckets.is_some(),
             Setting::Drop => raw.drop.is_some(),
             Setting::Rename => raw.rename.is_some(),
             Setting::DropLabels => raw.drop_labels.is_some(),

@@ -19,7 +19,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
@@ -42,6 +42,8 @@ pub struct Store {
     series: Table<SeriesRef>,
     series_count: AtomicUsize,
     family_count: AtomicUsize,
+    /// Some series have had a time to live; until then nobody need look for expired ones.
+    mortal: AtomicBool,
 }
 
 /// What only births and removals touch.
@@ -150,6 +152,7 @@ impl Default for Store {
             series: Table::new(),
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
+            mortal: AtomicBool::new(false),
         }
     }
 }
@@ -409,11 +412,16 @@ where
         for (pushed, known) in self.exposition.series().zip(plan) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
-            let series = match known {
-                Some(series) => series,
-                None => self.bear(&family, &pushed, terms, &mut applied),
-            };
-            self.merge(&series, &family, &pushed, terms);
+            // Two new series of one push may have become one by relabelling.
+            match known.or_else(|| self.store.find_series(&family, &pushed)) {
+                Some(series) => self.merge(&series, &family, &pushed, terms),
+                None => {
+                    let series = self.conceive(&family, &pushed, terms);
+                    self.merge(&series, &family, &pushed, terms);
+                    self.bear(series, &pushed);
+                    applied.series_born += 1;
+                }
+            }
             applied.series_merged += 1;
         }
         applied
@@ -429,48 +437,51 @@ where
         if let Some(rule) = rule_of(family.kind(), terms.rules)
             && state.gauge_rule() != rule
         {
-            state.change_rule(rule, self.context.stamp);
+            state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
         if !merge::is_regular(pushed) {
             family.note_irregular();
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
+        if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
+            self.store.mortal.store(true, Relaxed);
+        }
     }
 
-    fn bear(
+    /// A series that nobody can see yet.
+    fn conceive(
         &mut self,
         family: &Arc<Family>,
         pushed: &PushedSeries<'_>,
         terms: Terms,
-        applied: &mut Applied,
     ) -> SeriesRef {
-        // Two series of one push may have become one by relabelling.
-        if let Some(twin) = self.store.find_series(family, pushed) {
-            return twin;
-        }
-        let structure = self.structure.as_mut().expect("births are admitted under this lock only");
-        let group = match structure.groups.get_key_value(self.context.group) {
-            Some((key, _)) => key.clone(),
-            None => Arc::from(self.context.group),
-        };
-        let series = SeriesRef::new(Birth {
+        let key = self.context.group;
+        let known = self.structure().groups.get_key_value(key).map(|(key, _)| key.clone());
+        SeriesRef::new(Birth {
             family: family.clone(),
-            group: group.clone(),
+            group: known.unwrap_or_else(|| Arc::from(key)),
             labels: pushed.labels,
             hash: pushed.hash,
             // The series counts from just before its first push.
             created_ms: self.context.now_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
-        });
-        structure.groups.entry(group).or_default().members.push(series.clone());
+        })
+    }
+
+    /// Shows a series, which holds its first value by now, to pushes and scrapes.
+    fn bear(&mut self, series: SeriesRef, pushed: &PushedSeries<'_>) {
+        let structure = self.structure();
+        structure.groups.entry(series.group.clone()).or_default().members.push(series.clone());
         *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
-        self.store.series.insert(series.clone());
         self.store.series_count.fetch_add(1, Relaxed);
-        family.live.fetch_add(1, Relaxed);
-        family.index.add(series.clone());
-        applied.series_born += 1;
-        series
+        series.family.live.fetch_add(1, Relaxed);
+        series.family.index.add(series.clone());
+        self.store.series.insert(series);
+    }
+
+    fn structure(&mut self) -> &mut Structure {
+        self.structure.as_mut().expect("births are admitted under this lock only")
     }
 
     fn bear_family(&self, pushed: &PushedFamily<'_>) -> Arc<Family> {

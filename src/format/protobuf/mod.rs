@@ -486,4 +486,4 @@ impl From<BuildError> for Fault {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -125,7 +125,7 @@ fn read(body: &[u8], timestamps: Timestamps) -> Result<String, ParseError> {
     Ok(dump(&exposition))
 }
 
-fn dump(exposition: &Exposition) -> String {
+pub(in crate::format) fn dump(exposition: &Exposition) -> String {
     let mut out = String::new();
     for family in exposition.families() {
         let (help, unit) = (family.help.unwrap_or("-"), family.unit.unwrap_or("-"));
