@@ -13,24 +13,24 @@ pub mod native;
 use std::cmp::Ordering;
 
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
-use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, UntypedRule};
+use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, Shown, UntypedRule};
 use exact::Exact;
 use histogram::{Histogram, Layout, PushedHistogram, add_number, read_number};
 
 /// Why a well-formed value is not merged (422).
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{what} {value} is not finite")]
+    #[error("{what} {} is not finite", Shown(*.value))]
     NotFinite { what: &'static str, value: f64 },
-    #[error("{what} {value} is negative")]
+    #[error("{what} {} is negative", Shown(*.value))]
     Negative { what: &'static str, value: f64 },
-    #[error("an info value must be 1, not {0}")]
+    #[error("an info value must be 1, not {}", Shown(*.0))]
     Info(f64),
     #[error("a bucket bound is not a number")]
     BucketBound,
-    #[error("the bucket le=\"{bound}\" is lower than the one before; buckets must be cumulative")]
+    #[error("the bucket le=\"{}\" is lower than the one before; buckets must be cumulative", Shown(*.bound))]
     FallingBuckets { bound: f64 },
-    #[error("the count is {count}, but the buckets hold {buckets}")]
+    #[error("the count is {}, but the buckets hold {}", Shown(*.count), Shown(*.buckets))]
     CountMismatch { count: f64, buckets: f64 },
     #[error("there is neither a count nor a +Inf bucket")]
     NoCount,

@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::labels::{self, Extent, Label, LabelError};
-use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
+use super::{Exemplar, Grouping, Kind, NativeBuckets, Number, Shown};
 
 /// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
 /// agree with each other. A hash only ever finds candidates, text comparison decides.
@@ -646,7 +646,7 @@ impl Builder<'_> {
                 to.series[id.0 as usize].members = span;
             },
         )
-        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", bucket.upper_bound)))
+        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", Shown(bucket.upper_bound))))
         .and_then(|()| {
             gather(
                 &mut to.quantiles,
