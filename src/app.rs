@@ -273,3 +273,15 @@ fn log_format(config: &Config) -> log::LogFormat {
         config::LogFormat::Json => log::LogFormat::Json,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_alone_has_the_defaults_of_the_default_file() {
+        let config = Config::from_yaml("").expect("the defaults are right");
+        let expected = Settings { limits: Limits::default(), ..settings(&config) };
+        assert_eq!(Settings::default(), expected);
+    }
+}
