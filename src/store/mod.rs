@@ -584,3 +584,6 @@ fn job_of(labels: &str) -> Box<str> {
 pub fn seconds(now_ms: i64) -> u32 {
     u32::try_from(now_ms / 1000).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Families and series as they live in memory.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -134,11 +135,10 @@ impl Ordered for Arc<Family> {
 }
 
 /// One series: a single allocation that ends in the canonical label text.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
 /// Everything of a series but its labels.
-#[derive(Debug)]
 pub struct Series {
     pub(super) family: Arc<Family>,
     /// Grouping key of the push that created it.
@@ -248,6 +248,26 @@ impl Series {
     /// Looks at the value under its lock; keep it short.
     pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock())
+    }
+}
+
+impl fmt::Debug for SeriesRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{{}}} {:?}", self.family.name, self.labels(), **self)
+    }
+}
+
+/// The family stays out: it would print all of its series, and this one again.
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series")
+            .field("group", &self.group)
+            .field("created_ms", &self.created_ms)
+            .field("touched_s", &self.touched_s)
+            .field("ttl_s", &self.ttl_s)
+            .field("dead", &self.dead)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
