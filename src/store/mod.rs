@@ -409,11 +409,14 @@ where
         for (pushed, known) in self.exposition.series().zip(plan) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
-            let series = match known {
-                Some(series) => series,
-                None => self.bear(&family, &pushed, terms, &mut applied),
-            };
-            self.merge(&series, &family, &pushed, terms);
+            // Two series of one push may have become one by relabelling.
+            match known.or_else(|| self.store.find_series(&family, &pushed)) {
+                Some(series) => self.merge(&series, &family, &pushed, terms),
+                None => {
+                    self.bear(&family, &pushed, terms);
+                    applied.series_born += 1;
+                }
+            }
             applied.series_merged += 1;
         }
         applied
@@ -435,52 +438,48 @@ where
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
     }
 
-    fn bear(
-        &mut self,
-        family: &Arc<Family>,
-        pushed: &PushedSeries<'_>,
-        terms: Terms,
-        applied: &mut Applied,
-    ) -> SeriesRef {
-        // Two series of one push may have become one by relabelling.
-        if let Some(twin) = self.store.find_series(family, pushed) {
-            return twin;
-        }
-        let structure = self.structure.as_mut().expect("births are admitted under this lock only");
-        let group = match structure.groups.get_key_value(self.context.group) {
-            Some((key, _)) => key.clone(),
-            None => Arc::from(self.context.group),
-        };
+    /// Creates a series with its first value, and its family with its first series: before they are
+    /// whole, no scrape may meet them.
+    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
         let series = SeriesRef::new(Birth {
             family: family.clone(),
-            group: group.clone(),
+            group: self.group(),
             labels: pushed.labels,
             hash: pushed.hash,
             // The series counts from just before its first push.
             created_ms: self.context.now_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
         });
-        structure.groups.entry(group).or_default().members.push(series.clone());
+        self.merge(&series, family, pushed, terms);
+
+        let structure = self.structure();
+        structure.groups.entry(series.group.clone()).or_default().members.push(series.clone());
         *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
-        self.store.series.insert(series.clone());
-        self.store.series_count.fetch_add(1, Relaxed);
-        family.live.fetch_add(1, Relaxed);
-        family.index.add(series.clone());
-        applied.series_born += 1;
-        series
+        let store = self.store;
+        store.series.insert(series.clone());
+        store.series_count.fetch_add(1, Relaxed);
+        family.index.add(series);
+        if family.live.fetch_add(1, Relaxed) == 0 {
+            store.families.insert(family.clone());
+            store.family_index.add(family.clone());
+            store.family_count.fetch_add(1, Relaxed);
+        }
     }
 
-    fn bear_family(&self, pushed: &PushedFamily<'_>) -> Arc<Family> {
-        let metadata = Metadata::default();
-        let family = Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind, metadata));
-        self.store.families.insert(family.clone());
-        self.store.family_index.add(family.clone());
-        self.store.family_count.fetch_add(1, Relaxed);
-        family
+    /// The grouping key, as other series of the group have it.
+    fn group(&mut self) -> Arc<str> {
+        let group = self.context.group;
+        let known = self.structure().groups.get_key_value(group).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| group.into())
+    }
+
+    fn structure(&mut self) -> &mut Structure {
+        self.structure.as_mut().expect("births are admitted under this lock only")
     }
 }
 
-/// The stored family of the series at hand; one look-up for each run of series of one family.
+/// The family of the series at hand, new if it has no series yet. One look-up for each run of series
+/// of one family.
 struct Families {
     last: Option<(crate::model::FamilyId, Arc<Family>)>,
 }
@@ -499,7 +498,7 @@ impl Families {
         let family = admitted
             .store
             .find_family(pushed.name, pushed.hash)
-            .unwrap_or_else(|| admitted.bear_family(&pushed));
+            .unwrap_or_else(|| Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind)));
         adopt_metadata(&family, &pushed);
         self.last = Some((series.family, family.clone()));
         family

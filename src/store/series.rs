@@ -43,12 +43,12 @@ struct Layouts {
 }
 
 impl Family {
-    pub(super) fn new(name: &str, hash: u64, kind: Kind, metadata: Metadata) -> Family {
+    pub(super) fn new(name: &str, hash: u64, kind: Kind) -> Family {
         Family {
             name: name.into(),
             hash,
             kind: AtomicU8::new(kind as u8),
-            metadata: RwLock::new(metadata),
+            metadata: RwLock::default(),
             layouts: Mutex::default(),
             live: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
