@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
-use crate::gateway::{OverLimit, PushError};
-use crate::store::{AdmitError, StoreLimit};
+use crate::gateway::{AdmitError, OverLimit, PushError, StoreLimit};
 use crate::telemetry::{Limit, Outcome};
 
 /// The answer to a request that is refused.

@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
+pub use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::gateway::{Gateway, OverLimit};
@@ -37,7 +37,7 @@ use crate::telemetry::{Handler, Limit};
 use error::Problem;
 pub use route::Surface;
 use route::{NoRoute, Route};
-pub use server::{ServerOptions, Servers, start};
+pub use server::{ServerOptions, Servers, block_on, start};
 
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
