@@ -1,9 +1,12 @@
 //! The gateway from outside: the real binary, its HTTP surface, its command line, its log. One file
 //! per verb or promise.
 
+mod api;
+mod delete;
 mod formats;
 mod harness;
 mod hazards;
 mod merge;
 mod push;
 mod refuse;
+mod scrape;
