@@ -28,11 +28,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use actix_web::http::StatusCode;
+pub use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::gateway::{Gateway, OverLimit};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
 use error::Problem;
 pub use route::Surface;
@@ -122,7 +122,11 @@ async fn dispatch(
         Err(problem) => Err(problem),
     };
     push::drain(&mut payload).await;
-    let response = response.unwrap_or_else(|problem| problem.response());
+    let mut response = response.unwrap_or_else(|problem| problem.response());
+    if services.lifecycle.phase() == Phase::Draining {
+        // The next push on this connection would meet a closed one (clients R12).
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response
 }
