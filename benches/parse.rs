@@ -4,6 +4,8 @@
 //! The corpus looks like pushes do: `small` is one function's (4 counters, a gauge, a histogram; 13
 //! samples), `medium` a web service's (200 samples, of which 112 belong to histograms).
 
+#![expect(clippy::unwrap_used, reason = "a corpus that is refused must stop the benchmark")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -11,7 +11,8 @@
 //!
 //! How they make up a sample is in [`list`].
 
-pub(super) mod list;
+mod list;
+mod swar;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,8 +20,10 @@ use std::fmt;
 use super::{ParseError, Place};
 use crate::model::exposition::BuildError;
 use crate::model::labels;
+use crate::model::name::METRIC_NAME;
 
 pub(super) use list::{Head, Key, LabelList, Repeat};
+use swar::{name_end, quote_or_backslash};
 
 /// What the two families of text formats disagree about in the grammar above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,23 +149,6 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// Classes of name bytes, as bits.
-pub(super) const LABEL_NAME: u8 = 1;
-pub(super) const METRIC_NAME: u8 = 2;
-
-const CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_' {
-            classes[byte] = LABEL_NAME | METRIC_NAME;
-        }
-        byte += 1;
-    }
-    classes[b':' as usize] = METRIC_NAME;
-    classes
-};
-
 /// A string between quotes, still escaped.
 #[derive(Clone, Copy, Debug)]
 struct Quoted<'a> {
@@ -217,7 +203,7 @@ pub(super) fn help<'a>(text: Token<'a>) -> Lexed<Cow<'a, str>> {
         }
         from = at + 2;
     }
-    Ok(labels::unescape(text.text))
+    Ok(if from == 0 { Cow::Borrowed(text.text) } else { labels::unescape(text.text) })
 }
 
 const UNKNOWN_ESCAPE: &str =
@@ -232,23 +218,28 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    #[inline(always)]
     pub(super) fn new(line: &Line<'a>) -> Cursor<'a> {
         Cursor { line: line.text, start: line.start, at: 0 }
     }
 
+    #[inline(always)]
     pub(super) fn offset(&self) -> usize {
         self.start + self.at
     }
 
+    #[inline(always)]
     pub(super) fn peek(&self) -> Option<u8> {
         self.line.as_bytes().get(self.at).copied()
     }
 
+    #[inline(always)]
     pub(super) fn at_end(&self) -> bool {
         self.at >= self.line.len()
     }
 
     /// Call only for ASCII bytes.
+    #[inline(always)]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -262,7 +253,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_blanks(&mut self) {
         while let Some(b' ' | b'\t') = self.peek() {
             self.at += 1;
@@ -274,71 +265,98 @@ impl<'a> Cursor<'a> {
     }
 
     /// All up to the next blank, which may be nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn token(&mut self) -> Token<'a> {
         let offset = self.offset();
         let bytes = self.line.as_bytes();
-        let from = self.at;
-        while let Some(&byte) = bytes.get(self.at)
-            && byte != b' '
-            && byte != b'\t'
+        let mut end = self.at;
+        while let Some(&byte) = bytes.get(end)
+            && !matches!(byte, b' ' | b'\t')
         {
-            self.at += 1;
+            end += 1;
         }
-        Token { text: &self.line[from..self.at], offset }
+        let text = &self.line[self.at..end];
+        self.at = end;
+        Token { text, offset }
     }
 
     /// Bytes of a class, the first of them no digit; may be nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn name(&mut self, class: u8) -> &'a str {
-        let bytes = self.line.as_bytes();
         let from = self.at;
-        if bytes.get(from).is_some_and(u8::is_ascii_digit) {
+        if self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             return "";
         }
-        while let Some(&byte) = bytes.get(self.at)
-            && CLASSES[usize::from(byte)] & class != 0
-        {
-            self.at += 1;
-        }
+        self.name_rest(from, class)
+    }
+
+    #[inline(always)]
+    fn name_rest(&mut self, from: usize, class: u8) -> &'a str {
+        self.at = name_end(self.line.as_bytes(), self.at, class);
         &self.line[from..self.at]
     }
 
-    /// A metric name of a metadata line: bare (then it may be nothing) or quoted.
-    pub(super) fn metadata_name(&mut self, dialect: Dialect) -> Lexed<Cow<'a, str>> {
+    /// A metric name which is likely to be, or to begin with, `likely`: another name that was read
+    /// by [`Cursor::name`] or is empty. May be nothing.
+    #[inline]
+    pub(super) fn metric_name(&mut self, likely: &str) -> &'a str {
+        let from = self.at;
+        if likely.is_empty() || !self.eat_all(likely) {
+            return self.name(METRIC_NAME);
+        }
+        self.name_rest(from, METRIC_NAME)
+    }
+
+    /// A metric name of a metadata line: bare (then it may be nothing) or quoted. Samples that
+    /// follow are likely to bear it.
+    pub(super) fn metadata_name(
+        &mut self,
+        dialect: Dialect,
+        likely: &mut &'a str,
+    ) -> Lexed<Cow<'a, str>> {
         let offset = self.offset();
         if !self.eat(b'"') {
-            return Ok(Cow::Borrowed(self.name(METRIC_NAME)));
+            *likely = self.metric_name(likely);
+            return Ok(Cow::Borrowed(likely));
         }
         let name = self.quoted(dialect)?.unescaped();
         if name.is_empty() { Err(Flaw::new(offset, "the metric name is empty")) } else { Ok(name) }
     }
 
     /// The rest of a string whose opening quote has been read.
-    #[inline]
+    #[inline(always)]
     fn quoted(&mut self, dialect: Dialect) -> Lexed<Quoted<'a>> {
-        let bytes = self.line.as_bytes();
+        let from = self.at;
+        match quote_or_backslash(self.line.as_bytes(), from) {
+            Some((at, b'"')) => {
+                self.at = at + 1;
+                Ok(Quoted { text: &self.line[from..at], escapes: Escapes::None })
+            }
+            _ => self.quoted_with_escapes(dialect),
+        }
+    }
+
+    #[cold]
+    fn quoted_with_escapes(&mut self, dialect: Dialect) -> Lexed<Quoted<'a>> {
         let from = self.at;
         let mut escapes = Escapes::None;
         loop {
-            match bytes.get(self.at) {
-                Some(b'"') => {
-                    let text = &self.line[from..self.at];
-                    self.at += 1;
-                    return Ok(Quoted { text, escapes });
+            match quote_or_backslash(self.line.as_bytes(), self.at) {
+                None => return Err(self.unclosed(from)),
+                Some((at, b'"')) => {
+                    self.at = at + 1;
+                    return Ok(Quoted { text: &self.line[from..at], escapes });
                 }
-                Some(b'\\') => {
+                Some((at, _)) => {
+                    self.at = at;
                     escapes = self.escape(escapes, dialect)?;
                     self.at += 2;
                 }
-                Some(_) => self.at += 1,
-                None => return Err(self.unclosed(from)),
             }
         }
     }
 
     /// At a backslash.
-    #[cold]
     fn escape(&self, before: Escapes, dialect: Dialect) -> Lexed<Escapes> {
         match (self.line.as_bytes().get(self.at + 1), dialect) {
             (Some(b'\\' | b'"' | b'n'), _) => Ok(before.max(Escapes::Canonical)),

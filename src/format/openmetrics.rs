@@ -67,6 +67,8 @@ struct Reader<'a, 'e> {
     list: LabelList<'a>,
     exemplar_list: LabelList<'a>,
     families: Families<'a>,
+    /// The name that metadata named last, without quotes: many lines to come begin with it.
+    likely: &'a str,
     /// The one whose lines are being read.
     family: Option<Family<'a>>,
     /// Likewise; not for kinds whose metrics have one sample each.
@@ -92,6 +94,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             list: LabelList::default(),
             exemplar_list: LabelList::default(),
             families: Families::default(),
+            likely: "",
             family: None,
             metric: None,
             newest_series: None,
@@ -145,7 +148,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             return Err(Flaw::new(start, format!("found {line}, expected {expected}")));
         };
         let at = cursor.offset();
-        let name = cursor.metadata_name(Dialect::OpenMetrics)?;
+        let name = cursor.metadata_name(Dialect::OpenMetrics, &mut self.likely)?;
         if name.is_empty() {
             return Err(cursor.expected("a metric name"));
         }
@@ -187,7 +190,7 @@ impl<'a, 'e> Reader<'a, 'e> {
 
 impl<'a> Reader<'a, '_> {
     fn sample(&mut self, mut cursor: Cursor<'a>) -> Lexed<()> {
-        let head = cursor.head(Dialect::OpenMetrics, &mut self.list)?;
+        let head = cursor.head(Dialect::OpenMetrics, self.likely, &mut self.list)?;
         let at = head.offset;
         let (family, role, reserved) = self.resolve(&head)?;
         match role {

@@ -60,7 +60,7 @@ pub fn scan(body: &[u8], options: TextOptions) -> Result<usize, ParseError> {
             let mut cursor = Cursor::new(&line);
             cursor.skip_blanks();
             if !matches!(cursor.peek(), None | Some(b'#')) {
-                cursor.head(Dialect::Text, &mut list)?;
+                cursor.head(Dialect::Text, "", &mut list)?;
                 float(value(&mut cursor)?)?;
                 end_of_sample(&mut cursor, options)?;
                 samples += 1;
@@ -137,6 +137,8 @@ struct Reader<'a, 'e> {
     builder: Builder<'e>,
     options: TextOptions,
     list: LabelList<'a>,
+    /// The name that metadata named last, without quotes: many lines to come begin with it.
+    likely: &'a str,
     current: Option<Current<'a>>,
     last_name: Option<Resolved<'a>>,
     last_series: Option<LastSeries<'a>>,
@@ -152,6 +154,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             builder,
             options,
             list: LabelList::default(),
+            likely: "",
             current: None,
             last_name: None,
             last_series: None,
@@ -182,7 +185,7 @@ impl<'a, 'e> Reader<'a, 'e> {
     }
 
     fn sample(&mut self, mut cursor: Cursor<'a>) -> Lexed<()> {
-        let head = cursor.head(Dialect::Text, &mut self.list)?;
+        let head = cursor.head(Dialect::Text, self.likely, &mut self.list)?;
         let (family, role) = self.resolve(&head)?;
         let at = head.offset;
         match role {
@@ -325,23 +328,25 @@ impl<'a> Reader<'a, '_> {
                 return (current.family, suffix);
             }
         }
-        if let Some(family) = self.builder.find_family(&name) {
-            self.enter(family, name);
-            return (family, "");
-        }
-        for suffix in Kind::Histogram.sample_suffixes() {
-            if let Some(base) = name.strip_suffix(suffix)
-                && let Some(family) = self.builder.find_family(base)
-                && let Some(suffix) = known_suffix(self.builder.get(family).kind, suffix)
-            {
-                let bytes = base.len();
-                let base = prefix(name, bytes);
-                self.enter(family, base);
-                return (family, suffix);
-            }
-        }
         let suffixes = Kind::Histogram.sample_suffixes();
-        self.suffixed_families |= suffixes.iter().any(|suffix| name.ends_with(suffix));
+        if suffixes.iter().any(|suffix| name.ends_with(suffix)) {
+            if let Some(family) = self.builder.find_family(&name) {
+                self.enter(family, name);
+                return (family, "");
+            }
+            for suffix in suffixes {
+                if let Some(base) = name.strip_suffix(suffix)
+                    && let Some(family) = self.builder.find_family(base)
+                    && let Some(suffix) = known_suffix(self.builder.get(family).kind, suffix)
+                {
+                    let bytes = base.len();
+                    let base = prefix(name, bytes);
+                    self.enter(family, base);
+                    return (family, suffix);
+                }
+            }
+            self.suffixed_families = true;
+        }
         let family = self.builder.family(&name);
         self.enter(family, name);
         (family, "")
@@ -385,7 +390,7 @@ impl<'a> Reader<'a, '_> {
         if cursor.at_end() {
             return Ok(());
         }
-        let name = cursor.metadata_name(Dialect::Text)?;
+        let name = cursor.metadata_name(Dialect::Text, &mut self.likely)?;
         if name.is_empty() || !matches!(cursor.peek(), None | Some(b' ' | b'\t')) {
             let message = format!("the metric name after {keyword} is not valid, or needs quotes");
             return Err(Flaw::new(at, message));

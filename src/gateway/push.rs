@@ -10,7 +10,7 @@ use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping, Ttl};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
 use crate::rules::Decision;
 use crate::store::{AdmitError, PushContext, Terms};
 use crate::telemetry::Limit;
@@ -46,6 +46,8 @@ pub enum PushError {
     OverLimit(#[from] OverLimit),
     #[error("family {0} is ours: names that start with {PREFIX} cannot be pushed")]
     Reserved(String),
+    #[error("label {label} of the path has no place on the {kind} {family}: its samples have one")]
+    LabelTaken { label: String, family: String, kind: Kind },
     #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
     HintNotAllowed,
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
@@ -100,7 +102,7 @@ impl Gateway {
         let default = default_terms(request, settings)?;
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
-        validate(exposition, settings)?;
+        validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
 
         let Buffers { exposition, terms, .. } = &*buffers;
@@ -170,7 +172,11 @@ fn parse(
     }
 }
 
-fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushError> {
+fn validate(
+    grouping: &Grouping,
+    exposition: &Exposition,
+    settings: &Settings,
+) -> Result<(), PushError> {
     let limits = &settings.limits;
     limits.check(Limit::SamplesPerPush, exposition.samples())?;
     limits.check_labels(exposition.extent())?;
@@ -178,6 +184,17 @@ fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushErro
         limits.check(Limit::MetricNameBytes, family.name.len())?;
         if family.name.starts_with(PREFIX) {
             return Err(PushError::Reserved(family.name.to_owned()));
+        }
+        // Two labels of one name on a line: no scrape could show that.
+        let own = match family.kind {
+            Kind::Histogram | Kind::GaugeHistogram => "le",
+            Kind::Summary => "quantile",
+            Kind::StateSet => family.name,
+            _ => continue,
+        };
+        if grouping.get(own).is_some_and(|value| !value.is_empty()) {
+            let (label, family, kind) = (own.to_owned(), family.name.to_owned(), family.kind);
+            return Err(PushError::LabelTaken { label, family, kind });
         }
     }
     Ok(())

@@ -173,6 +173,10 @@ impl From<PushError> for Problem {
                 let problem = unacceptable().hint("give the metric another name");
                 Problem { family: Some(family), ..problem }
             }
+            PushError::LabelTaken { family, .. } => {
+                let problem = Problem::bad_request(detail).hint("leave the label out of the path");
+                Problem { family: Some(family), ..problem }
+            }
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {

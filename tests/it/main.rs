@@ -1,4 +1,9 @@
-//! The gateway from outside: the real binary, its HTTP surface, its command line, its log.
+//! The gateway from outside: the real binary, its HTTP surface, its command line, its log. One file
+//! per verb or promise.
 
+mod formats;
 mod harness;
+mod hazards;
+mod merge;
 mod push;
+mod refuse;

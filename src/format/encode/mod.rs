@@ -16,11 +16,12 @@
 
 mod labels;
 mod lines;
-pub mod openmetrics;
+mod openmetrics;
 mod plan;
 mod protobuf;
 mod text;
 
+pub use openmetrics::fits as fits_openmetrics;
 pub use plan::{Decision, Family, Plan, Planned};
 
 use super::escaping::Escaping;
@@ -71,7 +72,8 @@ impl Encoder {
     }
 
     /// Starts a family whose head stands in an earlier part of the scrape, made by another encoder
-    /// with the same options.
+    /// with the same options. Only for families that [`Planned::is_divisible`], and series that
+    /// become equal by escaping are found only within one part.
     pub fn continue_family(&mut self, family: &Planned<'_>) {
         self.open(family, false);
     }

@@ -12,8 +12,9 @@
 
 use std::borrow::Cow;
 
-use super::{Cursor, Dialect, Escapes, Flaw, LABEL_NAME, Lexed, Line, METRIC_NAME, Quoted, Token};
+use super::{Cursor, Dialect, Escapes, Flaw, Lexed, Line, Quoted, Token, quote_or_backslash};
 use crate::model::Label;
+use crate::model::name::LABEL_NAME;
 
 /// The labels of one line, in buffers that are used again for every line.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ impl<'a> LabelList<'a> {
         self.places.clear();
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, name: Cow<'a, str>, value: Quoted<'a>, place: LabelPlace) {
         self.labels.push(match value.escapes {
             Escapes::None | Escapes::Canonical => Label::escaped(name, value.text),
@@ -128,7 +129,7 @@ impl<'a> Repeat<'a> {
     #[inline]
     pub(in crate::format) fn find(&self, line: &Line<'a>) -> Option<(Token<'a>, Cursor<'a>)> {
         let rest = line.text.strip_prefix(self.before)?;
-        let end = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let (end, _) = quote_or_backslash(rest.as_bytes(), 0)?;
         let text = &rest[..end];
         rest[end..].strip_prefix(self.after)?;
         let value = self.before.len();
@@ -139,19 +140,19 @@ impl<'a> Repeat<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads name and labels; the cursor then stands right behind them.
+    /// Reads name and labels; the cursor then stands right behind them. For `likely` see
+    /// [`Cursor::metric_name`].
     #[inline]
     pub(in crate::format) fn head(
         &mut self,
         dialect: Dialect,
+        likely: &str,
         list: &mut LabelList<'a>,
     ) -> Lexed<Head<'a>> {
         list.clear();
         let offset = self.offset();
-        let before = self.name(METRIC_NAME);
-        if dialect == Dialect::Text {
-            self.skip_blanks();
-        }
+        let before = self.metric_name(likely);
+        self.skip_blanks_of(dialect);
         if !self.eat(b'{') {
             if before.is_empty() {
                 return Err(self.no_name());
@@ -178,74 +179,101 @@ impl<'a> Cursor<'a> {
 
     /// What follows the opening brace, with the closing one. The result is the metric name, if it
     /// stands here.
+    #[inline(always)]
     pub(in crate::format) fn list(
         &mut self,
         dialect: Dialect,
         list: &mut LabelList<'a>,
     ) -> Lexed<Option<Cow<'a, str>>> {
-        let text = dialect == Dialect::Text;
         let mut metric_name = None;
         let mut may_end = true;
         loop {
-            if text {
-                self.skip_blanks();
-            }
+            self.skip_blanks_of(dialect);
             if may_end && self.eat(b'}') {
                 return Ok(metric_name);
             }
-            let offset = self.offset();
-            let start = self.at;
-            let name = if self.eat(b'"') {
-                let quoted = self.quoted(dialect)?;
-                if text {
-                    self.skip_blanks();
-                }
-                if !matches!(self.peek(), Some(b',' | b'}')) {
-                    Some(quoted.unescaped())
-                } else if quoted.text.is_empty() {
+            if !self.plain_label(list) {
+                self.item(dialect, list, &mut metric_name)?;
+            }
+            self.skip_blanks_of(dialect);
+            if self.eat(b'}') {
+                return Ok(metric_name);
+            }
+            if !self.eat(b',') {
+                return Err(self.expected("\",\" or \"}\" after a label"));
+            }
+            may_end = dialect == Dialect::Text;
+        }
+    }
+
+    /// Reads a label of the common form, `name="value"` without blanks, quoted name or escapes; of
+    /// any other form nothing.
+    #[inline(always)]
+    fn plain_label(&mut self, list: &mut LabelList<'a>) -> bool {
+        let start = self.at;
+        let bytes = self.line.as_bytes();
+        let name = self.name(LABEL_NAME);
+        let value = self.at + 2;
+        if !name.is_empty()
+            && bytes.get(self.at..value) == Some(b"=\"")
+            && let Some((close, b'"')) = quote_or_backslash(bytes, value)
+        {
+            let text = Quoted { text: &self.line[value..close], escapes: Escapes::None };
+            list.push(Cow::Borrowed(name), text, LabelPlace { name: start, value, close });
+            self.at = close + 1;
+            return true;
+        }
+        self.at = start;
+        false
+    }
+
+    /// A label or the metric name.
+    #[cold]
+    fn item(
+        &mut self,
+        dialect: Dialect,
+        list: &mut LabelList<'a>,
+        metric_name: &mut Option<Cow<'a, str>>,
+    ) -> Lexed<()> {
+        let (start, offset) = (self.at, self.offset());
+        let name = if self.eat(b'"') {
+            let quoted = self.quoted(dialect)?;
+            self.skip_blanks_of(dialect);
+            if matches!(self.peek(), Some(b',' | b'}')) {
+                if quoted.text.is_empty() {
                     return Err(Flaw::new(offset, "the metric name is empty"));
-                } else if metric_name.replace(quoted.unescaped()).is_some() {
+                }
+                if metric_name.replace(quoted.unescaped()).is_some() {
                     return Err(Flaw::new(offset, "two metric names in the braces"));
-                } else {
-                    None
                 }
-            } else {
-                let name = self.name(LABEL_NAME);
-                if name.is_empty() {
-                    return Err(self.expected("a label name"));
-                }
-                if text {
-                    self.skip_blanks();
-                }
-                Some(Cow::Borrowed(name))
-            };
-            if let Some(name) = name {
-                if !self.eat(b'=') {
-                    return Err(self.no_equals_sign());
-                }
-                if text {
-                    self.skip_blanks();
-                }
-                if !self.eat(b'"') {
-                    return Err(self.expected("a label value in double quotes"));
-                }
-                let value = self.at;
-                let quoted = self.quoted(dialect)?;
-                let place = LabelPlace { name: start, value, close: self.at - 1 };
-                list.push(name, quoted, place);
-                if text {
-                    self.skip_blanks();
-                }
+                return Ok(());
             }
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.at += 1;
-                    return Ok(metric_name);
-                }
-                _ => return Err(self.expected("\",\" or \"}\" after a label")),
+            quoted.unescaped()
+        } else {
+            let name = self.name(LABEL_NAME);
+            if name.is_empty() {
+                return Err(self.expected("a label name"));
             }
-            may_end = text;
+            self.skip_blanks_of(dialect);
+            Cow::Borrowed(name)
+        };
+        if !self.eat(b'=') {
+            return Err(self.no_equals_sign());
+        }
+        self.skip_blanks_of(dialect);
+        if !self.eat(b'"') {
+            return Err(self.expected("a label value in double quotes"));
+        }
+        let value = self.at;
+        let quoted = self.quoted(dialect)?;
+        list.push(name, quoted, LabelPlace { name: start, value, close: self.at - 1 });
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn skip_blanks_of(&mut self, dialect: Dialect) {
+        if dialect == Dialect::Text {
+            self.skip_blanks();
         }
     }
 

@@ -61,6 +61,12 @@ fn one_bound_has_one_form() {
         &["le1=1 le+Inf=1", "le1.0=1 le+Inf=1", "le1e0=1 le+Inf=1"],
         "le1=3 le+Inf=3 count=3",
     );
+    in_any_order(
+        Kind::Histogram,
+        sums(),
+        &["le-0=1 le+Inf=1", "le0=1 le+Inf=1"],
+        "le0=2 le+Inf=2 count=2",
+    );
 }
 
 #[test]
@@ -128,6 +134,10 @@ fn refused_histograms() {
         (
             "le1=3 le+Inf=2",
             "the bucket le=\"inf\" is lower than the one before; buckets must be cumulative",
+        ),
+        (
+            "le1=18446744073709551616 le2=18446744073709551615 count=18446744073709551616",
+            "the bucket le=\"2\" is lower than the one before; buckets must be cumulative",
         ),
         ("leNaN=3 count=5", "a bucket bound is not a number"),
         ("le-NaN=3 le+Inf=5", "a bucket bound is not a number"),
