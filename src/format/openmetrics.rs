@@ -66,6 +66,8 @@ struct Reader<'a, 'e> {
     options: OpenMetricsOptions,
     list: LabelList<'a>,
     exemplar_list: LabelList<'a>,
+    exemplar_text: String,
+    no_grouping: Grouping,
     families: Families<'a>,
     /// The name that metadata named last, without quotes: many lines to come begin with it.
     likely: &'a str,
@@ -93,6 +95,8 @@ impl<'a, 'e> Reader<'a, 'e> {
             options,
             list: LabelList::default(),
             exemplar_list: LabelList::default(),
+            exemplar_text: String::new(),
+            no_grouping: Grouping::default(),
             families: Families::default(),
             likely: "",
             family: None,
@@ -456,8 +460,9 @@ impl<'a> Reader<'a, '_> {
             );
             return Err(Flaw::new(at, message));
         }
-        let mut text = String::new();
-        labels::write_canonical(&mut text, &mut list.labels, &Grouping::default())
+        let text = &mut self.exemplar_text;
+        text.clear();
+        labels::write_canonical(text, &mut list.labels, &self.no_grouping)
             .map_err(Into::into)
             .at(at)?;
         let number = float(value(&mut cursor)?)?;
@@ -470,7 +475,7 @@ impl<'a> Reader<'a, '_> {
         if !cursor.at_end() {
             return Err(cursor.expected("the end of the line"));
         }
-        Ok(Exemplar { labels: text.into(), value: number, timestamp_ms })
+        Ok(Exemplar { labels: self.exemplar_text.as_str().into(), value: number, timestamp_ms })
     }
 }
 

@@ -276,7 +276,7 @@ impl<'a, 'e> Reader<'a, 'e> {
     fn kind(&self, family: FamilyId) -> Kind {
         match &self.current {
             Some(current) if current.family == family => current.kind,
-            _ => self.builder.get(family).kind,
+            _ => self.builder.kind(family),
         }
     }
 }
@@ -337,7 +337,7 @@ impl<'a> Reader<'a, '_> {
             for suffix in suffixes {
                 if let Some(base) = name.strip_suffix(suffix)
                     && let Some(family) = self.builder.find_family(base)
-                    && let Some(suffix) = known_suffix(self.builder.get(family).kind, suffix)
+                    && let Some(suffix) = known_suffix(self.builder.kind(family), suffix)
                 {
                     let bytes = base.len();
                     let base = prefix(name, bytes);
@@ -353,7 +353,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn enter(&mut self, family: FamilyId, name: Cow<'a, str>) {
-        let kind = self.builder.get(family).kind;
+        let kind = self.builder.kind(family);
         self.current = Some(Current { family, name, kind });
     }
 }

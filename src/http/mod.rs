@@ -87,6 +87,17 @@ impl Services {
         Services { gateway, lifecycle, options, reload, flags, scrapes }
     }
 
+    /// Does work that may take long on a thread of its own, so that the connections that share a
+    /// worker do not wait for it.
+    async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Gateway) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let gateway = self.gateway.clone();
+        let done = web::block(move || work(&gateway)).await;
+        done.map_err(|_| Problem::unavailable("the gateway is stopping"))
+    }
+
     fn flags(&self) -> BTreeMap<String, String> {
         (self.flags)()
     }
@@ -125,13 +136,13 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, group).await),
-        Route::Delete { group } => delete(services, request, group),
+        Route::Delete { group } => delete(services, request, group).await,
         Route::Scrape => scrape::scrape(surface, services, request).await,
         Route::Status => Ok(api::status(services)),
-        Route::Metrics => api::metrics(services, request),
-        Route::Series => api::series(services, request),
-        Route::DeleteSeries => api::delete_series(services, request),
-        Route::Wipe => api::wipe(services),
+        Route::Metrics => api::metrics(services, request).await,
+        Route::Series => api::series(services, request).await,
+        Route::DeleteSeries => api::delete_series(services, request).await,
+        Route::Wipe => api::wipe(services).await,
         Route::Healthy => Ok(probes::healthy()),
         Route::Ready => probes::ready(services),
         Route::Quit => probes::quit(services),
@@ -143,14 +154,15 @@ async fn answer(
 
 /// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
 /// is read and thrown away by the server.
-fn delete(
+async fn delete(
     services: &Services,
     request: &HttpRequest,
     group: &str,
 ) -> Result<HttpResponse, Problem> {
     let grouping = grouping::parse(group)?;
     let dry_run = params::dry_run(request);
-    Ok(api::removed(&services.gateway.delete_group(grouping.key(), dry_run), dry_run))
+    let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
+    Ok(api::removed(&services.offload(work).await?, dry_run))
 }
 
 fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {

@@ -23,7 +23,7 @@ use crate::format::negotiate;
 use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
 
 /// Up to this many series are encoded on the spot.
-const INLINE_SERIES: usize = 2000;
+const INLINE_SERIES: usize = 500;
 
 pub(super) async fn scrape(
     surface: Surface,

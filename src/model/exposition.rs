@@ -479,6 +479,12 @@ impl Builder<'_> {
         self.to.family(id)
     }
 
+    /// [`Kind::Untyped`] until it is set.
+    #[inline]
+    pub fn kind(&self, id: FamilyId) -> Kind {
+        self.to.families[id.0 as usize].kind
+    }
+
     /// Must come before the first series of the family.
     pub fn set_kind(&mut self, id: FamilyId, kind: Kind) {
         let entry = &mut self.to.families[id.0 as usize];

@@ -157,6 +157,18 @@ impl Default for Store {
     }
 }
 
+/// The stored series that a push names, in its order; `None` is to be born. A buffer for
+/// [`Store::admit`], used again and again.
+#[derive(Debug, Default)]
+pub struct Plan(Vec<Option<SeriesRef>>);
+
+impl Plan {
+    /// Lets go of the series.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// The proof that a push may be applied. It holds the locks that keep it true.
 #[derive(Debug)]
 pub struct Admitted<'s, 'e, T> {
@@ -164,8 +176,7 @@ pub struct Admitted<'s, 'e, T> {
     exposition: &'e Exposition,
     context: PushContext<'e>,
     terms: T,
-    /// The series of the exposition in order; `None` is to be born.
-    plan: Vec<Option<SeriesRef>>,
+    plan: &'e mut Plan,
     structure: Option<MutexGuard<'s, Structure>>,
     _gate: RwLockReadGuard<'s, ()>,
 }
@@ -218,19 +229,18 @@ impl Store {
         exposition: &'e Exposition,
         context: PushContext<'e>,
         terms: T,
+        plan: &'e mut Plan,
     ) -> Result<Admitted<'s, 'e, T>, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
         let gate = self.gate.read();
-        let mut plan = Vec::with_capacity(exposition.series_len());
         let mut structure = None;
-        if !self.survey(exposition, &terms, &mut plan)? {
+        if !self.survey(exposition, &terms, plan)? {
             // Something is new. Look again where nobody else can create anything.
             let guard = self.structure.lock();
-            plan.clear();
-            if !self.survey(exposition, &terms, &mut plan)? {
-                self.check_births(exposition, &context.limits, &plan, &guard)?;
+            if !self.survey(exposition, &terms, plan)? {
+                self.check_births(exposition, &context.limits, &plan.0, &guard)?;
             }
             structure = Some(guard);
         }
@@ -242,11 +252,12 @@ impl Store {
         &self,
         exposition: &Exposition,
         terms: &T,
-        plan: &mut Vec<Option<SeriesRef>>,
+        plan: &mut Plan,
     ) -> Result<bool, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
+        plan.0.clear();
         let mut complete = true;
         let mut current = None;
         for pushed in exposition.series() {
@@ -285,7 +296,7 @@ impl Store {
                     }
                 }
             }
-            plan.push(series);
+            plan.0.push(series);
         }
         Ok(complete)
     }
@@ -407,9 +418,9 @@ where
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
-        let plan = std::mem::take(&mut self.plan);
+        let mut plan = std::mem::take(&mut self.plan.0);
         let mut families = Families { last: None };
-        for (pushed, known) in self.exposition.series().zip(plan) {
+        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
             // Two new series of one push may have become one by relabelling.
@@ -424,6 +435,7 @@ where
             }
             applied.series_merged += 1;
         }
+        self.plan.0 = plan;
         applied
     }
 
