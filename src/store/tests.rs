@@ -19,7 +19,10 @@ fn push(store: &Store, group: &str, name: &str, values: &[&str]) {
         builder.set_scalar(series, 1.0).unwrap();
     }
     builder.finish().unwrap();
-    store.admit(&exposition, context(group), |_| Terms::default()).unwrap().apply();
+    store
+        .admit(&exposition, context(group), |_| Terms::default(), &mut Plan::default())
+        .unwrap()
+        .apply();
 }
 
 #[test]
@@ -55,7 +58,10 @@ fn a_scrape_never_meets_a_series_before_its_first_value() {
                     builder.finish().unwrap();
                     let rules = MergeRules { gauge: rule, untyped: UntypedRule::Sum };
                     let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
-                    store.admit(&exposition, context(""), terms).unwrap().apply();
+                    store
+                        .admit(&exposition, context(""), terms, &mut Plan::default())
+                        .unwrap()
+                        .apply();
                 }
                 done.store(true, Relaxed);
             });
