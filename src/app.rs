@@ -6,17 +6,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix_web::http::StatusCode;
-use actix_web::rt::task::spawn_blocking;
-use actix_web::rt::time::sleep;
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::sleep;
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{self, Address, Config, Sources};
 use crate::format::Timestamps;
 use crate::gateway::{Gateway, Limits, Settings};
-use crate::http::{self, HttpOptions, ServerOptions, Services};
+use crate::http::{self, HttpOptions, ServerOptions, Services, StatusCode};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
@@ -46,7 +45,7 @@ struct Configured {
 /// # Errors
 /// If it cannot listen.
 pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
-    actix_web::rt::System::new().block_on(serve(config, sources))
+    http::block_on(serve(config, sources))
 }
 
 async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
@@ -92,7 +91,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     if let Some(address) = servers.management {
         tracing::info!(%address, "listening for management");
     }
-    actix_web::rt::spawn(sweep(configured.clone()));
+    spawn_local(sweep(configured.clone()));
     lifecycle.set(Phase::Ready);
 
     let drain = wait_for_end(&configured, &lifecycle).await?;
@@ -272,5 +271,17 @@ fn log_format(config: &Config) -> log::LogFormat {
     match config.log.format {
         config::LogFormat::Logfmt => log::LogFormat::Logfmt,
         config::LogFormat::Json => log::LogFormat::Json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_alone_has_the_defaults_of_the_default_file() {
+        let config = Config::from_yaml("").expect("the defaults are right");
+        let expected = Settings { limits: Limits::default(), ..settings(&config) };
+        assert_eq!(Settings::default(), expected);
     }
 }

@@ -1,3 +1,5 @@
+//! The command line, word by word; and what each command prints.
+
 use super::*;
 use crate::config::Config;
 

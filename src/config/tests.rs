@@ -1,3 +1,5 @@
+//! Layers, keys and what is said of mistakes in them.
+
 use std::ffi::OsString;
 use std::time::Duration;
 

@@ -15,8 +15,10 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::Clock;
 use crate::format::Timestamps;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
-use crate::rules::{FamilyRules, Rules, Selector};
-use crate::store::{Removed, Store, seconds};
+pub use crate::rules::Selector;
+use crate::rules::{FamilyRules, Rules};
+pub use crate::store::{AdmitError, Removed, StoreLimit};
+use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
 pub use push::{PushError, PushRequest, Pushed};
@@ -24,7 +26,7 @@ pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Timestamps on samples.
     pub timestamps: Timestamps,
@@ -44,6 +46,26 @@ pub struct Settings {
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
     pub limits: Limits,
+}
+
+/// As the default configuration, but without limits.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            timestamps: Timestamps::Reject,
+            gauge: GaugeRule::Last,
+            untyped: UntypedRule::Sum,
+            merge_hint: true,
+            delete: true,
+            rules: Rules::default(),
+            ttl_default: Ttl::Never,
+            ttl_client_max: Ttl::Never,
+            gzip_level: 1,
+            created_samples: false,
+            native_buckets: 160,
+            limits: Limits::default(),
+        }
+    }
 }
 
 impl Settings {

@@ -10,9 +10,9 @@ use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping, Ttl};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
 use crate::rules::Decision;
-use crate::store::{AdmitError, PushContext, Terms};
+use crate::store::{AdmitError, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
 
 /// A push whose body is whole and decompressed.
@@ -46,6 +46,8 @@ pub enum PushError {
     OverLimit(#[from] OverLimit),
     #[error("family {0} is ours: names that start with {PREFIX} cannot be pushed")]
     Reserved(String),
+    #[error("label {label} of the path has no place on the {kind} {family}: its samples have one")]
+    LabelTaken { label: String, family: String, kind: Kind },
     #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
     HintNotAllowed,
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
@@ -66,6 +68,7 @@ const KEPT_BYTES: usize = 4 << 20;
 /// What one push needs besides its body.
 #[derive(Debug)]
 pub(super) struct Buffers {
+    plan: Plan,
     exposition: Exposition,
     /// By [`SeriesId`]; empty if no rule decides anything.
     terms: Vec<Terms>,
@@ -80,11 +83,13 @@ impl Gateway {
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         let settings = self.settings();
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
+            plan: Plan::default(),
             exposition: Exposition::new(self.store.hasher().clone()),
             terms: Vec::new(),
             labels: String::new(),
         });
         let pushed = self.push_with(request, &settings, &mut buffers);
+        buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
             self.buffers.lock().push(buffers);
         }
@@ -100,10 +105,11 @@ impl Gateway {
         let default = default_terms(request, settings)?;
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
-        validate(exposition, settings)?;
+        validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
 
-        let Buffers { exposition, terms, .. } = &*buffers;
+        let Buffers { plan, exposition, terms, .. } = buffers;
+        let (exposition, terms) = (&*exposition, &*terms);
         let now = self.clock.now();
         let context = PushContext {
             group: request.grouping.key(),
@@ -113,7 +119,7 @@ impl Gateway {
         };
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
-        let applied = self.store.admit(exposition, context, terms_of)?.apply();
+        let applied = self.store.admit(exposition, context, terms_of, plan)?.apply();
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(dropped);
@@ -170,7 +176,11 @@ fn parse(
     }
 }
 
-fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushError> {
+fn validate(
+    grouping: &Grouping,
+    exposition: &Exposition,
+    settings: &Settings,
+) -> Result<(), PushError> {
     let limits = &settings.limits;
     limits.check(Limit::SamplesPerPush, exposition.samples())?;
     limits.check_labels(exposition.extent())?;
@@ -179,6 +189,17 @@ fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushErro
         if family.name.starts_with(PREFIX) {
             return Err(PushError::Reserved(family.name.to_owned()));
         }
+        // Two labels of one name on a line: no scrape could show that.
+        let own = match family.kind {
+            Kind::Histogram | Kind::GaugeHistogram => "le",
+            Kind::Summary => "quantile",
+            Kind::StateSet => family.name,
+            _ => continue,
+        };
+        if grouping.get(own).is_some_and(|value| !value.is_empty()) {
+            let (label, family, kind) = (own.to_owned(), family.name.to_owned(), family.kind);
+            return Err(PushError::LabelTaken { label, family, kind });
+        }
     }
     Ok(())
 }
@@ -186,7 +207,7 @@ fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushErro
 /// Applies the operator's rules: who stays, under which name and labels, and how it merges. The
 /// number of series left out.
 fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize {
-    let Buffers { exposition, terms, labels } = buffers;
+    let Buffers { exposition, terms, labels, .. } = buffers;
     terms.clear();
     if settings.rules.is_empty() {
         return 0;

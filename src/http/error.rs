@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
-use crate::gateway::{OverLimit, PushError};
-use crate::store::{AdmitError, StoreLimit};
+use crate::gateway::{AdmitError, OverLimit, PushError, StoreLimit};
 use crate::telemetry::{Limit, Outcome};
 
 /// The answer to a request that is refused.
@@ -172,6 +171,10 @@ impl From<PushError> for Problem {
             PushError::OverLimit(error) => over_limit(error),
             PushError::Reserved(family) => {
                 let problem = unacceptable().hint("give the metric another name");
+                Problem { family: Some(family), ..problem }
+            }
+            PushError::LabelTaken { family, .. } => {
+                let problem = Problem::bad_request(detail).hint("leave the label out of the path");
                 Problem { family: Some(family), ..problem }
             }
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),

@@ -7,9 +7,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 
 use super::error::Problem;
-use crate::gateway::PushRequest;
+use crate::gateway::{PushRequest, Selector};
 use crate::model::{GaugeRule, Ttl};
-use crate::rules::Selector;
 use crate::units::parse_duration;
 
 /// All `name=value` pairs of the query, decoded.

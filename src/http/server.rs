@@ -43,6 +43,11 @@ impl Servers {
     }
 }
 
+/// Runs a future to its end on the runtime that servers need.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_web::rt::System::new().block_on(future)
+}
+
 /// Binds and starts serving.
 ///
 /// # Errors

@@ -9,6 +9,8 @@
 //! - `Wide`: two's complement limbs on a fixed grid that spans all of `f64`, of which only the
 //!   window in use is kept.
 
+use std::borrow::Cow;
+
 /// See the module documentation. 24 bytes; latency sums typically own 24 to 40 more.
 #[derive(Clone, Debug)]
 pub struct Exact(Repr);
@@ -113,18 +115,31 @@ impl Exact {
         }
     }
 
-    /// The sum, if it is a whole number that fits.
-    pub fn to_u64(&self) -> Option<u64> {
+    /// The `f64` nearest to the sum divided by `count`, ties to even; 0 for a count of 0.
+    pub fn mean(&self, count: u64) -> f64 {
+        const EXACT: u64 = 1 << 53;
         match &self.0 {
-            Repr::Int(n) => u64::try_from(*n).ok(),
-            Repr::Fixed { high, low: 0 } => u64::try_from(*high).ok(),
-            Repr::Fixed { .. } => None,
+            _ if count == 0 => 0.0,
+            // Both convert exactly, and the division rounds once.
+            Repr::Int(n) if n.unsigned_abs() <= EXACT && count <= EXACT => *n as f64 / count as f64,
+            _ => self.clone().into_wide().mean(count),
+        }
+    }
+
+    /// The whole part, if the sum is not negative and that fits, and whether it is all of it.
+    pub fn whole_part(&self) -> Option<(u64, bool)> {
+        match &self.0 {
+            Repr::Int(n) => Some((u64::try_from(*n).ok()?, true)),
+            Repr::Fixed { high, low } => Some((u64::try_from(*high).ok()?, *low == 0)),
+            Repr::Wide(wide) if negative(wide.top()) => None,
             Repr::Wide(wide) => {
                 let limb = |at: usize| wide.limbs.get(at.wrapping_sub(wide.low as usize));
-                let others =
-                    (wide.low as usize..).zip(&wide.limbs).filter(|(at, _)| *at != ZERO_LIMB);
-                let whole = others.into_iter().all(|(_, &limb)| limb == 0) && !negative(wide.top());
-                whole.then(|| limb(ZERO_LIMB).copied().unwrap_or(0))
+                let populated = (wide.low as usize..).zip(&wide.limbs).filter(|(_, l)| **l != 0);
+                if populated.clone().any(|(at, _)| at > ZERO_LIMB) {
+                    return None;
+                }
+                let all = !populated.into_iter().any(|(at, _)| at < ZERO_LIMB);
+                Some((limb(ZERO_LIMB).copied().unwrap_or(0), all))
             }
         }
     }
@@ -285,17 +300,39 @@ impl Wide {
     }
 
     fn to_f64(&self) -> f64 {
-        if !negative(self.top()) {
-            return magnitude_to_f64(self.low as usize, &self.limbs);
+        let (magnitude, is_negative) = self.magnitude();
+        let nearest = round(self.low.into(), &magnitude, false);
+        if is_negative { -nearest } else { nearest }
+    }
+
+    fn mean(&self, count: u64) -> f64 {
+        let (magnitude, is_negative) = self.magnitude();
+        // Two limbs more below: at least 64 bits of quotient, whatever the count takes away.
+        let mut quotient = vec![0; 2];
+        quotient.extend_from_slice(&magnitude);
+        let mut rest = 0u64;
+        for limb in quotient.iter_mut().rev() {
+            let dividend = u128::from(rest) << 64 | u128::from(*limb);
+            let count = u128::from(count);
+            (*limb, rest) = ((dividend / count) as u64, (dividend % count) as u64);
         }
-        let mut limbs = self.limbs.clone();
-        negate(&mut limbs);
-        -magnitude_to_f64(self.low as usize, &limbs)
+        let nearest = round(i32::from(self.low) - 2, &quotient, rest != 0);
+        if is_negative { -nearest } else { nearest }
+    }
+
+    fn magnitude(&self) -> (Cow<'_, [u64]>, bool) {
+        let mut limbs = Cow::Borrowed(&*self.limbs);
+        let is_negative = negative(self.top());
+        if is_negative {
+            negate(limbs.to_mut());
+        }
+        (limbs, is_negative)
     }
 }
 
-/// Rounds the unsigned number in `limbs`, whose first is limb `low` of the grid.
-fn magnitude_to_f64(low: usize, limbs: &[u64]) -> f64 {
+/// Rounds the unsigned number in `limbs`, whose first is limb `low` of the grid; `more`: it is
+/// larger by less than the last bit of them.
+fn round(low: i32, limbs: &[u64], more: bool) -> f64 {
     let Some(top) = limbs.iter().rposition(|&limb| limb != 0) else {
         return 0.0;
     };
@@ -304,19 +341,21 @@ fn magnitude_to_f64(low: usize, limbs: &[u64]) -> f64 {
     let next = if top > 0 { limbs[top - 1] } else { 0 };
     let lead = if zeros == 0 { limbs[top] } else { limbs[top] << zeros | next >> (64 - zeros) };
     let below = if zeros == 0 { next } else { next << zeros };
-    let sticky = below != 0 || limbs[..top.saturating_sub(1)].iter().any(|&limb| limb != 0);
-    let exponent = (low + top) as i32 * 64 + 63 - zeros as i32 + GRID_EXPONENT;
+    let sticky = more || below != 0 || limbs[..top.saturating_sub(1)].iter().any(|&l| l != 0);
+    let exponent = (low + top as i32) * 64 + 63 - zeros as i32 + GRID_EXPONENT;
 
-    if exponent < -1022 {
-        // Subnormal. Every input is a multiple of 2^-1074, so nothing is cut off here.
-        return f64::from_bits(lead >> (63 - (exponent + 1074)));
+    // An f64 keeps 53 bits, a subnormal one those down to 2^-1074.
+    let cut = 11 + (-1022 - exponent).max(0);
+    if cut > 64 {
+        return 0.0; // Below half of the smallest.
     }
-    let (mut mantissa, rest) = (lead >> 11, lead & 0x7ff);
-    if rest > 0x400 || rest == 0x400 && (sticky || mantissa & 1 == 1) {
-        mantissa += 1; // May carry into the exponent field below, which is right.
-    }
-    let biased = (exponent + 1022) as u64;
-    let bits = (biased << 52) + mantissa;
+    let kept = lead.checked_shr(cut as u32).unwrap_or(0);
+    let (rest, half) = (lead ^ kept.checked_shl(cut as u32).unwrap_or(0), 1u64 << (cut - 1));
+    // Rounding up may carry into the exponent field, which is right.
+    let up = rest > half || rest == half && (sticky || kept & 1 == 1);
+    let mantissa = kept + u64::from(up);
+    // The leading bit of a normal mantissa adds one to the exponent field.
+    let bits = (((exponent.max(-1022) + 1022) as u64) << 52) + mantissa;
     if bits >= f64::INFINITY.to_bits() { f64::INFINITY } else { f64::from_bits(bits) }
 }
 
@@ -377,7 +416,7 @@ mod tests {
     }
 
     /// Rounds units of 2^-1074 to f64 through decimal digits, which std rounds correctly.
-    fn round(units: &BigInt) -> f64 {
+    fn nearest(units: &BigInt) -> f64 {
         // units / 2^1074 = units * 5^1074 / 10^1074
         let digits = units * BigInt::from(5).pow(1074);
         format!("{digits}e-1074").parse().unwrap()
@@ -435,13 +474,15 @@ mod tests {
             total.add_u64(u64::MAX);
         }
         assert_eq!(total.to_f64(), 2f64.powi(66));
-        assert_eq!(total.to_u64(), None);
+        assert_eq!(total.whole_part(), None);
         for _ in 0..3 {
             total.add(&sum(&[18446744073709551616.0]).negated());
         }
-        assert_eq!(total.to_u64(), Some(u64::MAX - 3));
+        assert_eq!(total.whole_part(), Some((u64::MAX - 3, true)));
         total.add_f64(0.5);
-        assert_eq!(total.to_u64(), None);
+        assert_eq!(total.whole_part(), Some((u64::MAX - 3, false)));
+        total.add(&sum(&[18446744073709551616.0]).negated());
+        assert_eq!(total.whole_part(), None);
     }
 
     fn any_finite() -> impl Strategy<Value = f64> {
@@ -462,7 +503,7 @@ mod tests {
             values in prop::collection::vec(any_finite(), 0..40),
             seed in any::<u64>(),
         ) {
-            let expected = round(&reference(&values)) + 0.0;
+            let expected = nearest(&reference(&values)) + 0.0;
             prop_assert_eq!(sum(&values).to_f64().to_bits(), expected.to_bits());
 
             let mut shuffled = values;
@@ -485,6 +526,27 @@ mod tests {
             prop_assert_eq!(joined.to_f64().to_bits(), sum(&all).to_f64().to_bits());
             joined.add(&sum(&b).negated());
             prop_assert_eq!(joined.to_f64().to_bits(), sum(&a).to_f64().to_bits());
+        }
+
+        #[test]
+        fn a_mean_is_the_nearest_of_all_f64(
+            values in prop::collection::vec(any_finite(), 0..20),
+            count in prop_oneof![1..100u64, Just(u64::MAX), any::<u64>().prop_map(|n| n | 1)],
+        ) {
+            let mean = sum(&values).mean(count);
+            let (units, count) = (reference(&values), BigInt::from(count));
+            let distance = |x: f64| (reference(&[x]) * &count - &units).magnitude().clone();
+            if mean.is_infinite() {
+                // Half a unit beyond the largest.
+                let edge = reference(&[f64::MAX]) + reference(&[2f64.powi(970)]);
+                prop_assert!(*units.magnitude() >= (edge * &count).magnitude().clone());
+                return Ok(());
+            }
+            let held = distance(mean);
+            for other in [mean.next_up(), mean.next_down()].into_iter().filter(|x| x.is_finite()) {
+                let even = mean.to_bits() & 1 == 0;
+                prop_assert!(held < distance(other) || held == distance(other) && even, "{mean}");
+            }
         }
 
         #[test]

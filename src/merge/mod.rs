@@ -13,24 +13,24 @@ pub mod native;
 use std::cmp::Ordering;
 
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
-use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, UntypedRule};
+use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, Shown, UntypedRule};
 use exact::Exact;
 use histogram::{Histogram, Layout, PushedHistogram, add_number, read_number};
 
 /// Why a well-formed value is not merged (422).
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{what} {value} is not finite")]
+    #[error("{what} {} is not finite", Shown(*.value))]
     NotFinite { what: &'static str, value: f64 },
-    #[error("{what} {value} is negative")]
+    #[error("{what} {} is negative", Shown(*.value))]
     Negative { what: &'static str, value: f64 },
-    #[error("an info value must be 1, not {0}")]
+    #[error("an info value must be 1, not {}", Shown(*.0))]
     Info(f64),
     #[error("a bucket bound is not a number")]
     BucketBound,
-    #[error("the bucket le=\"{bound}\" is lower than the one before; buckets must be cumulative")]
+    #[error("the bucket le=\"{}\" is lower than the one before; buckets must be cumulative", Shown(*.bound))]
     FallingBuckets { bound: f64 },
-    #[error("the count is {count}, but the buckets hold {buckets}")]
+    #[error("the count is {}, but the buckets hold {}", Shown(*.count), Shown(*.buckets))]
     CountMismatch { count: f64, buckets: f64 },
     #[error("there is neither a count nor a +Inf bucket")]
     NoCount,
@@ -254,7 +254,7 @@ impl State {
             }
             State::Sum { total, .. } => total.to_f64(),
             State::Last { value, .. } | State::Min(value) | State::Max(value) => value,
-            State::Mean { total, count } => mean(&total, count),
+            State::Mean { total, count } => total.mean(count),
             other => return *self = other,
         };
         *self = State::empty_gauge(rule);
@@ -387,7 +387,7 @@ impl State {
             State::Last { value, .. } | State::Min(value) | State::Max(value) => {
                 into.set_scalar(kind, *value, None);
             }
-            State::Mean { total, count } => into.set_scalar(kind, mean(total, *count), None),
+            State::Mean { total, count } => into.set_scalar(kind, total.mean(*count), None),
             State::Summary(summary) => {
                 let sum = summary.sum.as_ref().map(Exact::to_f64);
                 into.set_summary(read_number(&summary.count), sum);
@@ -417,10 +417,6 @@ impl State {
             _ => 0,
         }
     }
-}
-
-fn mean(total: &Exact, count: u64) -> f64 {
-    if count == 0 { 0.0 } else { total.to_f64() / count as f64 }
 }
 
 fn on(states: StatesOf<'_>) -> Vec<(&str, bool)> {

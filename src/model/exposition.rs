@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::labels::{self, Extent, Label, LabelError};
-use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
+use super::{Exemplar, Grouping, Kind, NativeBuckets, Number, Shown};
 
 /// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
 /// agree with each other. A hash only ever finds candidates, text comparison decides.
@@ -590,8 +590,9 @@ impl Builder<'_> {
     }
 
     /// A classic bucket; duplicates (by number) are found by [`Builder::finish`].
-    pub fn add_bucket(&mut self, id: SeriesId, bucket: Bucket) {
+    pub fn add_bucket(&mut self, id: SeriesId, mut bucket: Bucket) {
         self.to.samples += 1;
+        bucket.upper_bound += 0.0; // One zero: -0 and 0 are the same bound.
         self.to.buckets.push(Member { series: id, value: bucket });
     }
 
@@ -651,7 +652,7 @@ impl Builder<'_> {
                 to.series[id.0 as usize].members = span;
             },
         )
-        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", bucket.upper_bound)))
+        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", Shown(bucket.upper_bound))))
         .and_then(|()| {
             gather(
                 &mut to.quantiles,
@@ -818,6 +819,15 @@ mod tests {
         builder.add_bucket(series, bucket(1.0, 1));
         let error = builder.finish().unwrap_err();
         assert_eq!(error.to_string(), "the bucket le=\"1\" of series h{} is given twice");
+
+        let mut builder = exposition.build(&grouping);
+        let family = builder.family("h");
+        builder.set_kind(family, Kind::Histogram);
+        let series = builder.series(family, &mut []).unwrap();
+        builder.add_bucket(series, bucket(-0.0, 1));
+        builder.add_bucket(series, bucket(0.0, 1));
+        let error = builder.finish().unwrap_err();
+        assert_eq!(error.to_string(), "the bucket le=\"0\" of series h{} is given twice");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub mod ttl;
 pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
 pub use grouping::Grouping;
 pub use labels::{Label, LabelError};
-pub use number::Number;
+pub use number::{Number, Shown};
 pub use reading::{FamilyHead, HistogramReading, ReadBuffer, Reading};
 pub use rule::{GaugeRule, UntypedRule};
 pub use ttl::Ttl;

@@ -1,6 +1,7 @@
 //! A count as it is written: exact while it is an integer.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 /// A non-negative count. Protobuf carries `u64`, the text formats carry floats; a float that is a
 /// whole number below 2^64 becomes [`Number::Int`], so that equal counts compare equal.
@@ -10,12 +11,13 @@ pub enum Number {
     Float(f64),
 }
 
+/// 2^64, which is exact as f64; every whole f64 from 0 to below it converts to u64 exactly.
+const LIMIT: f64 = 18_446_744_073_709_551_616.0;
+
 impl Number {
     pub const ZERO: Number = Number::Int(0);
 
     pub fn from_f64(value: f64) -> Number {
-        // 2^64 as f64 is exact, and every whole f64 below it converts exactly.
-        const LIMIT: f64 = 18_446_744_073_709_551_616.0;
         if (0.0..LIMIT).contains(&value) && value.fract() == 0.0 {
             Number::Int(value as u64)
         } else {
@@ -47,11 +49,40 @@ impl PartialEq for Number {
 
 impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Number) -> Option<Ordering> {
-        match (self, other) {
-            (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
-            // At least one side is not a whole number below 2^64, so f64 decides exactly, but for
-            // a whole number above 2^53 beside a fraction, which cannot be that large.
-            (a, b) => a.as_f64().partial_cmp(&b.as_f64()),
+        match (*self, *other) {
+            (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
+            (Number::Float(a), Number::Float(b)) => a.partial_cmp(&b),
+            (Number::Int(a), Number::Float(b)) => compare(a, b),
+            (Number::Float(a), Number::Int(b)) => compare(b, a).map(Ordering::reverse),
+        }
+    }
+}
+
+/// Exact: as f64, `int` could round to `float` or past it.
+fn compare(int: u64, float: f64) -> Option<Ordering> {
+    match float {
+        _ if float.is_nan() => None,
+        _ if float < 0.0 => Some(Ordering::Greater),
+        _ if float >= LIMIT => Some(Ordering::Less),
+        _ => {
+            let fraction = if float.fract() > 0.0 { Ordering::Less } else { Ordering::Equal };
+            Some(int.cmp(&(float as u64)).then(fraction))
+        }
+    }
+}
+
+/// A value in a message, spelled as in the text format.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown(pub f64);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            f64::INFINITY => f.write_str("+Inf"),
+            f64::NEG_INFINITY => f.write_str("-Inf"),
+            // Plain decimals of it could have 300 digits.
+            value if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) => write!(f, "{value:e}"),
+            value => value.fmt(f),
         }
     }
 }
@@ -59,6 +90,15 @@ impl PartialOrd for Number {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_in_messages() {
+        let shown = |value| Shown(value).to_string();
+        assert_eq!([1.0, 0.5, -0.0].map(shown), ["1", "0.5", "-0"]);
+        assert_eq!([1e300, -1e-9].map(shown), ["1e300", "-1e-9"]);
+        let odd = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        assert_eq!(odd.map(shown), ["+Inf", "-Inf", "NaN"]);
+    }
 
     #[test]
     fn whole_floats_become_integers() {
@@ -76,5 +116,12 @@ mod tests {
         assert!(Number::Float(0.5) < Number::Int(1));
         assert!(Number::Int(1 << 53) < Number::Float(1e300));
         assert_ne!(Number::Float(f64::NAN), Number::Float(f64::NAN));
+        assert_eq!(Number::Int(1).partial_cmp(&Number::Float(f64::NAN)), None);
+        // As f64, both would be 2^64, or 2^53.
+        assert!(Number::Int(u64::MAX) < Number::Float(18_446_744_073_709_551_616.0));
+        assert!(Number::Float(9_007_199_254_740_992.0) < Number::Int((1 << 53) + 1));
+        assert!(Number::Float(4_503_599_627_370_495.5) > Number::Int((1 << 52) - 1));
+        assert!(Number::Float(-0.5) < Number::ZERO);
+        assert_eq!(Number::Float(-0.0), Number::ZERO);
     }
 }

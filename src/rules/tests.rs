@@ -1,3 +1,5 @@
+//! Which rule wins, and what it does to a series.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

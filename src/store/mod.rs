@@ -157,6 +157,18 @@ impl Default for Store {
     }
 }
 
+/// The stored series that a push names, in its order; `None` is to be born. A buffer for
+/// [`Store::admit`], used again and again.
+#[derive(Debug, Default)]
+pub struct Plan(Vec<Option<SeriesRef>>);
+
+impl Plan {
+    /// Lets go of the series.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// The proof that a push may be applied. It holds the locks that keep it true.
 #[derive(Debug)]
 pub struct Admitted<'s, 'e, T> {
@@ -164,8 +176,7 @@ pub struct Admitted<'s, 'e, T> {
     exposition: &'e Exposition,
     context: PushContext<'e>,
     terms: T,
-    /// The series of the exposition in order; `None` is to be born.
-    plan: Vec<Option<SeriesRef>>,
+    plan: &'e mut Plan,
     structure: Option<MutexGuard<'s, Structure>>,
     _gate: RwLockReadGuard<'s, ()>,
 }
@@ -218,19 +229,18 @@ impl Store {
         exposition: &'e Exposition,
         context: PushContext<'e>,
         terms: T,
+        plan: &'e mut Plan,
     ) -> Result<Admitted<'s, 'e, T>, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
         let gate = self.gate.read();
-        let mut plan = Vec::with_capacity(exposition.series_len());
         let mut structure = None;
-        if !self.survey(exposition, &terms, &mut plan)? {
+        if !self.survey(exposition, &terms, plan)? {
             // Something is new. Look again where nobody else can create anything.
             let guard = self.structure.lock();
-            plan.clear();
-            if !self.survey(exposition, &terms, &mut plan)? {
-                self.check_births(exposition, &context.limits, &plan, &guard)?;
+            if !self.survey(exposition, &terms, plan)? {
+                self.check_births(exposition, &context.limits, &plan.0, &guard)?;
             }
             structure = Some(guard);
         }
@@ -242,11 +252,12 @@ impl Store {
         &self,
         exposition: &Exposition,
         terms: &T,
-        plan: &mut Vec<Option<SeriesRef>>,
+        plan: &mut Plan,
     ) -> Result<bool, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
+        plan.0.clear();
         let mut complete = true;
         let mut current = None;
         for pushed in exposition.series() {
@@ -285,7 +296,7 @@ impl Store {
                     }
                 }
             }
-            plan.push(series);
+            plan.0.push(series);
         }
         Ok(complete)
     }
@@ -407,23 +418,22 @@ where
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
-        let plan = std::mem::take(&mut self.plan);
+        let mut plan = std::mem::take(&mut self.plan.0);
         let mut families = Families { last: None };
-        for (pushed, known) in self.exposition.series().zip(plan) {
+        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
-            // Two new series of one push may have become one by relabelling.
+            // Two series of one push may have become one by relabelling.
             match known.or_else(|| self.store.find_series(&family, &pushed)) {
                 Some(series) => self.merge(&series, &family, &pushed, terms),
                 None => {
-                    let series = self.conceive(&family, &pushed, terms);
-                    self.merge(&series, &family, &pushed, terms);
-                    self.bear(series, &pushed);
+                    self.bear(&family, &pushed, terms);
                     applied.series_born += 1;
                 }
             }
             applied.series_merged += 1;
         }
+        self.plan.0 = plan;
         applied
     }
 
@@ -449,52 +459,48 @@ where
         }
     }
 
-    /// A series that nobody can see yet.
-    fn conceive(
-        &mut self,
-        family: &Arc<Family>,
-        pushed: &PushedSeries<'_>,
-        terms: Terms,
-    ) -> SeriesRef {
-        let key = self.context.group;
-        let known = self.structure().groups.get_key_value(key).map(|(key, _)| key.clone());
-        SeriesRef::new(Birth {
+    /// Creates a series with its first value, and its family with its first series: before they are
+    /// whole, no scrape may meet them.
+    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
+        let series = SeriesRef::new(Birth {
             family: family.clone(),
-            group: known.unwrap_or_else(|| Arc::from(key)),
+            group: self.group(),
             labels: pushed.labels,
             hash: pushed.hash,
             // The series counts from just before its first push.
             created_ms: self.context.now_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
-        })
-    }
+        });
+        self.merge(&series, family, pushed, terms);
 
-    /// Shows a series, which holds its first value by now, to pushes and scrapes.
-    fn bear(&mut self, series: SeriesRef, pushed: &PushedSeries<'_>) {
         let structure = self.structure();
         structure.groups.entry(series.group.clone()).or_default().members.push(series.clone());
         *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
-        self.store.series_count.fetch_add(1, Relaxed);
-        series.family.live.fetch_add(1, Relaxed);
-        series.family.index.add(series.clone());
-        self.store.series.insert(series);
+        let store = self.store;
+        store.series.insert(series.clone());
+        store.series_count.fetch_add(1, Relaxed);
+        family.index.add(series);
+        if family.live.fetch_add(1, Relaxed) == 0 {
+            store.families.insert(family.clone());
+            store.family_index.add(family.clone());
+            store.family_count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The grouping key, as other series of the group have it.
+    fn group(&mut self) -> Arc<str> {
+        let group = self.context.group;
+        let known = self.structure().groups.get_key_value(group).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| group.into())
     }
 
     fn structure(&mut self) -> &mut Structure {
         self.structure.as_mut().expect("births are admitted under this lock only")
     }
-
-    fn bear_family(&self, pushed: &PushedFamily<'_>) -> Arc<Family> {
-        let metadata = Metadata::default();
-        let family = Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind, metadata));
-        self.store.families.insert(family.clone());
-        self.store.family_index.add(family.clone());
-        self.store.family_count.fetch_add(1, Relaxed);
-        family
-    }
 }
 
-/// The stored family of the series at hand; one look-up for each run of series of one family.
+/// The family of the series at hand, new if it has no series yet. One look-up for each run of series
+/// of one family.
 struct Families {
     last: Option<(crate::model::FamilyId, Arc<Family>)>,
 }
@@ -513,7 +519,7 @@ impl Families {
         let family = admitted
             .store
             .find_family(pushed.name, pushed.hash)
-            .unwrap_or_else(|| admitted.bear_family(&pushed));
+            .unwrap_or_else(|| Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind)));
         adopt_metadata(&family, &pushed);
         self.last = Some((series.family, family.clone()));
         family
@@ -598,3 +604,6 @@ fn job_of(labels: &str) -> Box<str> {
 pub fn seconds(now_ms: i64) -> u32 {
     u32::try_from(now_ms / 1000).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

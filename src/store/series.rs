@@ -1,6 +1,7 @@
 //! Families and series as they live in memory.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -44,12 +45,12 @@ struct Layouts {
 }
 
 impl Family {
-    pub(super) fn new(name: &str, hash: u64, kind: Kind, metadata: Metadata) -> Family {
+    pub(super) fn new(name: &str, hash: u64, kind: Kind) -> Family {
         Family {
             name: name.into(),
             hash,
             kind: AtomicU8::new(kind as u8),
-            metadata: RwLock::new(metadata),
+            metadata: RwLock::default(),
             layouts: Mutex::default(),
             live: AtomicUsize::new(0),
             irregular: AtomicBool::new(false),
@@ -148,11 +149,10 @@ impl Ordered for Arc<Family> {
 }
 
 /// One series: a single allocation that ends in the canonical label text.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
 /// Everything of a series but its labels.
-#[derive(Debug)]
 pub struct Series {
     pub(super) family: Arc<Family>,
     /// Grouping key of the push that created it.
@@ -262,6 +262,26 @@ impl Series {
     /// Looks at the value under its lock; keep it short.
     pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock())
+    }
+}
+
+impl fmt::Debug for SeriesRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{{}}} {:?}", self.family.name, self.labels(), **self)
+    }
+}
+
+/// The family stays out: it would print all of its series, and this one again.
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series")
+            .field("group", &self.group)
+            .field("created_ms", &self.created_ms)
+            .field("touched_s", &self.touched_s)
+            .field("ttl_s", &self.ttl_s)
+            .field("dead", &self.dead)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 

@@ -30,9 +30,15 @@ impl LevelHandle {
     }
 }
 
-/// Of the libraries below us only warnings are of interest.
+/// Of the libraries below us only warnings are of interest, and what `actix_http` calls errors is
+/// what some client did to its own connection: whoever knocks could fill the log with it.
 fn targets(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("tallygate", level)
+    let below = level.min(LevelFilter::WARN);
+    let connections = if level >= LevelFilter::DEBUG { below } else { LevelFilter::OFF };
+    Targets::new()
+        .with_default(below)
+        .with_target("actix_http", connections)
+        .with_target("tallygate", level)
 }
 
 /// Installs the subscriber of this process; once.

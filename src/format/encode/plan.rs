@@ -21,7 +21,7 @@ use crate::model::{FamilyHead, Kind};
 pub struct Family<'a> {
     pub head: FamilyHead<'a>,
     /// Every reading of it keeps the rules that OpenMetrics has for its type
-    /// ([`super::openmetrics::fits`]); if not, it is written there without its type, so that
+    /// ([`super::fits_openmetrics`]); if not, it is written there without its type, so that
     /// strict readers take it too. Other formats do not look at it.
     pub regular: bool,
 }
@@ -201,15 +201,6 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a> Planned<'a> {
-    fn decision(&self) -> Decision {
-        let own = |name: &str| (name != self.head.name).then(|| name.into());
-        Decision {
-            name: own(&self.name),
-            state_label: own(&self.state_label),
-            openmetrics: self.openmetrics,
-        }
-    }
-
     fn new(family: Family<'a>, escaping: Escaping) -> Planned<'a> {
         let head = family.head;
         let name = escaping.metric_name(head.name);
@@ -231,6 +222,20 @@ impl<'a> Planned<'a> {
         };
         let openmetrics = if family.regular { typed } else { typed.without_type() };
         Planned { head, name, state_label, openmetrics }
+    }
+
+    fn decision(&self) -> Decision {
+        let own = |name: &str| (name != self.head.name).then(|| name.into());
+        Decision {
+            name: own(&self.name),
+            state_label: own(&self.state_label),
+            openmetrics: self.openmetrics,
+        }
+    }
+
+    /// Parts of it, made by several encoders, make the whole when put together.
+    pub fn is_divisible(&self) -> bool {
+        self.openmetrics != OpenMetricsType::Split
     }
 
     fn is_escaped(&self) -> bool {

@@ -61,6 +61,12 @@ fn one_bound_has_one_form() {
         &["le1=1 le+Inf=1", "le1.0=1 le+Inf=1", "le1e0=1 le+Inf=1"],
         "le1=3 le+Inf=3 count=3",
     );
+    in_any_order(
+        Kind::Histogram,
+        sums(),
+        &["le-0=1 le+Inf=1", "le0=1 le+Inf=1"],
+        "le0=2 le+Inf=2 count=2",
+    );
 }
 
 #[test]
@@ -87,6 +93,19 @@ fn counts_and_sums_are_exact() {
         (
             &["le1=0.1 le2=0.3 le+Inf=0.3", "le1=1 le2=1 le+Inf=1"],
             "le1=1.1 le2=1.3 le+Inf=1.3 count=1.3",
+        ),
+        // Rounded to f64, the first bucket would be above the second.
+        (
+            &[
+                "le1=635934306964474700 le2=635934306964474701 count=635934306964474701",
+                "le1=0.5 le2=1 count=1",
+            ],
+            "le1=635934306964474700 le2=635934306964474702 le+Inf=635934306964474702 \
+             count=635934306964474702",
+        ),
+        (
+            &["le1=18446744073709551615 count=18446744073709551615", "le1=0.75 count=1"],
+            "le1=18446744073709551615 le+Inf=1.8446744073709552e19 count=1.8446744073709552e19",
         ),
         (&["le+Inf=1 sum=1e16", "le+Inf=1 sum=1", "le+Inf=1 sum=-1e16"], "le+Inf=3 count=3 sum=1"),
         (&["le+Inf=1 sum=5e-324", "le+Inf=1 sum=5e-324"], "le+Inf=2 count=2 sum=1e-323"),
@@ -128,6 +147,10 @@ fn refused_histograms() {
         (
             "le1=3 le+Inf=2",
             "the bucket le=\"inf\" is lower than the one before; buckets must be cumulative",
+        ),
+        (
+            "le1=18446744073709551616 le2=18446744073709551615 count=18446744073709551616",
+            "the bucket le=\"2\" is lower than the one before; buckets must be cumulative",
         ),
         ("leNaN=3 count=5", "a bucket bound is not a number"),
         ("le-NaN=3 le+Inf=5", "a bucket bound is not a number"),
