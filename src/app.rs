@@ -49,7 +49,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
 }
 
 async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
-    let level = log::init(level(&config), log_format(&config));
+    let level = log::init(level(&config), log_format(&config), http::NOISY_LIBRARY);
     let main =
         config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
     let management = config.web.management_address.as_ref().map(resolve).transpose()?;

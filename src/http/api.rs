@@ -13,9 +13,8 @@ use serde_json::{Map, Value, json};
 use super::error::Problem;
 use super::{Services, params};
 use crate::format::write_number;
-use crate::gateway::{FamilyView, Gateway, Removed, SeriesView};
+use crate::gateway::{FamilyView, Gateway, Removed, Selector, SeriesView};
 use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
-use crate::rules::Selector;
 
 /// Series in one answer; the flag `truncated` tells when there are more.
 const SERIES_MAX: usize = 100_000;

@@ -39,6 +39,9 @@ pub use route::Surface;
 use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
 
+/// Logs as errors what clients do to their connections.
+pub const NOISY_LIBRARY: &str = "actix_http";
+
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
