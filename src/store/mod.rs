@@ -21,11 +21,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::merge::{self, MergeRules, Refusal, Stamp, State};
 use crate::model::exposition::{PushedFamily, PushedSeries, SeriesHasher};
-use crate::model::{Exposition, GaugeRule, Kind, UntypedRule, labels};
+use crate::model::{Exposition, GaugeRule, Kind, SeriesId, UntypedRule, labels};
 use index::Index;
 pub use remove::{Removed, SLICE};
 use series::Birth;
@@ -227,7 +228,7 @@ impl Store {
             let guard = self.structure.lock();
             plan.clear();
             if !self.survey(exposition, &terms, &mut plan)? {
-                self.check_births(exposition, &context.limits, &plan, &guard)?;
+                self.check_births(exposition, &terms, &context.limits, &plan, &guard)?;
             }
             structure = Some(guard);
         }
@@ -258,11 +259,7 @@ impl Store {
                     current.insert((pushed.family, family, stored))
                 }
             };
-            let refuse = |refusal| AdmitError::Refused {
-                family: family.name.to_owned(),
-                series: format!("{}{{{}}}", family.name, pushed.labels),
-                refusal,
-            };
+            let refuse = |refusal| refused(family, &pushed, refusal);
             let Terms { rules, by_operator, .. } = terms(&pushed);
             let kind =
                 stored.as_ref().map_or(family.kind, |stored| joined(stored.kind(), family.kind));
@@ -288,13 +285,17 @@ impl Store {
     }
 
     /// Checks what only matters for new families, series and buckets.
-    fn check_births(
+    fn check_births<T>(
         &self,
         exposition: &Exposition,
+        terms: &T,
         limits: &StoreLimits,
         plan: &[Option<SeriesRef>],
         structure: &Structure,
-    ) -> Result<(), AdmitError> {
+    ) -> Result<(), AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
         let mut families = 0;
         for family in exposition.families().filter(|family| family.series > 0) {
             match self.find_family(family.name, family.hash) {
@@ -305,23 +306,23 @@ impl Store {
                 }
             }
         }
-        let births = plan.iter().filter(|series| series.is_none()).count();
-        let over = |max: usize, total: usize| max > 0 && total > max;
-        if over(limits.families, self.family_count() + families) {
+        let over =
+            |max: usize, held: usize, births: usize| max > 0 && births > 0 && held + births > max;
+        if over(limits.families, self.family_count(), families) {
             return Err(limit(StoreLimit::Families, limits.families, String::new()));
         }
-        if over(limits.series, self.series_count() + births) {
+        let newborn = newborn(exposition, plan, terms)?;
+        if over(limits.series, self.series_count(), newborn.len()) {
             return Err(limit(StoreLimit::Series, limits.series, String::new()));
         }
         if limits.series_per_job > 0 {
             let mut jobs: HashMap<Box<str>, usize> = HashMap::new();
-            for (pushed, _) in exposition.series().zip(plan).filter(|(_, series)| series.is_none())
-            {
+            for pushed in newborn.iter().filter_map(|&id| exposition.get(id)) {
                 *jobs.entry(job_of(pushed.labels)).or_default() += 1;
             }
             for (job, births) in jobs {
                 let held = structure.jobs.get(&job).copied().unwrap_or(0);
-                if over(limits.series_per_job, held + births) {
+                if over(limits.series_per_job, held, births) {
                     return Err(limit(StoreLimit::SeriesPerJob, limits.series_per_job, job.into()));
                 }
             }
@@ -502,6 +503,44 @@ impl Families {
         adopt_metadata(&family, &pushed);
         self.last = Some((series.family, family.clone()));
         family
+    }
+}
+
+/// The series to be born, once each: two of one push may have become one by relabelling, and must be
+/// able to.
+fn newborn<T>(
+    exposition: &Exposition,
+    plan: &[Option<SeriesRef>],
+    terms: &T,
+) -> Result<HashTable<SeriesId>, AdmitError>
+where
+    T: Fn(&PushedSeries<'_>) -> Terms,
+{
+    let mut newborn: HashTable<SeriesId> = HashTable::new();
+    for (pushed, _) in exposition.series().zip(plan).filter(|(_, known)| known.is_none()) {
+        let family = exposition.family(pushed.family);
+        let twin = |id: &SeriesId| {
+            exposition.get(*id).filter(|other| {
+                other.labels == pushed.labels && exposition.family(other.family).name == family.name
+            })
+        };
+        if let Some(first) = newborn.find(pushed.hash, |id| twin(id).is_some()).and_then(twin) {
+            let state = State::new(family.kind, terms(&first).rules, &first.value);
+            state.knows(&pushed).map_err(|refusal| refused(&family, &pushed, refusal))?;
+            continue;
+        }
+        newborn.insert_unique(pushed.hash, pushed.id, |id| {
+            exposition.get(*id).map_or(0, |series| series.hash)
+        });
+    }
+    Ok(newborn)
+}
+
+fn refused(family: &PushedFamily<'_>, series: &PushedSeries<'_>, refusal: Refusal) -> AdmitError {
+    AdmitError::Refused {
+        family: family.name.to_owned(),
+        series: format!("{}{{{}}}", family.name, series.labels),
+        refusal,
     }
 }
 

@@ -73,3 +73,72 @@ fn a_scrape_never_meets_a_series_before_its_first_value() {
         });
     }
 }
+
+/// Pushes summaries by labels and sum, of which a rule then drops the labels.
+fn push_twins(
+    store: &Store,
+    series: &[(&str, Option<f64>)],
+    limits: StoreLimits,
+) -> Result<Applied, AdmitError> {
+    let mut exposition = Exposition::new(store.hasher().clone());
+    let grouping = Grouping::default();
+    let mut builder = exposition.build(&grouping);
+    let family = builder.family("s");
+    builder.set_kind(family, Kind::Summary);
+    let mut ids = Vec::new();
+    for (label, sum) in series {
+        let series = builder.series(family, &mut [Label::raw("a", *label)]).unwrap();
+        builder.set_count(series, crate::model::Number::Int(1)).unwrap();
+        if let Some(sum) = sum {
+            builder.set_sum(series, *sum).unwrap();
+        }
+        ids.push(series);
+    }
+    builder.finish().unwrap();
+    ids.iter().for_each(|id| exposition.rename_series(*id, "s", ""));
+    let context = PushContext { limits, ..context("") };
+    store.admit(&exposition, context, |_| Terms::default()).map(Admitted::apply)
+}
+
+#[test]
+fn series_that_become_one_are_born_once() {
+    let store = Store::default();
+    let limits = StoreLimits { series: 1, series_per_job: 1, ..StoreLimits::default() };
+    let applied = push_twins(&store, &[("1", None), ("2", Some(1.0)), ("3", None)], limits);
+    assert_eq!(applied, Ok(Applied { series_merged: 3, series_born: 1 }));
+}
+
+#[test]
+fn series_that_become_one_agree_on_having_a_sum() {
+    let store = Store::default();
+    let refused = push_twins(&store, &[("1", Some(1.0)), ("2", None)], StoreLimits::default());
+    let expected = AdmitError::Refused {
+        family: "s".to_owned(),
+        series: "s{}".to_owned(),
+        refusal: Refusal::NoSum,
+    };
+    assert_eq!(refused, Err(expected));
+    assert_eq!((store.series_count(), store.family_count()), (0, 0));
+}
+
+#[test]
+fn limits_that_are_passed_already_hold_up_births_only() {
+    let store = Store::default();
+    push(&store, "", "x_total", &["1", "2"]);
+    let limits = StoreLimits { series: 1, series_per_job: 1, families: 0, bucket_bounds: 1 };
+    let mut exposition = Exposition::new(store.hasher().clone());
+    let grouping = Grouping::default();
+    for (label, fine) in [("1", true), ("3", false)] {
+        let mut builder = exposition.build(&grouping);
+        let family = builder.family("x_total");
+        builder.set_kind(family, Kind::Counter);
+        // Not known yet, so that the push has to create something.
+        builder.set_unit(family, "seconds");
+        let series = builder.series(family, &mut [Label::raw("a", label)]).unwrap();
+        builder.set_scalar(series, 1.0).unwrap();
+        builder.finish().unwrap();
+        let context = PushContext { limits, ..context("") };
+        let admitted = store.admit(&exposition, context, |_| Terms::default());
+        assert_eq!(admitted.is_ok(), fine, "{label}");
+    }
+}
