@@ -254,15 +254,17 @@ impl Store {
                     let family = exposition.family(pushed.family);
                     let stored = self.find_family(family.name, family.hash);
                     if let Some(stored) = &stored {
-                        complete &= joins(stored, &family, terms(&pushed).rules.untyped)?;
+                        complete &= joins(stored, &family)?;
                     }
                     current.insert((pushed.family, family, stored))
                 }
             };
             let refuse = |refusal| refused(family, &pushed, refusal);
             let Terms { rules, by_operator, .. } = terms(&pushed);
-            let kind =
-                stored.as_ref().map_or(family.kind, |stored| joined(stored.kind(), family.kind));
+            let kind = match stored {
+                Some(stored) => joined(stored, family, rules.untyped)?,
+                None => family.kind,
+            };
             merge::check(kind, &pushed, rules).map_err(refuse)?;
             let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
             match &series {
@@ -273,7 +275,7 @@ impl Store {
                     let held = state.gauge_rule();
                     if let Some(asked) = rule_of(kind, rules).filter(|asked| *asked != held)
                         && !by_operator
-                        && kind != Kind::Untyped
+                        && matches!(kind, Kind::Gauge | Kind::GaugeHistogram)
                     {
                         return Err(refuse(Refusal::OtherRule { stored: held, asked }));
                     }
@@ -545,25 +547,9 @@ fn refused(family: &PushedFamily<'_>, series: &PushedSeries<'_>, refusal: Refusa
 }
 
 /// Whether a pushed family may join a stored one as it is. False if the stored one has to become
-/// more precise for it.
-fn joins(
-    stored: &Family,
-    pushed: &PushedFamily<'_>,
-    untyped: UntypedRule,
-) -> Result<bool, AdmitError> {
-    let kind = stored.kind();
-    // Untyped sums and counters are the same algebra; the more precise word wins, in any order.
-    let mixed = matches!(
-        (kind, pushed.kind),
-        (Kind::Untyped, Kind::Counter) | (Kind::Counter, Kind::Untyped)
-    );
-    if kind != pushed.kind && !(mixed && untyped == UntypedRule::Sum) {
-        return Err(AdmitError::Kind {
-            family: pushed.name.to_owned(),
-            stored: kind,
-            pushed: pushed.kind,
-        });
-    }
+/// more precise for it. The rules of its series may have more to say, see [`joined`].
+fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, AdmitError> {
+    let kind = joined(stored, pushed, UntypedRule::Sum)?;
     let unit = stored.with_metadata(|stored| match pushed.unit {
         Some(unit) if stored.unit.is_empty() => Ok(unit.is_empty()),
         Some(unit) if *unit != *stored.unit => Err(AdmitError::Unit {
@@ -573,11 +559,27 @@ fn joins(
         }),
         _ => Ok(true),
     })?;
-    Ok(unit && joined(kind, pushed.kind) == kind)
+    Ok(unit && kind == stored.kind())
 }
 
-fn joined(stored: Kind, pushed: Kind) -> Kind {
-    if stored == Kind::Untyped { pushed } else { stored }
+/// The kind of both together. Untyped sums and counters are the same algebra; the more precise word
+/// wins, in any order.
+fn joined(
+    stored: &Family,
+    pushed: &PushedFamily<'_>,
+    untyped: UntypedRule,
+) -> Result<Kind, AdmitError> {
+    match (stored.kind(), pushed.kind) {
+        (stored, pushed) if stored == pushed => Ok(stored),
+        (Kind::Untyped, Kind::Counter) | (Kind::Counter, Kind::Untyped)
+            if untyped == UntypedRule::Sum =>
+        {
+            Ok(Kind::Counter)
+        }
+        (stored, kind) => {
+            Err(AdmitError::Kind { family: pushed.name.to_owned(), stored, pushed: kind })
+        }
+    }
 }
 
 /// The rule that is part of the state of a series; that of other kinds follows from the kind.
@@ -585,13 +587,14 @@ fn rule_of(kind: Kind, rules: MergeRules) -> Option<GaugeRule> {
     match kind {
         Kind::Gauge | Kind::GaugeHistogram => Some(rules.gauge),
         Kind::Untyped if rules.untyped == UntypedRule::Last => Some(GaugeRule::Last),
-        Kind::Untyped => Some(GaugeRule::Sum),
+        // A counter may come upon a series from before its type was known.
+        Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
         _ => None,
     }
 }
 
 fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
-    if family.kind() != joined(family.kind(), pushed.kind) {
+    if family.kind() == Kind::Untyped && pushed.kind == Kind::Counter {
         family.refine(pushed.kind);
     }
     let (help, unit) = (pushed.help.unwrap_or(""), pushed.unit.unwrap_or(""));

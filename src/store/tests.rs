@@ -142,3 +142,76 @@ fn limits_that_are_passed_already_hold_up_births_only() {
         assert_eq!(admitted.is_ok(), fine, "{label}");
     }
 }
+
+/// One sample, with this kind and rule for untyped samples.
+fn push_one(
+    store: &Store,
+    kind: Kind,
+    untyped: UntypedRule,
+    label: &str,
+    value: f64,
+) -> Result<Applied, AdmitError> {
+    let mut exposition = Exposition::new(store.hasher().clone());
+    let grouping = Grouping::default();
+    let mut builder = exposition.build(&grouping);
+    let family = builder.family("x");
+    builder.set_kind(family, kind);
+    let series = builder.series(family, &mut [Label::raw("a", label)]).unwrap();
+    builder.set_scalar(series, value).unwrap();
+    builder.finish().unwrap();
+    let rules = MergeRules { untyped, gauge: GaugeRule::Last };
+    let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
+    store.admit(&exposition, context(""), terms).map(Admitted::apply)
+}
+
+fn shown(store: &Store) -> Vec<String> {
+    let mut buffer = crate::model::ReadBuffer::default();
+    let mut shown = Vec::new();
+    for family in store.families().iter() {
+        for series in family.series().iter() {
+            series.with_state(|state| state.read(family.kind(), 160, &mut buffer));
+            shown.push(format!("{:?}", buffer.reading()));
+        }
+    }
+    shown
+}
+
+#[test]
+fn an_untyped_series_that_turns_out_to_count_goes_on_as_a_sum() {
+    let store = Store::default();
+    // Kept by `last`, until the rules change and the client learns to say the type.
+    push_one(&store, Kind::Untyped, UntypedRule::Last, "1", 5.0).unwrap();
+    push_one(&store, Kind::Untyped, UntypedRule::Last, "1", 4.0).unwrap();
+    push_one(&store, Kind::Untyped, UntypedRule::Last, "2", 7.0).unwrap();
+    push_one(&store, Kind::Counter, UntypedRule::Sum, "1", 3.0).unwrap();
+    push_one(&store, Kind::Untyped, UntypedRule::Sum, "2", 2.0).unwrap();
+    let counters =
+        ["Counter { value: 8.0, exemplar: None }", "Counter { value: 9.0, exemplar: None }"];
+    assert_eq!(shown(&store), counters);
+}
+
+#[test]
+fn samples_without_a_type_join_a_counter_by_their_own_rule() {
+    let store = Store::default();
+    push_one(&store, Kind::Counter, UntypedRule::Sum, "1", 5.0).unwrap();
+    // Two series of one run; the rule of the first lets it in, that of the second does not.
+    let mut exposition = Exposition::new(store.hasher().clone());
+    let grouping = Grouping::default();
+    let mut builder = exposition.build(&grouping);
+    let family = builder.family("x");
+    for label in ["1", "2"] {
+        let series = builder.series(family, &mut [Label::raw("a", label)]).unwrap();
+        builder.set_scalar(series, 1.0).unwrap();
+    }
+    builder.finish().unwrap();
+    for (second, fine) in
+        [(UntypedRule::Last, false), (UntypedRule::Reject, false), (UntypedRule::Sum, true)]
+    {
+        let terms = |series: &PushedSeries<'_>| {
+            let untyped = if series.labels == "a=\"2\"" { second } else { UntypedRule::Sum };
+            Terms { rules: MergeRules { untyped, ..MergeRules::default() }, ..Terms::default() }
+        };
+        let admitted = store.admit(&exposition, context(""), terms);
+        assert_eq!(admitted.is_ok(), fine, "{second}");
+    }
+}
