@@ -49,15 +49,9 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Structure {
     /// By grouping key: the series born under it.
-    groups: HashMap<Arc<str>, Group>,
+    groups: HashMap<Arc<str>, Vec<SeriesRef>>,
     /// By the label `job`: how many series.
     jobs: HashMap<Box<str>, usize>,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    members: Vec<SeriesRef>,
-    dead: usize,
 }
 
 /// How much the store may hold; 0 is no limit.
@@ -456,7 +450,9 @@ where
         self.merge(&series, family, pushed, terms);
 
         let structure = self.structure();
-        structure.groups.entry(series.group.clone()).or_default().members.push(series.clone());
+        let members = structure.groups.entry(series.group.clone()).or_default();
+        series.set_group_slot(members.len());
+        members.push(series.clone());
         *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
         let store = self.store;
         store.series.insert(series.clone());

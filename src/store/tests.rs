@@ -215,3 +215,61 @@ fn samples_without_a_type_join_a_counter_by_their_own_rule() {
         assert_eq!(admitted.is_ok(), fine, "{second}");
     }
 }
+
+/// Each group lists its live series, each at the place it knows.
+fn check_groups(store: &Store) {
+    let structure = store.structure.lock();
+    let mut listed = 0;
+    for (key, members) in &structure.groups {
+        assert!(!members.is_empty(), "{key}");
+        for (at, series) in members.iter().enumerate() {
+            assert!(!series.is_dead() && series.group == *key && series.group_slot() == at);
+        }
+        listed += members.len();
+    }
+    assert_eq!(listed, store.series_count());
+    assert_eq!(structure.jobs.values().sum::<usize>(), store.series_count());
+}
+
+#[test]
+fn groups_list_their_series_through_births_and_removals() {
+    let store = Store::default();
+    let labels: Vec<String> = (0..50).map(|i| i.to_string()).collect();
+    for round in 0..200_usize {
+        let some: Vec<&str> =
+            labels.iter().skip(round % 7).step_by(1 + round % 5).map(String::as_str).collect();
+        push(&store, ["", "job=\"j\"", "job=\"k\""][round % 3], "x_total", &some);
+        match round % 4 {
+            0 => {
+                let gone = labels[round % 50].as_str();
+                store.remove_matching(false, |_, labels| labels == format!("a=\"{gone}\""));
+            }
+            1 => {
+                store.remove_matching(false, |_, labels| labels.len() % 2 == round / 4 % 2);
+            }
+            _ => {}
+        }
+        check_groups(&store);
+    }
+    for group in ["", "job=\"j\"", "job=\"k\""] {
+        store.remove_group(group, false);
+        check_groups(&store);
+    }
+    assert_eq!((store.series_count(), store.family_count()), (0, 0));
+    assert!(store.structure.lock().groups.is_empty());
+}
+
+#[test]
+fn what_has_died_is_let_go_of_without_a_scrape() {
+    let store = Store::default();
+    push(&store, "stays", "x_total", &["stays"]);
+    for round in 0..1_000 {
+        let label = round.to_string();
+        push(&store, "goes", "x_total", &[&label]);
+        push(&store, "goes", &format!("y{label}_total"), &["1"]);
+        assert_eq!(store.remove_group("goes", false).series, 2);
+    }
+    let family = store.find_family("x_total", store.hasher.family("x_total")).unwrap();
+    assert!(family.index.held() < 10, "{} series held", family.index.held());
+    assert!(store.family_index.held() < 10, "{} families held", store.family_index.held());
+}
