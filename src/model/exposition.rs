@@ -390,22 +390,20 @@ impl Exposition {
     /// of a renaming and have samples of its own, with another kind, so kinds are told apart.
     fn family_like(&mut self, name: &str, model: FamilyId) -> FamilyId {
         let FamilyEntry { kind, help, unit, typed, .. } = self.families[model.0 as usize];
-        if let Some(at) =
-            self.families.iter().position(|f| f.kind == kind && self.str(f.name) == name)
-        {
-            return FamilyId(at as u32);
-        }
-        let entry = FamilyEntry {
-            name: self.push_str(name),
-            hash: self.hasher.family(name),
-            kind,
-            help,
-            unit,
-            typed,
-            series: 0,
+        let hash = self.hasher.family(name);
+        let same = |&at: &u32| {
+            let family = &self.families[at as usize];
+            family.kind == kind && self.str(family.name) == name
         };
-        self.families.push(entry);
-        FamilyId(self.families.len() as u32 - 1)
+        if let Some(&found) = self.family_index.find(hash, same) {
+            return FamilyId(found);
+        }
+        let name = self.push_str(name);
+        let at = self.families.len() as u32;
+        self.families.push(FamilyEntry { name, hash, kind, help, unit, typed, series: 0 });
+        let families = &self.families;
+        self.family_index.insert_unique(hash, at, |&at| families[at as usize].hash);
+        FamilyId(at)
     }
 
     fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {

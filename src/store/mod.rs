@@ -307,13 +307,23 @@ impl Store {
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
         let mut families = 0;
+        let mut by_name: HashMap<&str, PushedFamily<'_>> = HashMap::new();
         for family in exposition.families().filter(|family| family.series > 0) {
-            match self.find_family(family.name, family.hash) {
-                Some(_) => {}
-                None => {
-                    families += 1;
-                    self.check_name(exposition, &family)?;
+            let twin = by_name.insert(family.name, family);
+            if self.find_family(family.name, family.hash).is_none() {
+                families += 1;
+                if let Some(twin) = twin {
+                    return Err(AdmitError::Kind {
+                        family: family.name.to_owned(),
+                        stored: twin.kind,
+                        pushed: family.kind,
+                    });
                 }
+            }
+        }
+        for family in by_name.values() {
+            if self.find_family(family.name, family.hash).is_none() {
+                self.check_name(family, &by_name)?;
             }
         }
         let over =
@@ -344,39 +354,27 @@ impl Store {
     }
 
     /// A new family must not bear the name of another family's sample lines, nor the reverse
-    /// (formats 3, "suffix logic"), nor meet another family of its name in the same push.
+    /// (formats 3, "suffix logic"), be the other one stored or in the same push.
     fn check_name(
         &self,
-        exposition: &Exposition,
         family: &PushedFamily<'_>,
+        pushed: &HashMap<&str, PushedFamily<'_>>,
     ) -> Result<(), AdmitError> {
         let taken = |family: &str, owner: &str, kind| AdmitError::NameTaken {
             family: family.to_owned(),
             owner: owner.to_owned(),
             kind,
         };
-        let pushed =
-            |name: &str| exposition.families().find(|other| other.series > 0 && other.name == name);
-        if let Some(other) = exposition
-            .families()
-            .find(|other| other.id != family.id && other.series > 0 && other.name == family.name)
-        {
-            return Err(AdmitError::Kind {
-                family: family.name.to_owned(),
-                stored: other.kind,
-                pushed: family.kind,
-            });
-        }
         for suffix in family.kind.sample_suffixes() {
             let sample = format!("{}{suffix}", family.name);
-            if self.family_named(&sample).is_some() || pushed(&sample).is_some() {
+            if self.family_named(&sample).is_some() || pushed.contains_key(&*sample) {
                 return Err(taken(&sample, family.name, family.kind));
             }
         }
         for suffix in Kind::Histogram.sample_suffixes() {
             let Some(base) = family.name.strip_suffix(suffix) else { continue };
             let stored = self.family_named(base).map(|owner| owner.kind());
-            for kind in stored.into_iter().chain(pushed(base).map(|owner| owner.kind)) {
+            for kind in stored.into_iter().chain(pushed.get(base).map(|owner| owner.kind)) {
                 if kind.sample_suffixes().contains(suffix) {
                     return Err(taken(family.name, base, kind));
                 }

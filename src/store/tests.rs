@@ -101,9 +101,10 @@ fn push_twins(
         ids.push(series);
     }
     builder.finish().unwrap();
-    ids.iter().for_each(|id| exposition.rename_series(*id, "s", ""));
+    ids.iter().for_each(|id| exposition.rename_series(*id, Some("s"), Some("")));
     let context = PushContext { limits, ..context("") };
-    store.admit(&exposition, context, |_| Terms::default()).map(Admitted::apply)
+    let mut plan = Plan::default();
+    store.admit(&exposition, context, |_| Terms::default(), &mut plan).map(Admitted::apply)
 }
 
 #[test]
@@ -144,7 +145,8 @@ fn limits_that_are_passed_already_hold_up_births_only() {
         builder.set_scalar(series, 1.0).unwrap();
         builder.finish().unwrap();
         let context = PushContext { limits, ..context("") };
-        let admitted = store.admit(&exposition, context, |_| Terms::default());
+        let mut plan = Plan::default();
+        let admitted = store.admit(&exposition, context, |_| Terms::default(), &mut plan);
         assert_eq!(admitted.is_ok(), fine, "{label}");
     }
 }
@@ -167,7 +169,7 @@ fn push_one(
     builder.finish().unwrap();
     let rules = MergeRules { untyped, gauge: GaugeRule::Last };
     let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
-    store.admit(&exposition, context(""), terms).map(Admitted::apply)
+    store.admit(&exposition, context(""), terms, &mut Plan::default()).map(Admitted::apply)
 }
 
 fn shown(store: &Store) -> Vec<String> {
@@ -217,7 +219,7 @@ fn samples_without_a_type_join_a_counter_by_their_own_rule() {
             let untyped = if series.labels == "a=\"2\"" { second } else { UntypedRule::Sum };
             Terms { rules: MergeRules { untyped, ..MergeRules::default() }, ..Terms::default() }
         };
-        let admitted = store.admit(&exposition, context(""), terms);
+        let admitted = store.admit(&exposition, context(""), terms, &mut Plan::default());
         assert_eq!(admitted.is_ok(), fine, "{second}");
     }
 }
