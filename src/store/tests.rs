@@ -219,7 +219,8 @@ fn samples_without_a_type_join_a_counter_by_their_own_rule() {
             let untyped = if series.labels == "a=\"2\"" { second } else { UntypedRule::Sum };
             Terms { rules: MergeRules { untyped, ..MergeRules::default() }, ..Terms::default() }
         };
-        let admitted = store.admit(&exposition, context(""), terms, &mut Plan::default());
+        let mut plan = Plan::default();
+        let admitted = store.admit(&exposition, context(""), terms, &mut plan);
         assert_eq!(admitted.is_ok(), fine, "{second}");
     }
 }
