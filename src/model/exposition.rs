@@ -248,8 +248,8 @@ impl Exposition {
         self.states.clear();
         self.natives.clear();
         self.exemplars.clear();
-        self.family_index.clear();
-        self.series_index.clear();
+        clear_table(&mut self.family_index);
+        clear_table(&mut self.series_index);
         self.samples = 0;
         self.created_dropped = 0;
         self.extent = Extent::default();
@@ -427,6 +427,17 @@ impl Exposition {
         let entry = &self.series[id.0 as usize];
         let name = self.str(self.families[entry.family.0 as usize].name);
         format!("{name}{{{}}}", self.str(entry.labels))
+    }
+}
+
+/// Clearing costs what the table could hold, so after a large push it gives most of that back: a
+/// small push must not pay for the large one before.
+fn clear_table(table: &mut HashTable<u32>) {
+    const SMALL: usize = 64;
+    let used = table.len().max(SMALL);
+    table.clear();
+    if table.capacity() > 8 * used {
+        table.shrink_to(2 * used, |_| 0);
     }
 }
 
