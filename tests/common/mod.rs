@@ -12,7 +12,7 @@ use tallygate::model::{
     Exemplar, Exposition, GaugeRule, Grouping, Kind, Label, NativeBuckets, Number, ReadBuffer,
     Reading, UntypedRule, labels,
 };
-use tallygate::store::{AdmitError, Applied, PushContext, Store, StoreLimits, Terms};
+use tallygate::store::{AdmitError, Applied, Plan, PushContext, Store, StoreLimits, Terms};
 
 /// Native buckets shown, where a test does not look at the limit itself.
 pub(crate) const NATIVE_LIMIT: usize = 160;
@@ -162,7 +162,9 @@ impl Push {
         let terms = |series: &tallygate::model::exposition::PushedSeries<'_>| {
             self.terms(exposition.family(series.family).name)
         };
-        store.admit(exposition, context, terms).map(|admitted| admitted.apply())
+        store
+            .admit(exposition, context, terms, &mut Plan::default())
+            .map(|admitted| admitted.apply())
     }
 }
 
@@ -178,7 +180,7 @@ fn drop_label(exposition: &mut Exposition, dropped: &str) {
         })
         .collect();
     for (id, family, labels) in renamed {
-        exposition.rename_series(id, &family, &labels);
+        exposition.rename_series(id, Some(&family), Some(&labels));
     }
 }
 
