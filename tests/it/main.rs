@@ -2,14 +2,20 @@
 //! per verb or promise.
 
 mod api;
+mod config;
 mod delete;
 mod formats;
 mod harness;
 mod hazards;
 mod lifecycle;
+mod limits;
+mod log;
 mod merge;
+mod metrics;
 mod push;
 mod refuse;
+mod routes;
 mod rules;
 mod scrape;
+mod transport;
 mod ttl;
