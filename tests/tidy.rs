@@ -244,6 +244,21 @@ fn modules_import_only_what_lies_below_them() {
 }
 
 #[test]
+fn the_architecture_shows_the_same_layers() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md");
+    let text = fs::read_to_string(file).expect("read docs/ARCHITECTURE.md");
+    let mut complaints = Vec::new();
+    for (module, imports) in LAYERS {
+        let imports = if imports.is_empty() { "nothing".into() } else { imports.join(", ") };
+        let (start, end) = (format!("| `{module}` | "), format!(" | {imports} |"));
+        if !text.lines().any(|line| line.starts_with(&start) && line.ends_with(&end)) {
+            complaints.push(format!("docs/ARCHITECTURE.md: no row {start}…{end}"));
+        }
+    }
+    none(&complaints, "Its module map has to follow LAYERS of tests/tidy.rs.");
+}
+
+#[test]
 fn some_crates_are_named_in_one_place_only() {
     let mut complaints = Vec::new();
     for source in sources().iter().filter(|source| !source.test) {

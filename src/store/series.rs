@@ -164,6 +164,8 @@ pub struct Series {
     touched_s: AtomicU32,
     /// Seconds after the last push when it may be forgotten; 0 is never.
     ttl_s: AtomicU32,
+    /// Where it stands in the list of its group; only touched with that list.
+    group_slot: AtomicU32,
     dead: AtomicBool,
     pub(super) state: Mutex<State>,
 }
@@ -188,6 +190,7 @@ impl SeriesRef {
             created_ms: birth.created_ms,
             touched_s: AtomicU32::new(0),
             ttl_s: AtomicU32::new(0),
+            group_slot: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             state: Mutex::new(birth.state),
         };
@@ -250,13 +253,20 @@ impl Series {
         self.expires_s().is_some_and(|expires| expires < now_s)
     }
 
+    pub(super) fn group_slot(&self) -> usize {
+        self.group_slot.load(Relaxed) as usize
+    }
+
+    pub(super) fn set_group_slot(&self, slot: usize) {
+        self.group_slot.store(slot as u32, Relaxed);
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
     }
 
-    /// False if it was dead already.
-    pub(super) fn kill(&self) -> bool {
-        !self.dead.swap(true, Relaxed)
+    pub(super) fn kill(&self) {
+        self.dead.store(true, Relaxed);
     }
 
     /// Looks at the value under its lock; keep it short.
