@@ -273,7 +273,7 @@ fn connections() {
 
 #[test]
 fn header_bytes() {
-    let mut limited = limited("header_bytes", "4KiB");
+    let limited = limited("header_bytes", "4KiB");
     limited.shows(4096.0);
     let push = limited.gateway.request("POST", "/metrics/job/j").body("a 1\n");
     let fits = push.clone().header("X-Long", &"x".repeat(4000));

@@ -291,6 +291,9 @@ impl Drop for Gateway {
         let exposition = scrape.map(|path| self.get(&path).text());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(directory) = self.file.as_ref().and_then(|file| file.parent()) {
+            let _ = std::fs::remove_dir_all(directory);
+        }
         if let Some(exposition) = exposition {
             promtool_accepts(&exposition);
         }
