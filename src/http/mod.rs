@@ -28,7 +28,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::body::{BodySize, MessageBody};
+pub use actix_web::http::StatusCode;
+use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::gateway::{Gateway, OverLimit};
@@ -124,11 +126,18 @@ async fn dispatch(
         },
         Err(problem) => Err(problem),
     };
-    push::drain(&mut payload).await;
+    let in_step = push::drain(&mut payload).await;
     let mut response = response.unwrap_or_else(|problem| problem.response());
-    if services.lifecycle.phase() == Phase::Draining {
-        // The next push on this connection would meet a closed one (clients R12).
+    // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
+    let ends_by_closing =
+        request.version() == Version::HTTP_10 && response.body().size() == BodySize::Stream;
+    response.head_mut().no_chunking(ends_by_closing);
+    // While draining, the next push on this connection would meet a closed one (clients R12).
+    if ends_by_closing || !in_step || services.lifecycle.phase() == Phase::Draining {
         response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    if !in_step {
+        response = push::hold_payload(response, payload);
     }
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response

@@ -2,9 +2,10 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
@@ -180,20 +181,50 @@ async fn next(payload: &mut web::Payload) -> Option<Result<Bytes, PayloadError>>
 }
 
 /// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
-/// use; not for ever, though.
-pub(super) async fn drain(payload: &mut web::Payload) {
+/// use; not for ever, though. False if there may be more of it.
+pub(super) async fn drain(payload: &mut web::Payload) -> bool {
     const ENOUGH_BYTES: usize = 1 << 20;
     const ENOUGH_TIME: Duration = Duration::from_secs(1);
     let reading = pin!(async {
         let mut drained = 0;
-        while let Some(Ok(chunk)) = next(payload).await {
-            drained += chunk.len();
+        loop {
+            match next(payload).await {
+                Some(Ok(chunk)) => drained += chunk.len(),
+                Some(Err(_)) => return false,
+                None => return true,
+            }
             if drained > ENOUGH_BYTES {
-                break;
+                return false;
             }
         }
     });
-    within(ENOUGH_TIME, reading).await;
+    within(ENOUGH_TIME, reading).await.unwrap_or(false)
+}
+
+/// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
+/// a chunked one that is dropped it would await the rest for ever.
+pub(super) fn hold_payload(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+    struct Unfinished {
+        body: BoxBody,
+        _payload: web::Payload,
+    }
+
+    impl MessageBody for Unfinished {
+        type Error = <BoxBody as MessageBody>::Error;
+
+        fn size(&self) -> BodySize {
+            self.body.size()
+        }
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+            self.body.as_pin_mut().poll_next(cx)
+        }
+    }
+
+    response.map_body(|_, body| Unfinished { body, _payload: payload }.boxed())
 }
 
 /// `None` if it takes too long. What is ready at once costs no timer.

@@ -171,8 +171,9 @@ fn a_port_that_is_taken() {
 fn several_addresses() {
     let gateway = flag("--web.listen-address=127.0.0.1:0,127.0.0.1:0").run();
     let second = eventually("two listeners", || {
-        let lines = gateway.log().into_iter().filter(|line| line.contains("message=listening "));
-        let line = lines.last().filter(|line| !line.contains(&gateway.address.to_string()))?;
+        let mut lines =
+            gateway.log().into_iter().filter(|line| line.contains("message=listening "));
+        let line = lines.next_back().filter(|line| !line.contains(&gateway.address.to_string()))?;
         line.split("address=").nth(1)?.split(' ').next()?.parse().ok()
     });
     let push = Request::new(second, "POST", "/metrics").body("a 1\n").send();

@@ -1,15 +1,25 @@
 //! The gateway from outside: the real binary, its HTTP surface, its command line, its log. One file
 //! per verb or promise.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
+
 mod api;
+mod clients;
+mod config;
 mod delete;
 mod formats;
 mod harness;
 mod hazards;
 mod lifecycle;
+mod limits;
+mod log;
 mod merge;
+mod metrics;
+mod prometheus;
 mod push;
 mod refuse;
+mod routes;
 mod rules;
 mod scrape;
+mod transport;
 mod ttl;

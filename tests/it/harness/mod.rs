@@ -67,17 +67,18 @@ impl Start {
         self.arguments.iter().any(|argument| argument.split('=').next() == Some(name))
     }
 
-    pub(crate) fn run(self) -> Gateway {
-        let management = self.has("--web.management-address");
+    /// Just the process, which may say nothing at all.
+    pub(crate) fn spawn(&self) -> Child {
         let mut command = binary();
         command.args(DEFAULTS.iter().filter(|flag| !self.has(flag)));
-        let mut child = command
-            .args(&self.arguments)
-            .envs(self.environment)
-            .stderr(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
+        command.stderr(Stdio::piped()).stdin(Stdio::null());
+        command.spawn().expect("the binary starts")
+    }
+
+    pub(crate) fn run(self) -> Gateway {
+        let management = self.has("--web.management-address");
+        let mut child = self.spawn();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().expect("piped"));
         let sink = log.clone();
@@ -290,6 +291,9 @@ impl Drop for Gateway {
         let exposition = scrape.map(|path| self.get(&path).text());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(directory) = self.file.as_ref().and_then(|file| file.parent()) {
+            let _ = std::fs::remove_dir_all(directory);
+        }
         if let Some(exposition) = exposition {
             promtool_accepts(&exposition);
         }
