@@ -5,5 +5,6 @@ mod formats;
 mod harness;
 mod hazards;
 mod merge;
+mod oracles;
 mod push;
 mod refuse;
