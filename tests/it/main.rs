@@ -6,5 +6,6 @@ mod harness;
 mod hazards;
 mod merge;
 mod oracles;
+mod prometheus_native;
 mod push;
 mod refuse;
