@@ -9,3 +9,4 @@ mod oracles;
 mod prometheus_native;
 mod push;
 mod refuse;
+mod round_trip;
