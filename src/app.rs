@@ -49,7 +49,7 @@ pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
 }
 
 async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
-    let level = log::init(level(&config), log_format(&config));
+    let level = log::init(level(&config), log_format(&config), http::NOISY_LIBRARY);
     let main =
         config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
     let management = config.web.management_address.as_ref().map(resolve).transpose()?;
@@ -271,5 +271,17 @@ fn log_format(config: &Config) -> log::LogFormat {
     match config.log.format {
         config::LogFormat::Logfmt => log::LogFormat::Logfmt,
         config::LogFormat::Json => log::LogFormat::Json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_alone_has_the_defaults_of_the_default_file() {
+        let config = Config::from_yaml("").expect("the defaults are right");
+        let expected = Settings { limits: Limits::default(), ..settings(&config) };
+        assert_eq!(Settings::default(), expected);
     }
 }

@@ -12,7 +12,8 @@ fuzz_target!(|input: &str| {
     for step in input.split('\u{1e}').take(64) {
         let Some(what) = step.chars().next() else { continue };
         let body = &step[what.len_utf8()..];
-        let grouping = Grouping::new([("job", &body[..body.len().min(1)])]);
+        let job: String = body.chars().take(1).collect();
+        let grouping = Grouping::new([("job", job)]);
         let before = tallygate_fuzz::scrape(&gateway, Format::Text100);
         match what {
             'd' => _ = gateway.delete_group(body, false),

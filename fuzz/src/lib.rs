@@ -6,25 +6,15 @@ use tallygate::format::Timestamps;
 use tallygate::format::compress::Compression;
 use tallygate::format::escaping::Escaping;
 use tallygate::format::negotiate::{Format, PushFormat};
-use tallygate::gateway::{Content, Gateway, Limits, PushRequest, ScrapeRequest, Settings};
-use tallygate::model::{GaugeRule, Grouping, Ttl, UntypedRule};
-use tallygate::rules::Rules;
+use tallygate::gateway::{Content, Gateway, PushRequest, ScrapeRequest, Settings};
+use tallygate::model::Grouping;
 use tallygate::telemetry::Telemetry;
 
 pub fn gateway() -> Gateway {
     let settings = Settings {
         timestamps: Timestamps::Ignore,
-        gauge: GaugeRule::Last,
-        untyped: UntypedRule::Sum,
-        merge_hint: true,
-        delete: true,
-        rules: Rules::default(),
-        ttl_default: Ttl::Never,
-        ttl_client_max: Ttl::Never,
-        gzip_level: 1,
         created_samples: true,
-        native_buckets: 160,
-        limits: Limits::default(),
+        ..Settings::default()
     };
     Gateway::new(settings, Arc::new(Telemetry::new(0)))
 }

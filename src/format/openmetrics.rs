@@ -15,18 +15,20 @@
 
 mod family;
 mod metric;
+mod tail;
 
 use std::borrow::Cow;
 
 use super::lex::{
     At, Cursor, Dialect, Excerpt, Flaw, Head, Key, LabelList, Lexed, Line, Lines, Repeat, Token,
 };
-use super::number::{parse_count, parse_float, parse_seconds};
+use super::number::{parse_float, parse_seconds};
 use super::{ParseError, Timestamps, lex};
 use crate::model::exposition::Bucket;
-use crate::model::{Builder, Exemplar, FamilyId, Grouping, Kind, Number, SeriesId, labels};
+use crate::model::{Builder, FamilyId, Kind, SeriesId, labels};
 use family::{Families, Family, Role};
 use metric::Metric;
+use tail::{Exemplars, Tail, bound, float, not_nan, not_negative, value, whole};
 
 /// How OpenMetrics is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,9 +65,9 @@ const EOF: &str = "# EOF";
 
 struct Reader<'a, 'e> {
     builder: Builder<'e>,
-    options: OpenMetricsOptions,
+    require_eof: bool,
     list: LabelList<'a>,
-    exemplar_list: LabelList<'a>,
+    tail: Tail<'a>,
     families: Families<'a>,
     /// The name that metadata named last, without quotes: many lines to come begin with it.
     likely: &'a str,
@@ -90,9 +92,9 @@ impl<'a, 'e> Reader<'a, 'e> {
     fn new(builder: Builder<'e>, options: OpenMetricsOptions) -> Reader<'a, 'e> {
         Reader {
             builder,
-            options,
+            require_eof: options.require_eof,
             list: LabelList::default(),
-            exemplar_list: LabelList::default(),
+            tail: Tail::new(options.timestamps),
             families: Families::default(),
             likely: "",
             family: None,
@@ -117,7 +119,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             }
             self.line(&line)?;
         }
-        if self.options.require_eof {
+        if self.require_eof {
             return Err(Flaw::new(body.len(), "\"# EOF\" is missing: is the body cut off?"));
         }
         self.close_family()
@@ -155,11 +157,10 @@ impl<'a, 'e> Reader<'a, 'e> {
         if !cursor.eat(b' ') {
             return Err(cursor.expected("one blank after the metric name"));
         }
-        match &self.family {
-            Some(family) if family.name == name => {}
-            _ => self.open_family(Family::new(name, at))?,
+        if self.family.as_ref().is_none_or(|family| family.name != name) {
+            self.leave_family(&name, at)?;
         }
-        let Some(family) = &mut self.family else { return Ok(()) };
+        let family = self.family.get_or_insert_with(|| Family::new(name, at));
         let text = cursor.rest();
         match keyword {
             "# TYPE " => family.set_kind(text, at),
@@ -168,12 +169,15 @@ impl<'a, 'e> Reader<'a, 'e> {
         }
     }
 
-    fn open_family(&mut self, family: Family<'a>) -> Lexed<()> {
+    /// Closes the family for another one, which must be new.
+    fn leave_family(&mut self, next: &str, at: usize) -> Lexed<()> {
         self.close_family()?;
-        if self.families.has(&family.name) {
-            return Err(family.reopened());
+        if self.families.has(next) {
+            let name = Excerpt(next);
+            let message =
+                format!("metric {name} was here before: all its lines must stand together");
+            return Err(Flaw::new(at, message));
         }
-        self.family = Some(family);
         Ok(())
     }
 
@@ -200,7 +204,7 @@ impl<'a> Reader<'a, '_> {
                 if role == Role::Info && number != 1.0 {
                     return Err(token.fail("1, the only value of an info metric"));
                 }
-                self.end(cursor, Exemplars::Forbidden)?;
+                self.tail.read(cursor, Exemplars::Forbidden)?;
                 let id = self.builder.series(family, &mut self.list.labels).at(at)?;
                 self.builder.set_scalar(id, number).at(at)
             }
@@ -242,11 +246,10 @@ impl<'a> Reader<'a, '_> {
             None => None,
         };
         if known.is_none() {
-            self.open_family(Family::new(head.name.clone(), head.offset))?;
+            self.leave_family(&head.name, head.offset)?;
         }
-        let Some(family) = &mut self.family else {
-            unreachable!("a family was open or has been opened")
-        };
+        let open = || Family::new(head.name.clone(), head.offset);
+        let family = self.family.get_or_insert_with(open);
         let id = match family.id {
             Some(id) => id,
             None => {
@@ -309,7 +312,7 @@ impl<'a> Reader<'a, '_> {
             Role::Bucket => {
                 let upper_bound = bound(varying)?;
                 let cumulative_count = whole(token)?;
-                let exemplar = self.end(cursor, Exemplars::Allowed)?.map(Box::new);
+                let exemplar = self.tail.read(cursor, Exemplars::Allowed)?.map(Box::new);
                 if let Some(metric) = &mut self.metric {
                     metric.offset = varying.offset;
                     let risen = metric.bucket(upper_bound, cumulative_count);
@@ -325,7 +328,7 @@ impl<'a> Reader<'a, '_> {
                 if number < 0.0 {
                     return Err(token.fail("a value that is not negative (or NaN)"));
                 }
-                self.end(cursor, Exemplars::Forbidden)?;
+                self.tail.read(cursor, Exemplars::Forbidden)?;
                 self.builder.add_quantile(id, quantile + 0.0, number);
             }
             _ => {
@@ -336,7 +339,7 @@ impl<'a> Reader<'a, '_> {
                 if varying.text.is_empty() {
                     return Err(Flaw::new(varying.offset, "the name of a state is empty"));
                 }
-                self.end(cursor, Exemplars::Forbidden)?;
+                self.tail.read(cursor, Exemplars::Forbidden)?;
                 self.builder.add_state(id, &labels::unescape(varying.text), number == 1.0);
             }
         }
@@ -346,15 +349,13 @@ impl<'a> Reader<'a, '_> {
     /// A sample of which a metric has at most one.
     fn part(&mut self, role: Role, id: SeriesId, mut cursor: Cursor<'a>, at: usize) -> Lexed<()> {
         let token = value(&mut cursor)?;
-        let gauge_like = self.family.as_ref().map(Family::kind) == Some(Kind::GaugeHistogram);
-        let Some(metric) = &mut self.metric else {
-            unreachable!("a metric was entered before its part")
-        };
+        let kind = self.family.as_ref().map(Family::kind);
+        let metric = self.metric.as_mut().expect("a metric is entered before its parts are read");
         match role {
             Role::Total => {
                 metric.total = true;
                 let total = not_negative(token)?;
-                let exemplar = self.end(cursor, Exemplars::Allowed)?;
+                let exemplar = self.tail.read(cursor, Exemplars::Allowed)?;
                 self.builder.set_scalar(id, total).at(at)?;
                 if let Some(exemplar) = exemplar {
                     self.builder.add_exemplar(id, exemplar);
@@ -363,13 +364,14 @@ impl<'a> Reader<'a, '_> {
             Role::Count => {
                 let count = whole(token)?;
                 metric.count = Some(count);
-                self.end(cursor, Exemplars::Forbidden)?;
+                self.tail.read(cursor, Exemplars::Forbidden)?;
                 self.builder.set_count(id, count).at(at)?;
             }
             Role::Sum => {
-                let sum = if gauge_like { not_nan(token)? } else { not_negative(token)? };
+                let signed = kind == Some(Kind::GaugeHistogram);
+                let sum = if signed { not_nan(token)? } else { not_negative(token)? };
                 metric.sum = Some(sum);
-                self.end(cursor, Exemplars::Forbidden)?;
+                self.tail.read(cursor, Exemplars::Forbidden)?;
                 self.builder.set_sum(id, sum).at(at)?;
             }
             _ => {
@@ -378,150 +380,11 @@ impl<'a> Reader<'a, '_> {
                 if std::mem::replace(&mut metric.created, true) {
                     return Err(Flaw::new(at, "the start time of this metric is given twice"));
                 }
-                self.end(cursor, Exemplars::Forbidden)?;
+                self.tail.read(cursor, Exemplars::Forbidden)?;
                 self.builder.set_created(id, created);
             }
         }
         Ok(())
-    }
-}
-
-// === Behind the value ===
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exemplars {
-    Allowed,
-    Forbidden,
-}
-
-impl<'a> Reader<'a, '_> {
-    #[inline]
-    fn end(&mut self, cursor: Cursor<'a>, exemplars: Exemplars) -> Lexed<Option<Exemplar>> {
-        if cursor.at_end() { Ok(None) } else { self.long_end(cursor, exemplars) }
-    }
-
-    fn long_end(
-        &mut self,
-        mut cursor: Cursor<'a>,
-        exemplars: Exemplars,
-    ) -> Lexed<Option<Exemplar>> {
-        if !cursor.eat(b' ') {
-            return Err(cursor.expected("the end of the line"));
-        }
-        if cursor.peek() != Some(b'#') {
-            let token = cursor.token();
-            if parse_seconds(token.text).is_none() {
-                return Err(token.fail("the end of the line (or a timestamp in seconds)"));
-            }
-            if self.options.timestamps == Timestamps::Reject {
-                return Err(Flaw::new(token.offset, lex::TIMESTAMP_REFUSED));
-            }
-            if cursor.at_end() {
-                return Ok(None);
-            }
-            if !cursor.eat(b' ') {
-                return Err(cursor.expected("the end of the line"));
-            }
-        }
-        if exemplars == Exemplars::Forbidden {
-            let message = "only \"_total\" and \"_bucket\" samples may have an exemplar";
-            return Err(Flaw::new(cursor.offset(), message));
-        }
-        self.exemplar(cursor).map(Some)
-    }
-
-    fn exemplar(&mut self, mut cursor: Cursor<'a>) -> Lexed<Exemplar> {
-        const CODE_POINTS_MAX: usize = 128;
-        let at = cursor.offset();
-        if !cursor.eat_all("# {") {
-            return Err(
-                cursor.expected("an exemplar, \"# {labels} value\", or the end of the line")
-            );
-        }
-        let list = &mut self.exemplar_list;
-        list.clear();
-        if cursor.list(Dialect::OpenMetrics, list)?.is_some() {
-            return Err(Flaw::new(at, "an exemplar has labels but no name"));
-        }
-        let points = |text: &str| text.chars().count();
-        let value_points = |label: &labels::Label<'_>| match label.escaped {
-            true => points(&labels::unescape(&label.value)),
-            false => points(&label.value),
-        };
-        let length = list.labels.iter().map(|label| points(&label.name) + value_points(label));
-        let length: usize = length.sum();
-        if length > CODE_POINTS_MAX {
-            let message = format!(
-                "the labels of an exemplar have {length} characters, at most {CODE_POINTS_MAX} may"
-            );
-            return Err(Flaw::new(at, message));
-        }
-        let mut text = String::new();
-        labels::write_canonical(&mut text, &mut list.labels, &Grouping::default())
-            .map_err(Into::into)
-            .at(at)?;
-        let number = float(value(&mut cursor)?)?;
-        let mut timestamp_ms = None;
-        if cursor.eat(b' ') {
-            let token = cursor.token();
-            let millis = parse_seconds(token.text);
-            timestamp_ms = Some(millis.ok_or_else(|| token.fail("a timestamp in seconds"))?);
-        }
-        if !cursor.at_end() {
-            return Err(cursor.expected("the end of the line"));
-        }
-        Ok(Exemplar { labels: text.into(), value: number, timestamp_ms })
-    }
-}
-
-// === Numbers ===
-
-/// The token of a value, which one blank precedes.
-#[inline]
-fn value<'a>(cursor: &mut Cursor<'a>) -> Lexed<Token<'a>> {
-    if !cursor.eat(b' ') {
-        return Err(cursor.expected("one blank before the value"));
-    }
-    let token = cursor.token();
-    if token.text.is_empty() {
-        return Err(cursor.expected("the value, after one blank"));
-    }
-    Ok(token)
-}
-
-#[inline]
-fn float(token: Token<'_>) -> Lexed<f64> {
-    parse_float(token.text).ok_or_else(|| token.fail("a number within the range of a double"))
-}
-
-fn not_nan(token: Token<'_>) -> Lexed<f64> {
-    let number = float(token)?;
-    if number.is_nan() { Err(token.fail("a number, not NaN")) } else { Ok(number) }
-}
-
-fn not_negative(token: Token<'_>) -> Lexed<f64> {
-    let number = float(token)?;
-    if number >= 0.0 { Ok(number) } else { Err(token.fail("a number that is not negative or NaN")) }
-}
-
-/// A count: integral however it is written.
-#[inline]
-fn whole(token: Token<'_>) -> Lexed<Number> {
-    match parse_count(token.text) {
-        Some(count @ Number::Int(_)) => Ok(count),
-        Some(count @ Number::Float(float)) if float >= 0.0 && float.fract() == 0.0 => Ok(count),
-        _ => Err(token.fail("a whole number that is not negative")),
-    }
-}
-
-/// Adding zero makes -0 the same bound as 0. Of infinity there is one spelling.
-#[inline]
-fn bound(token: Token<'_>) -> Lexed<f64> {
-    match parse_float(token.text) {
-        Some(bound) if bound.is_finite() || matches!(token.text, "+Inf" | "-Inf") => {
-            Ok(bound + 0.0)
-        }
-        _ => Err(token.fail("a number as bucket bound (infinity is spelled +Inf)")),
     }
 }
 

@@ -26,7 +26,7 @@ pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Timestamps on samples.
     pub timestamps: Timestamps,
@@ -46,6 +46,26 @@ pub struct Settings {
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
     pub limits: Limits,
+}
+
+/// As the default configuration, but without limits.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            timestamps: Timestamps::Reject,
+            gauge: GaugeRule::Last,
+            untyped: UntypedRule::Sum,
+            merge_hint: true,
+            delete: true,
+            rules: Rules::default(),
+            ttl_default: Ttl::Never,
+            ttl_client_max: Ttl::Never,
+            gzip_level: 1,
+            created_samples: false,
+            native_buckets: 160,
+            limits: Limits::default(),
+        }
+    }
 }
 
 impl Settings {

@@ -12,7 +12,7 @@ use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
 use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
 use crate::rules::Decision;
-use crate::store::{AdmitError, PushContext, Terms};
+use crate::store::{AdmitError, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
 
 /// A push whose body is whole and decompressed.
@@ -68,6 +68,7 @@ const KEPT_BYTES: usize = 4 << 20;
 /// What one push needs besides its body.
 #[derive(Debug)]
 pub(super) struct Buffers {
+    plan: Plan,
     exposition: Exposition,
     /// By [`SeriesId`]; empty if no rule decides anything.
     terms: Vec<Terms>,
@@ -82,11 +83,13 @@ impl Gateway {
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         let settings = self.settings();
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
+            plan: Plan::default(),
             exposition: Exposition::new(self.store.hasher().clone()),
             terms: Vec::new(),
             labels: String::new(),
         });
         let pushed = self.push_with(request, &settings, &mut buffers);
+        buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
             self.buffers.lock().push(buffers);
         }
@@ -105,7 +108,8 @@ impl Gateway {
         validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
 
-        let Buffers { exposition, terms, .. } = &*buffers;
+        let Buffers { plan, exposition, terms, .. } = buffers;
+        let (exposition, terms) = (&*exposition, &*terms);
         let now = self.clock.now();
         let context = PushContext {
             group: request.grouping.key(),
@@ -115,7 +119,7 @@ impl Gateway {
         };
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
-        let applied = self.store.admit(exposition, context, terms_of)?.apply();
+        let applied = self.store.admit(exposition, context, terms_of, plan)?.apply();
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(dropped);
@@ -203,7 +207,7 @@ fn validate(
 /// Applies the operator's rules: who stays, under which name and labels, and how it merges. The
 /// number of series left out.
 fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize {
-    let Buffers { exposition, terms, labels } = buffers;
+    let Buffers { exposition, terms, labels, .. } = buffers;
     terms.clear();
     if settings.rules.is_empty() {
         return 0;

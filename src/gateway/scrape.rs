@@ -222,7 +222,11 @@ impl Scrape {
             }
             match source {
                 Source::Own(own) => {
-                    for (labels, value) in &own.series {
+                    let shown = own.series.iter().filter(|(labels, _)| {
+                        self.selectors.is_empty()
+                            || self.selectors.iter().any(|s| s.matches(&own.name, labels))
+                    });
+                    for (labels, value) in shown {
                         encoder.series(out, labels.as_bytes(), &value.reading(), None);
                     }
                 }

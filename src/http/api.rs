@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::error::Problem;
 use super::{Services, params};
 use crate::format::write_number;
-use crate::gateway::{FamilyView, Removed, SeriesView};
+use crate::gateway::{FamilyView, Gateway, Removed, Selector, SeriesView};
 use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
 
 /// Series in one answer; the flag `truncated` tells when there are more.
@@ -45,9 +45,16 @@ pub(super) fn status(services: &Services) -> HttpResponse {
 ///
 /// # Errors
 /// 400 for a selector that cannot be read.
-pub(super) fn metrics(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, false)?;
-    let (families, truncated) = services.gateway.query(&selectors, SERIES_MAX);
+    Ok(success(services.offload(move |gateway| metrics_json(gateway, &selectors)).await?))
+}
+
+fn metrics_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
+    let (families, truncated) = gateway.query(selectors, SERIES_MAX);
     let mut buffer = ReadBuffer::default();
     let families: Vec<Value> = families
         .iter()
@@ -64,16 +71,23 @@ pub(super) fn metrics(services: &Services, request: &HttpRequest) -> Result<Http
             family_json(family, series)
         })
         .collect();
-    Ok(success(json!({ "families": families, "truncated": truncated })))
+    json!({ "families": families, "truncated": truncated })
 }
 
 /// `GET /api/v1/series?match[]=`: each series explained.
 ///
 /// # Errors
 /// 400 without a selector, or for one that cannot be read.
-pub(super) fn series(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn series(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, true)?;
-    let (families, truncated) = services.gateway.query(&selectors, SERIES_MAX);
+    Ok(success(services.offload(move |gateway| series_json(gateway, &selectors)).await?))
+}
+
+fn series_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
+    let (families, truncated) = gateway.query(selectors, SERIES_MAX);
     let mut list = Vec::new();
     for family in &families {
         for series in family.series() {
@@ -90,30 +104,31 @@ pub(super) fn series(services: &Services, request: &HttpRequest) -> Result<HttpR
             }));
         }
     }
-    Ok(success(json!({ "series": list, "truncated": truncated })))
+    json!({ "series": list, "truncated": truncated })
 }
 
 /// `DELETE /api/v1/series?match[]=`
 ///
 /// # Errors
 /// 403 where the admin API is off, 400 without a selector that selects.
-pub(super) fn delete_series(
+pub(super) async fn delete_series(
     services: &Services,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     admin(services)?;
     let selectors = params::selectors(request, true)?;
     let dry_run = params::dry_run(request);
-    Ok(removed(&services.gateway.delete_matching(&selectors, dry_run), dry_run))
+    let work = move |gateway: &Gateway| gateway.delete_matching(&selectors, dry_run);
+    Ok(removed(&services.offload(work).await?, dry_run))
 }
 
 /// `PUT /api/v1/admin/wipe`
 ///
 /// # Errors
 /// 403 where the admin API is off.
-pub(super) fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) async fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
     admin(services)?;
-    services.gateway.wipe();
+    services.offload(Gateway::wipe).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

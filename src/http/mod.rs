@@ -28,16 +28,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use actix_web::http::StatusCode;
+pub use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::gateway::{Gateway, OverLimit};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
 use error::Problem;
 pub use route::Surface;
 use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
+
+/// Logs as errors what clients do to their connections.
+pub const NOISY_LIBRARY: &str = "actix_http";
 
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
@@ -87,6 +90,17 @@ impl Services {
         Services { gateway, lifecycle, options, reload, flags, scrapes }
     }
 
+    /// Does work that may take long on a thread of its own, so that the connections that share a
+    /// worker do not wait for it.
+    async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Gateway) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let gateway = self.gateway.clone();
+        let done = web::block(move || work(&gateway)).await;
+        done.map_err(|_| Problem::unavailable("the gateway is stopping"))
+    }
+
     fn flags(&self) -> BTreeMap<String, String> {
         (self.flags)()
     }
@@ -111,7 +125,11 @@ async fn dispatch(
         Err(problem) => Err(problem),
     };
     push::drain(&mut payload).await;
-    let response = response.unwrap_or_else(|problem| problem.response());
+    let mut response = response.unwrap_or_else(|problem| problem.response());
+    if services.lifecycle.phase() == Phase::Draining {
+        // The next push on this connection would meet a closed one (clients R12).
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response
 }
@@ -125,13 +143,13 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, group).await),
-        Route::Delete { group } => delete(services, request, group),
+        Route::Delete { group } => delete(services, request, group).await,
         Route::Scrape => scrape::scrape(surface, services, request).await,
         Route::Status => Ok(api::status(services)),
-        Route::Metrics => api::metrics(services, request),
-        Route::Series => api::series(services, request),
-        Route::DeleteSeries => api::delete_series(services, request),
-        Route::Wipe => api::wipe(services),
+        Route::Metrics => api::metrics(services, request).await,
+        Route::Series => api::series(services, request).await,
+        Route::DeleteSeries => api::delete_series(services, request).await,
+        Route::Wipe => api::wipe(services).await,
         Route::Healthy => Ok(probes::healthy()),
         Route::Ready => probes::ready(services),
         Route::Quit => probes::quit(services),
@@ -143,14 +161,15 @@ async fn answer(
 
 /// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
 /// is read and thrown away by the server.
-fn delete(
+async fn delete(
     services: &Services,
     request: &HttpRequest,
     group: &str,
 ) -> Result<HttpResponse, Problem> {
     let grouping = grouping::parse(group)?;
     let dry_run = params::dry_run(request);
-    Ok(api::removed(&services.gateway.delete_group(grouping.key(), dry_run), dry_run))
+    let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
+    Ok(api::removed(&services.offload(work).await?, dry_run))
 }
 
 fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {

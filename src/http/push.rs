@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -87,14 +86,12 @@ async fn receive(
     let pushed = if body.len() <= inline {
         merge(&services.gateway, &push, &body)?
     } else {
-        let gateway = services.gateway.clone();
-        let task = web::block(move || merge(&gateway, &push, &body));
-        task.await.map_err(|_| Problem::unavailable("the gateway is stopping"))??
+        services.offload(move |gateway| merge(gateway, &push, &body)).await??
     };
     Ok((pushed, started.elapsed()))
 }
 
-fn merge(gateway: &Arc<Gateway>, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
+fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
     let mut decoded = Vec::new();
     let body = if push.codings.is_empty() {
         body

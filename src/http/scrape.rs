@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use actix_web::body;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::rt::task::{JoinHandle, spawn_blocking};
 use actix_web::web::Bytes;
@@ -23,7 +24,7 @@ use crate::format::negotiate;
 use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
 
 /// Up to this many series are encoded on the spot.
-const INLINE_SERIES: usize = 2000;
+const INLINE_SERIES: usize = 500;
 
 pub(super) async fn scrape(
     surface: Surface,
@@ -49,7 +50,8 @@ pub(super) async fn scrape(
         response.insert_header((header::CONTENT_ENCODING, coding));
     }
     if request.method() == Method::HEAD {
-        return Ok(response.finish());
+        // Its length is not known, so none is given.
+        return Ok(response.body(body::None::new()));
     }
     let permit = services
         .scrapes

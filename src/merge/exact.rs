@@ -126,18 +126,20 @@ impl Exact {
         }
     }
 
-    /// The sum, if it is a whole number that fits.
-    pub fn to_u64(&self) -> Option<u64> {
+    /// The whole part, if the sum is not negative and that fits, and whether it is all of it.
+    pub fn whole_part(&self) -> Option<(u64, bool)> {
         match &self.0 {
-            Repr::Int(n) => u64::try_from(*n).ok(),
-            Repr::Fixed { high, low: 0 } => u64::try_from(*high).ok(),
-            Repr::Fixed { .. } => None,
+            Repr::Int(n) => Some((u64::try_from(*n).ok()?, true)),
+            Repr::Fixed { high, low } => Some((u64::try_from(*high).ok()?, *low == 0)),
+            Repr::Wide(wide) if negative(wide.top()) => None,
             Repr::Wide(wide) => {
                 let limb = |at: usize| wide.limbs.get(at.wrapping_sub(wide.low as usize));
-                let others =
-                    (wide.low as usize..).zip(&wide.limbs).filter(|(at, _)| *at != ZERO_LIMB);
-                let whole = others.into_iter().all(|(_, &limb)| limb == 0) && !negative(wide.top());
-                whole.then(|| limb(ZERO_LIMB).copied().unwrap_or(0))
+                let populated = (wide.low as usize..).zip(&wide.limbs).filter(|(_, l)| **l != 0);
+                if populated.clone().any(|(at, _)| at > ZERO_LIMB) {
+                    return None;
+                }
+                let all = !populated.into_iter().any(|(at, _)| at < ZERO_LIMB);
+                Some((limb(ZERO_LIMB).copied().unwrap_or(0), all))
             }
         }
     }
@@ -472,13 +474,15 @@ mod tests {
             total.add_u64(u64::MAX);
         }
         assert_eq!(total.to_f64(), 2f64.powi(66));
-        assert_eq!(total.to_u64(), None);
+        assert_eq!(total.whole_part(), None);
         for _ in 0..3 {
             total.add(&sum(&[18446744073709551616.0]).negated());
         }
-        assert_eq!(total.to_u64(), Some(u64::MAX - 3));
+        assert_eq!(total.whole_part(), Some((u64::MAX - 3, true)));
         total.add_f64(0.5);
-        assert_eq!(total.to_u64(), None);
+        assert_eq!(total.whole_part(), Some((u64::MAX - 3, false)));
+        total.add(&sum(&[18446744073709551616.0]).negated());
+        assert_eq!(total.whole_part(), None);
     }
 
     fn any_finite() -> impl Strategy<Value = f64> {

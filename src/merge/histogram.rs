@@ -427,9 +427,12 @@ pub(super) fn add_number(total: &mut Exact, number: Number) {
     }
 }
 
+/// Counts that rise are shown as numbers that rise, also among whole numbers that f64 cannot tell
+/// apart: there, a fraction is cut off, because rounding it to f64 would go past its neighbours.
 pub(super) fn read_number(total: &Exact) -> Number {
-    match total.to_u64() {
-        Some(n) => Number::Int(n),
-        None => Number::from_f64(total.to_f64()),
+    const FRACTIONS_END: u64 = 1 << 53;
+    match total.whole_part() {
+        Some((whole, all)) if all || whole >= FRACTIONS_END => Number::Int(whole),
+        _ => Number::from_f64(total.to_f64()),
     }
 }

@@ -248,8 +248,8 @@ impl Exposition {
         self.states.clear();
         self.natives.clear();
         self.exemplars.clear();
-        self.family_index.clear();
-        self.series_index.clear();
+        clear_table(&mut self.family_index);
+        clear_table(&mut self.series_index);
         self.samples = 0;
         self.created_dropped = 0;
         self.extent = Extent::default();
@@ -390,22 +390,20 @@ impl Exposition {
     /// of a renaming and have samples of its own, with another kind, so kinds are told apart.
     fn family_like(&mut self, name: &str, model: FamilyId) -> FamilyId {
         let FamilyEntry { kind, help, unit, typed, .. } = self.families[model.0 as usize];
-        if let Some(at) =
-            self.families.iter().position(|f| f.kind == kind && self.str(f.name) == name)
-        {
-            return FamilyId(at as u32);
-        }
-        let entry = FamilyEntry {
-            name: self.push_str(name),
-            hash: self.hasher.family(name),
-            kind,
-            help,
-            unit,
-            typed,
-            series: 0,
+        let hash = self.hasher.family(name);
+        let same = |&at: &u32| {
+            let family = &self.families[at as usize];
+            family.kind == kind && self.str(family.name) == name
         };
-        self.families.push(entry);
-        FamilyId(self.families.len() as u32 - 1)
+        if let Some(&found) = self.family_index.find(hash, same) {
+            return FamilyId(found);
+        }
+        let name = self.push_str(name);
+        let at = self.families.len() as u32;
+        self.families.push(FamilyEntry { name, hash, kind, help, unit, typed, series: 0 });
+        let families = &self.families;
+        self.family_index.insert_unique(hash, at, |&at| families[at as usize].hash);
+        FamilyId(at)
     }
 
     fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {
@@ -427,6 +425,17 @@ impl Exposition {
         let entry = &self.series[id.0 as usize];
         let name = self.str(self.families[entry.family.0 as usize].name);
         format!("{name}{{{}}}", self.str(entry.labels))
+    }
+}
+
+/// Clearing costs what the table could hold, so after a large push it gives most of that back: a
+/// small push must not pay for the large one before.
+fn clear_table(table: &mut HashTable<u32>) {
+    const SMALL: usize = 64;
+    let used = table.len().max(SMALL);
+    table.clear();
+    if table.capacity() > 8 * used {
+        table.shrink_to(2 * used, |_| 0);
     }
 }
 
@@ -477,6 +486,12 @@ impl Builder<'_> {
     #[inline]
     pub fn get(&self, id: FamilyId) -> PushedFamily<'_> {
         self.to.family(id)
+    }
+
+    /// [`Kind::Untyped`] until it is set.
+    #[inline]
+    pub fn kind(&self, id: FamilyId) -> Kind {
+        self.to.families[id.0 as usize].kind
     }
 
     /// Must come before the first series of the family.

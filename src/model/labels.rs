@@ -20,15 +20,24 @@ pub struct Label<'a> {
     pub value: Cow<'a, str>,
     /// `value` still has the three escapes above, and no other, so it can be copied as it stands.
     pub escaped: bool,
+    /// The whole label, if the body has it in canonical form: `name="value"`.
+    pub text: Option<&'a str>,
 }
 
 impl<'a> Label<'a> {
     pub fn escaped(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Label<'a> {
-        Label { name: name.into(), value: value.into(), escaped: true }
+        Label { name: name.into(), value: value.into(), escaped: true, text: None }
+    }
+
+    /// `text` is the two others in canonical form.
+    #[inline]
+    pub fn canonical(name: &'a str, value: &'a str, text: &'a str) -> Label<'a> {
+        let (name, value) = (Cow::Borrowed(name), Cow::Borrowed(value));
+        Label { name, value, escaped: true, text: Some(text) }
     }
 
     pub fn raw(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Label<'a> {
-        Label { name: name.into(), value: value.into(), escaped: false }
+        Label { name: name.into(), value: value.into(), escaped: false, text: None }
     }
 }
 
@@ -76,6 +85,13 @@ pub fn write_canonical(
             continue;
         }
         extent.note(&label.name, label.value.len());
+        if let Some(text) = label.text {
+            if out.len() > start {
+                out.push(',');
+            }
+            out.push_str(text);
+            continue;
+        }
         open_label(out, start, &label.name);
         if label.escaped {
             out.push_str(&label.value);

@@ -44,6 +44,24 @@ impl<T: Ordered> Index<T> {
         self.inner.lock().dead += 1;
     }
 
+    /// Lets go of the dead if they are the most, so that they do not pile up while nobody reads.
+    pub(super) fn tidy(&self) {
+        let mostly_dead = {
+            let inner = self.inner.lock();
+            inner.dead * 2 > inner.sorted.len() + inner.tail.len()
+        };
+        if mostly_dead {
+            self.snapshot();
+        }
+    }
+
+    /// Entries, dead ones included.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.sorted.len() + inner.tail.len()
+    }
+
     /// All live entries, in order.
     pub(super) fn snapshot(&self) -> Arc<Vec<T>> {
         let _folding = self.folding.lock();

@@ -21,11 +21,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 use crate::merge::{self, MergeRules, Refusal, Stamp, State};
 use crate::model::exposition::{PushedFamily, PushedSeries, SeriesHasher};
-use crate::model::{Exposition, GaugeRule, Kind, UntypedRule, labels};
+use crate::model::{Exposition, GaugeRule, Kind, SeriesId, UntypedRule, labels};
 use index::Index;
 pub use remove::{Removed, SLICE};
 use series::Birth;
@@ -50,15 +51,9 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Structure {
     /// By grouping key: the series born under it.
-    groups: HashMap<Arc<str>, Group>,
+    groups: HashMap<Arc<str>, Vec<SeriesRef>>,
     /// By the label `job`: how many series.
     jobs: HashMap<Box<str>, usize>,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    members: Vec<SeriesRef>,
-    dead: usize,
 }
 
 /// How much the store may hold; 0 is no limit.
@@ -157,6 +152,18 @@ impl Default for Store {
     }
 }
 
+/// The stored series that a push names, in its order; `None` is to be born. A buffer for
+/// [`Store::admit`], used again and again.
+#[derive(Debug, Default)]
+pub struct Plan(Vec<Option<SeriesRef>>);
+
+impl Plan {
+    /// Lets go of the series.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// The proof that a push may be applied. It holds the locks that keep it true.
 #[derive(Debug)]
 pub struct Admitted<'s, 'e, T> {
@@ -164,8 +171,7 @@ pub struct Admitted<'s, 'e, T> {
     exposition: &'e Exposition,
     context: PushContext<'e>,
     terms: T,
-    /// The series of the exposition in order; `None` is to be born.
-    plan: Vec<Option<SeriesRef>>,
+    plan: &'e mut Plan,
     structure: Option<MutexGuard<'s, Structure>>,
     _gate: RwLockReadGuard<'s, ()>,
 }
@@ -218,19 +224,18 @@ impl Store {
         exposition: &'e Exposition,
         context: PushContext<'e>,
         terms: T,
+        plan: &'e mut Plan,
     ) -> Result<Admitted<'s, 'e, T>, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
         let gate = self.gate.read();
-        let mut plan = Vec::with_capacity(exposition.series_len());
         let mut structure = None;
-        if !self.survey(exposition, &terms, &mut plan)? {
+        if !self.survey(exposition, &terms, plan)? {
             // Something is new. Look again where nobody else can create anything.
             let guard = self.structure.lock();
-            plan.clear();
-            if !self.survey(exposition, &terms, &mut plan)? {
-                self.check_births(exposition, &context.limits, &plan, &guard)?;
+            if !self.survey(exposition, &terms, plan)? {
+                self.check_births(exposition, &terms, &context.limits, &plan.0, &guard)?;
             }
             structure = Some(guard);
         }
@@ -242,11 +247,12 @@ impl Store {
         &self,
         exposition: &Exposition,
         terms: &T,
-        plan: &mut Vec<Option<SeriesRef>>,
+        plan: &mut Plan,
     ) -> Result<bool, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
+        plan.0.clear();
         let mut complete = true;
         let mut current = None;
         for pushed in exposition.series() {
@@ -256,19 +262,17 @@ impl Store {
                     let family = exposition.family(pushed.family);
                     let stored = self.find_family(family.name, family.hash);
                     if let Some(stored) = &stored {
-                        complete &= joins(stored, &family, terms(&pushed).rules.untyped)?;
+                        complete &= joins(stored, &family)?;
                     }
                     current.insert((pushed.family, family, stored))
                 }
             };
-            let refuse = |refusal| AdmitError::Refused {
-                family: family.name.to_owned(),
-                series: format!("{}{{{}}}", family.name, pushed.labels),
-                refusal,
-            };
+            let refuse = |refusal| refused(family, &pushed, refusal);
             let Terms { rules, by_operator, .. } = terms(&pushed);
-            let kind =
-                stored.as_ref().map_or(family.kind, |stored| joined(stored.kind(), family.kind));
+            let kind = match stored {
+                Some(stored) => joined(stored, family, rules.untyped)?,
+                None => family.kind,
+            };
             merge::check(kind, &pushed, rules).map_err(refuse)?;
             let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
             match &series {
@@ -279,52 +283,66 @@ impl Store {
                     let held = state.gauge_rule();
                     if let Some(asked) = rule_of(kind, rules).filter(|asked| *asked != held)
                         && !by_operator
-                        && kind != Kind::Untyped
+                        && matches!(kind, Kind::Gauge | Kind::GaugeHistogram)
                     {
                         return Err(refuse(Refusal::OtherRule { stored: held, asked }));
                     }
                 }
             }
-            plan.push(series);
+            plan.0.push(series);
         }
         Ok(complete)
     }
 
     /// Checks what only matters for new families, series and buckets.
-    fn check_births(
+    fn check_births<T>(
         &self,
         exposition: &Exposition,
+        terms: &T,
         limits: &StoreLimits,
         plan: &[Option<SeriesRef>],
         structure: &Structure,
-    ) -> Result<(), AdmitError> {
+    ) -> Result<(), AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
         let mut families = 0;
+        let mut by_name: HashMap<&str, PushedFamily<'_>> = HashMap::new();
         for family in exposition.families().filter(|family| family.series > 0) {
-            match self.find_family(family.name, family.hash) {
-                Some(_) => {}
-                None => {
-                    families += 1;
-                    self.check_name(exposition, &family)?;
+            let twin = by_name.insert(family.name, family);
+            if self.find_family(family.name, family.hash).is_none() {
+                families += 1;
+                if let Some(twin) = twin {
+                    return Err(AdmitError::Kind {
+                        family: family.name.to_owned(),
+                        stored: twin.kind,
+                        pushed: family.kind,
+                    });
                 }
             }
         }
-        let births = plan.iter().filter(|series| series.is_none()).count();
-        let over = |max: usize, total: usize| max > 0 && total > max;
-        if over(limits.families, self.family_count() + families) {
+        for family in by_name.values() {
+            if self.find_family(family.name, family.hash).is_none() {
+                self.check_name(family, &by_name)?;
+            }
+        }
+        let over =
+            |max: usize, held: usize, births: usize| max > 0 && births > 0 && held + births > max;
+        if over(limits.families, self.family_count(), families) {
             return Err(limit(StoreLimit::Families, limits.families, String::new()));
         }
-        if over(limits.series, self.series_count() + births) {
+        let newborn = newborn(exposition, plan, terms)?;
+        if over(limits.series, self.series_count(), newborn.len()) {
             return Err(limit(StoreLimit::Series, limits.series, String::new()));
         }
         if limits.series_per_job > 0 {
             let mut jobs: HashMap<Box<str>, usize> = HashMap::new();
-            for (pushed, _) in exposition.series().zip(plan).filter(|(_, series)| series.is_none())
-            {
+            for pushed in newborn.iter().filter_map(|&id| exposition.get(id)) {
                 *jobs.entry(job_of(pushed.labels)).or_default() += 1;
             }
             for (job, births) in jobs {
                 let held = structure.jobs.get(&job).copied().unwrap_or(0);
-                if over(limits.series_per_job, held + births) {
+                if over(limits.series_per_job, held, births) {
                     return Err(limit(StoreLimit::SeriesPerJob, limits.series_per_job, job.into()));
                 }
             }
@@ -336,39 +354,27 @@ impl Store {
     }
 
     /// A new family must not bear the name of another family's sample lines, nor the reverse
-    /// (formats 3, "suffix logic"), nor meet another family of its name in the same push.
+    /// (formats 3, "suffix logic"), be the other one stored or in the same push.
     fn check_name(
         &self,
-        exposition: &Exposition,
         family: &PushedFamily<'_>,
+        pushed: &HashMap<&str, PushedFamily<'_>>,
     ) -> Result<(), AdmitError> {
         let taken = |family: &str, owner: &str, kind| AdmitError::NameTaken {
             family: family.to_owned(),
             owner: owner.to_owned(),
             kind,
         };
-        let pushed =
-            |name: &str| exposition.families().find(|other| other.series > 0 && other.name == name);
-        if let Some(other) = exposition
-            .families()
-            .find(|other| other.id != family.id && other.series > 0 && other.name == family.name)
-        {
-            return Err(AdmitError::Kind {
-                family: family.name.to_owned(),
-                stored: other.kind,
-                pushed: family.kind,
-            });
-        }
         for suffix in family.kind.sample_suffixes() {
             let sample = format!("{}{suffix}", family.name);
-            if self.family_named(&sample).is_some() || pushed(&sample).is_some() {
+            if self.family_named(&sample).is_some() || pushed.contains_key(&*sample) {
                 return Err(taken(&sample, family.name, family.kind));
             }
         }
         for suffix in Kind::Histogram.sample_suffixes() {
             let Some(base) = family.name.strip_suffix(suffix) else { continue };
             let stored = self.family_named(base).map(|owner| owner.kind());
-            for kind in stored.into_iter().chain(pushed(base).map(|owner| owner.kind)) {
+            for kind in stored.into_iter().chain(pushed.get(base).map(|owner| owner.kind)) {
                 if kind.sample_suffixes().contains(suffix) {
                     return Err(taken(family.name, base, kind));
                 }
@@ -407,23 +413,22 @@ where
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
-        let plan = std::mem::take(&mut self.plan);
+        let mut plan = std::mem::take(&mut self.plan.0);
         let mut families = Families { last: None };
-        for (pushed, known) in self.exposition.series().zip(plan) {
+        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
-            // Two new series of one push may have become one by relabelling.
+            // Two series of one push may have become one by relabelling.
             match known.or_else(|| self.store.find_series(&family, &pushed)) {
                 Some(series) => self.merge(&series, &family, &pushed, terms),
                 None => {
-                    let series = self.conceive(&family, &pushed, terms);
-                    self.merge(&series, &family, &pushed, terms);
-                    self.bear(series, &pushed);
+                    self.bear(&family, &pushed, terms);
                     applied.series_born += 1;
                 }
             }
             applied.series_merged += 1;
         }
+        self.plan.0 = plan;
         applied
     }
 
@@ -449,52 +454,50 @@ where
         }
     }
 
-    /// A series that nobody can see yet.
-    fn conceive(
-        &mut self,
-        family: &Arc<Family>,
-        pushed: &PushedSeries<'_>,
-        terms: Terms,
-    ) -> SeriesRef {
-        let key = self.context.group;
-        let known = self.structure().groups.get_key_value(key).map(|(key, _)| key.clone());
-        SeriesRef::new(Birth {
+    /// Creates a series with its first value, and its family with its first series: before they are
+    /// whole, no scrape may meet them.
+    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
+        let series = SeriesRef::new(Birth {
             family: family.clone(),
-            group: known.unwrap_or_else(|| Arc::from(key)),
+            group: self.group(),
             labels: pushed.labels,
             hash: pushed.hash,
             // The series counts from just before its first push.
             created_ms: self.context.now_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
-        })
+        });
+        self.merge(&series, family, pushed, terms);
+
+        let structure = self.structure();
+        let members = structure.groups.entry(series.group.clone()).or_default();
+        series.set_group_slot(members.len());
+        members.push(series.clone());
+        *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
+        let store = self.store;
+        store.series.insert(series.clone());
+        store.series_count.fetch_add(1, Relaxed);
+        family.index.add(series);
+        if family.live.fetch_add(1, Relaxed) == 0 {
+            store.families.insert(family.clone());
+            store.family_index.add(family.clone());
+            store.family_count.fetch_add(1, Relaxed);
+        }
     }
 
-    /// Shows a series, which holds its first value by now, to pushes and scrapes.
-    fn bear(&mut self, series: SeriesRef, pushed: &PushedSeries<'_>) {
-        let structure = self.structure();
-        structure.groups.entry(series.group.clone()).or_default().members.push(series.clone());
-        *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
-        self.store.series_count.fetch_add(1, Relaxed);
-        series.family.live.fetch_add(1, Relaxed);
-        series.family.index.add(series.clone());
-        self.store.series.insert(series);
+    /// The grouping key, as other series of the group have it.
+    fn group(&mut self) -> Arc<str> {
+        let group = self.context.group;
+        let known = self.structure().groups.get_key_value(group).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| group.into())
     }
 
     fn structure(&mut self) -> &mut Structure {
         self.structure.as_mut().expect("births are admitted under this lock only")
     }
-
-    fn bear_family(&self, pushed: &PushedFamily<'_>) -> Arc<Family> {
-        let metadata = Metadata::default();
-        let family = Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind, metadata));
-        self.store.families.insert(family.clone());
-        self.store.family_index.add(family.clone());
-        self.store.family_count.fetch_add(1, Relaxed);
-        family
-    }
 }
 
-/// The stored family of the series at hand; one look-up for each run of series of one family.
+/// The family of the series at hand, new if it has no series yet. One look-up for each run of series
+/// of one family.
 struct Families {
     last: Option<(crate::model::FamilyId, Arc<Family>)>,
 }
@@ -513,33 +516,55 @@ impl Families {
         let family = admitted
             .store
             .find_family(pushed.name, pushed.hash)
-            .unwrap_or_else(|| admitted.bear_family(&pushed));
+            .unwrap_or_else(|| Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind)));
         adopt_metadata(&family, &pushed);
         self.last = Some((series.family, family.clone()));
         family
     }
 }
 
-/// Whether a pushed family may join a stored one as it is. False if the stored one has to become
-/// more precise for it.
-fn joins(
-    stored: &Family,
-    pushed: &PushedFamily<'_>,
-    untyped: UntypedRule,
-) -> Result<bool, AdmitError> {
-    let kind = stored.kind();
-    // Untyped sums and counters are the same algebra; the more precise word wins, in any order.
-    let mixed = matches!(
-        (kind, pushed.kind),
-        (Kind::Untyped, Kind::Counter) | (Kind::Counter, Kind::Untyped)
-    );
-    if kind != pushed.kind && !(mixed && untyped == UntypedRule::Sum) {
-        return Err(AdmitError::Kind {
-            family: pushed.name.to_owned(),
-            stored: kind,
-            pushed: pushed.kind,
+/// The series to be born, once each: two of one push may have become one by relabelling, and must be
+/// able to.
+fn newborn<T>(
+    exposition: &Exposition,
+    plan: &[Option<SeriesRef>],
+    terms: &T,
+) -> Result<HashTable<SeriesId>, AdmitError>
+where
+    T: Fn(&PushedSeries<'_>) -> Terms,
+{
+    let mut newborn: HashTable<SeriesId> = HashTable::new();
+    for (pushed, _) in exposition.series().zip(plan).filter(|(_, known)| known.is_none()) {
+        let family = exposition.family(pushed.family);
+        let twin = |id: &SeriesId| {
+            exposition.get(*id).filter(|other| {
+                other.labels == pushed.labels && exposition.family(other.family).name == family.name
+            })
+        };
+        if let Some(first) = newborn.find(pushed.hash, |id| twin(id).is_some()).and_then(twin) {
+            let state = State::new(family.kind, terms(&first).rules, &first.value);
+            state.knows(&pushed).map_err(|refusal| refused(&family, &pushed, refusal))?;
+            continue;
+        }
+        newborn.insert_unique(pushed.hash, pushed.id, |id| {
+            exposition.get(*id).map_or(0, |series| series.hash)
         });
     }
+    Ok(newborn)
+}
+
+fn refused(family: &PushedFamily<'_>, series: &PushedSeries<'_>, refusal: Refusal) -> AdmitError {
+    AdmitError::Refused {
+        family: family.name.to_owned(),
+        series: format!("{}{{{}}}", family.name, series.labels),
+        refusal,
+    }
+}
+
+/// Whether a pushed family may join a stored one as it is. False if the stored one has to become
+/// more precise for it. The rules of its series may have more to say, see [`joined`].
+fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, AdmitError> {
+    let kind = joined(stored, pushed, UntypedRule::Sum)?;
     let unit = stored.with_metadata(|stored| match pushed.unit {
         Some(unit) if stored.unit.is_empty() => Ok(unit.is_empty()),
         Some(unit) if *unit != *stored.unit => Err(AdmitError::Unit {
@@ -549,11 +574,27 @@ fn joins(
         }),
         _ => Ok(true),
     })?;
-    Ok(unit && joined(kind, pushed.kind) == kind)
+    Ok(unit && kind == stored.kind())
 }
 
-fn joined(stored: Kind, pushed: Kind) -> Kind {
-    if stored == Kind::Untyped { pushed } else { stored }
+/// The kind of both together. Untyped sums and counters are the same algebra; the more precise word
+/// wins, in any order.
+fn joined(
+    stored: &Family,
+    pushed: &PushedFamily<'_>,
+    untyped: UntypedRule,
+) -> Result<Kind, AdmitError> {
+    match (stored.kind(), pushed.kind) {
+        (stored, pushed) if stored == pushed => Ok(stored),
+        (Kind::Untyped, Kind::Counter) | (Kind::Counter, Kind::Untyped)
+            if untyped == UntypedRule::Sum =>
+        {
+            Ok(Kind::Counter)
+        }
+        (stored, kind) => {
+            Err(AdmitError::Kind { family: pushed.name.to_owned(), stored, pushed: kind })
+        }
+    }
 }
 
 /// The rule that is part of the state of a series; that of other kinds follows from the kind.
@@ -561,13 +602,14 @@ fn rule_of(kind: Kind, rules: MergeRules) -> Option<GaugeRule> {
     match kind {
         Kind::Gauge | Kind::GaugeHistogram => Some(rules.gauge),
         Kind::Untyped if rules.untyped == UntypedRule::Last => Some(GaugeRule::Last),
-        Kind::Untyped => Some(GaugeRule::Sum),
+        // A counter may come upon a series from before its type was known.
+        Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
         _ => None,
     }
 }
 
 fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
-    if family.kind() != joined(family.kind(), pushed.kind) {
+    if family.kind() == Kind::Untyped && pushed.kind == Kind::Counter {
         family.refine(pushed.kind);
     }
     let (help, unit) = (pushed.help.unwrap_or(""), pushed.unit.unwrap_or(""));
@@ -598,3 +640,6 @@ fn job_of(labels: &str) -> Box<str> {
 pub fn seconds(now_ms: i64) -> u32 {
     u32::try_from(now_ms / 1000).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Series leave: by deletion of their group, by selector, by age, all at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{SeriesRef, Store, Structure, job_of};
@@ -28,10 +29,10 @@ impl Store {
     /// those of longer keys.
     pub fn remove_group(&self, key: &str, dry_run: bool) -> Removed {
         let members = match self.structure.lock().groups.get(key) {
-            Some(group) => group.members.clone(),
+            Some(members) => members.clone(),
             None => return Removed::default(),
         };
-        self.remove_all(&members, dry_run, |series| !series.is_dead())
+        self.remove_all(&members, dry_run, |_| true)
     }
 
     /// Removes the series that `matches` is true of, given family name and label text.
@@ -74,25 +75,30 @@ impl Store {
         dry_run: bool,
         still: impl Fn(&SeriesRef) -> bool,
     ) -> Removed {
+        let still = |series: &&SeriesRef| !series.is_dead() && still(series);
         let mut removed = Removed::default();
+        if dry_run {
+            chosen.iter().filter(still).for_each(|series| removed.note(series));
+            return removed;
+        }
         for slice in chosen.chunks(SLICE) {
-            if dry_run {
-                slice.iter().filter(|series| still(series)).for_each(|series| removed.note(series));
-                continue;
-            }
             let _gate = self.gate.write();
             let mut structure = self.structure.lock();
-            for series in slice.iter().filter(|series| still(series)) {
-                if series.kill() {
-                    removed.note(series);
-                    self.unlink(series, &mut structure);
-                }
+            for series in slice.iter().filter(still) {
+                removed.note(series);
+                self.unlink(series, &mut structure);
             }
         }
+        for run in chosen.chunk_by(|a, b| Arc::ptr_eq(&a.family, &b.family)) {
+            run[0].family.index.tidy();
+        }
+        self.family_index.tidy();
         removed
     }
 
+    /// Nobody can be pushing to the series: the gate is held.
     fn unlink(&self, series: &SeriesRef, structure: &mut Structure) {
+        series.kill();
         self.series.remove(series);
         self.series_count.fetch_sub(1, Relaxed);
 
@@ -112,13 +118,16 @@ impl Store {
                 structure.jobs.remove(&job);
             }
         }
-        if let Some(group) = structure.groups.get_mut(&series.group) {
-            group.dead += 1;
-            if group.dead == group.members.len() {
+        if let Some(members) = structure.groups.get_mut(&series.group) {
+            let slot = series.group_slot();
+            members.swap_remove(slot);
+            if let Some(moved) = members.get(slot) {
+                moved.set_group_slot(slot);
+            }
+            if members.is_empty() {
                 structure.groups.remove(&series.group);
-            } else if group.dead > group.members.len() / 2 {
-                group.members.retain(|member| !member.is_dead());
-                group.dead = 0;
+            } else if members.len() < members.capacity() / 4 {
+                members.shrink_to(members.len() * 2);
             }
         }
     }

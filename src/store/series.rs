@@ -1,6 +1,7 @@
 //! Families and series as they live in memory.
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
@@ -44,12 +45,12 @@ struct Layouts {
 }
 
 impl Family {
-    pub(super) fn new(name: &str, hash: u64, kind: Kind, metadata: Metadata) -> Family {
+    pub(super) fn new(name: &str, hash: u64, kind: Kind) -> Family {
         Family {
             name: name.into(),
             hash,
             kind: AtomicU8::new(kind as u8),
-            metadata: RwLock::new(metadata),
+            metadata: RwLock::default(),
             layouts: Mutex::default(),
             live: AtomicUsize::new(0),
             irregular: AtomicBool::new(false),
@@ -148,11 +149,10 @@ impl Ordered for Arc<Family> {
 }
 
 /// One series: a single allocation that ends in the canonical label text.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
 /// Everything of a series but its labels.
-#[derive(Debug)]
 pub struct Series {
     pub(super) family: Arc<Family>,
     /// Grouping key of the push that created it.
@@ -164,6 +164,8 @@ pub struct Series {
     touched_s: AtomicU32,
     /// Seconds after the last push when it may be forgotten; 0 is never.
     ttl_s: AtomicU32,
+    /// Where it stands in the list of its group; only touched with that list.
+    group_slot: AtomicU32,
     dead: AtomicBool,
     pub(super) state: Mutex<State>,
 }
@@ -188,6 +190,7 @@ impl SeriesRef {
             created_ms: birth.created_ms,
             touched_s: AtomicU32::new(0),
             ttl_s: AtomicU32::new(0),
+            group_slot: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             state: Mutex::new(birth.state),
         };
@@ -250,18 +253,45 @@ impl Series {
         self.expires_s().is_some_and(|expires| expires < now_s)
     }
 
+    pub(super) fn group_slot(&self) -> usize {
+        self.group_slot.load(Relaxed) as usize
+    }
+
+    pub(super) fn set_group_slot(&self, slot: usize) {
+        self.group_slot.store(slot as u32, Relaxed);
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
     }
 
-    /// False if it was dead already.
-    pub(super) fn kill(&self) -> bool {
-        !self.dead.swap(true, Relaxed)
+    pub(super) fn kill(&self) {
+        self.dead.store(true, Relaxed);
     }
 
     /// Looks at the value under its lock; keep it short.
     pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock())
+    }
+}
+
+impl fmt::Debug for SeriesRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{{}}} {:?}", self.family.name, self.labels(), **self)
+    }
+}
+
+/// The family stays out: it would print all of its series, and this one again.
+impl fmt::Debug for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Series")
+            .field("group", &self.group)
+            .field("created_ms", &self.created_ms)
+            .field("touched_s", &self.touched_s)
+            .field("ttl_s", &self.ttl_s)
+            .field("dead", &self.dead)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 

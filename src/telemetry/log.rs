@@ -21,23 +21,30 @@ pub enum LogFormat {
 
 /// Changes the level while running.
 #[derive(Clone, Debug)]
-pub struct LevelHandle(reload::Handle<Targets, Registry>);
+pub struct LevelHandle {
+    handle: reload::Handle<Targets, Registry>,
+    noisy: &'static str,
+}
 
 impl LevelHandle {
     pub fn set(&self, level: LevelFilter) {
         // Fails only when the subscriber is gone, and then there is nobody to tell.
-        let _ = self.0.reload(targets(level));
+        let _ = self.handle.reload(targets(level, self.noisy));
     }
 }
 
-/// Of the libraries below us only warnings are of interest.
-fn targets(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("tallygate", level)
+/// Of the libraries below us only warnings are of interest; those of `noisy` only to who looks for
+/// trouble.
+fn targets(level: LevelFilter, noisy: &str) -> Targets {
+    let below = level.min(LevelFilter::WARN);
+    let quiet = if level >= LevelFilter::DEBUG { below } else { LevelFilter::OFF };
+    Targets::new().with_default(below).with_target(noisy, quiet).with_target("tallygate", level)
 }
 
-/// Installs the subscriber of this process; once.
-pub fn init(level: LevelFilter, format: LogFormat) -> LevelHandle {
-    let (filter, handle) = reload::Layer::new(targets(level));
+/// Installs the subscriber of this process; once. `noisy` is a library that calls errors what
+/// clients do to their own connections: whoever knocks could fill the log with it.
+pub fn init(level: LevelFilter, format: LogFormat, noisy: &'static str) -> LevelHandle {
+    let (filter, handle) = reload::Layer::new(targets(level, noisy));
     let lines = match format {
         LogFormat::Logfmt => {
             tracing_logfmt::builder().with_target(false).layer().with_writer(io::stderr).boxed()
@@ -50,7 +57,7 @@ pub fn init(level: LevelFilter, format: LogFormat) -> LevelHandle {
             .boxed(),
     };
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    LevelHandle(handle)
+    LevelHandle { handle, noisy }
 }
 
 /// Lets a few lines a second through, however many clients err.

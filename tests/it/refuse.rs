@@ -111,15 +111,15 @@ fn a_contradiction_in_a_histogram() {
         body,
         422,
         expect![[r#"
-        {
-          "detail": "series h{job=\"j\"}: the bucket le=\"inf\" is lower than the one before; buckets must be cumulative",
-          "family": "h",
-          "hint": "each bucket counts all observations up to its bound",
-          "series": "h{job=\"j\"}",
-          "status": 422,
-          "title": "unacceptable push"
-        }
-    "#]],
+            {
+              "detail": "series h{job=\"j\"}: the bucket le=\"+Inf\" is lower than the one before; buckets must be cumulative",
+              "family": "h",
+              "hint": "each bucket counts all observations up to its bound",
+              "series": "h{job=\"j\"}",
+              "status": 422,
+              "title": "unacceptable push"
+            }
+        "#]],
     );
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use crate::format::escaping::Escaping;
 
@@ -95,24 +95,38 @@ pub(super) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Is there a label of this name, which needs no quotes?
-pub(super) fn has_label(text: &[u8], name: &[u8]) -> bool {
-    // Values look like labels now and then (`a="b,le="`), so a hit is looked at closely.
-    memmem::find(text, name).is_some()
-        && raw_labels(text).any(|label| !label.quoted && label.name == name)
+/// Finds a label by name, one that needs no quotes.
+#[derive(Debug)]
+pub(super) struct LabelFinder {
+    name: &'static [u8],
+    /// `name="`, the search prepared.
+    pattern: Finder<'static>,
 }
 
-/// Is there a name that needs quotes?
-fn has_quoted_name(text: &[u8]) -> bool {
-    // `,"` also ends a value that ends in a comma.
-    text.first() == Some(&b'"')
-        || memmem::find(text, b",\"").is_some() && raw_labels(text).any(|label| label.quoted)
+impl LabelFinder {
+    /// `pattern` is the name and `="`.
+    pub(super) fn new(pattern: &'static str) -> LabelFinder {
+        let name = pattern.trim_end_matches("=\"").as_bytes();
+        LabelFinder { name, pattern: Finder::new(pattern) }
+    }
+
+    pub(super) fn is_in(&self, text: &[u8]) -> bool {
+        self.pattern.find(text).is_some() && has_label(text, self.name)
+    }
+}
+
+/// The same by a walk over all labels. Values look like labels now and then (`a="b,le="`), so this
+/// is what a quick search has to be confirmed by.
+pub(super) fn has_label(text: &[u8], name: &[u8]) -> bool {
+    raw_labels(text).any(|label| !label.quoted && label.name == name)
 }
 
 /// Escapes label names as a scraper wants them.
 #[derive(Debug)]
 pub(super) struct Rewriter {
     escaping: Escaping,
+    /// `,"` begins a name that needs quotes, or ends a value that ends in a comma.
+    quoted: Finder<'static>,
     /// The last text that had to be rewritten.
     text: Vec<u8>,
 }
@@ -128,11 +142,11 @@ pub(super) enum Rewritten<'a> {
 
 impl Rewriter {
     pub(super) fn new(escaping: Escaping) -> Rewriter {
-        Rewriter { escaping, text: Vec::new() }
+        Rewriter { escaping, quoted: Finder::new(",\""), text: Vec::new() }
     }
 
     pub(super) fn rewrite<'a>(&'a mut self, text: &'a [u8]) -> Rewritten<'a> {
-        if self.escaping == Escaping::AllowUtf8 || !has_quoted_name(text) {
+        if self.escaping == Escaping::AllowUtf8 || !self.has_quoted_name(text) {
             return Rewritten::Unchanged(text);
         }
         let mut labels: Vec<_> =
@@ -152,6 +166,11 @@ impl Rewriter {
             self.text.push(b'"');
         }
         Rewritten::Changed(&self.text)
+    }
+
+    fn has_quoted_name(&self, text: &[u8]) -> bool {
+        text.first() == Some(&b'"')
+            || self.quoted.find(text).is_some() && raw_labels(text).any(|label| label.quoted)
     }
 
     fn escaped_name<'a>(&self, label: &RawLabel<'a>) -> Cow<'a, [u8]> {
@@ -263,7 +282,9 @@ mod tests {
             (&[("a", "le=\"1\"")], false),
             (&[("a.,le=\"", "1")], false),
         ] {
-            assert_eq!(has_label(canonical(labels).as_bytes(), b"le"), expected, "{labels:?}");
+            let text = canonical(labels);
+            assert_eq!(LabelFinder::new("le=\"").is_in(text.as_bytes()), expected, "{text}");
+            assert_eq!(has_label(text.as_bytes(), b"le"), expected, "{text}");
         }
     }
 

@@ -24,6 +24,7 @@ mod text;
 pub use openmetrics::fits as fits_openmetrics;
 pub use plan::{Decision, Family, Plan, Planned};
 
+use self::labels::LabelFinder;
 use super::escaping::Escaping;
 use super::negotiate::Format;
 use crate::model::Reading;
@@ -43,26 +44,36 @@ pub struct Options {
 pub struct Encoder {
     format: Writer,
     names: labels::SeriesNames,
+    le: LabelFinder,
+    quantile: LabelFinder,
     series_left_out: usize,
 }
 
 #[derive(Debug)]
 enum Writer {
-    Text(text::Encoder),
-    OpenMetrics(openmetrics::Encoder),
-    Protobuf(protobuf::Encoder),
+    Text(Box<text::Encoder>),
+    OpenMetrics(Box<openmetrics::Encoder>),
+    Protobuf(Box<protobuf::Encoder>),
 }
 
 impl Encoder {
     pub fn new(options: Options) -> Encoder {
         let format = match options.format {
-            Format::Text004 | Format::Text100 => Writer::Text(text::Encoder::new()),
+            Format::Text004 | Format::Text100 => Writer::Text(Box::new(text::Encoder::new())),
             Format::OpenMetrics001 | Format::OpenMetrics100 => {
-                Writer::OpenMetrics(openmetrics::Encoder::new(options))
+                Writer::OpenMetrics(Box::new(openmetrics::Encoder::new(options)))
             }
-            Format::ProtobufDelimited => Writer::Protobuf(protobuf::Encoder::new(options.escaping)),
+            Format::ProtobufDelimited => {
+                Writer::Protobuf(Box::new(protobuf::Encoder::new(options.escaping)))
+            }
         };
-        Encoder { format, names: labels::SeriesNames::new(options.escaping), series_left_out: 0 }
+        Encoder {
+            format,
+            names: labels::SeriesNames::new(options.escaping),
+            le: LabelFinder::new("le=\""),
+            quantile: LabelFinder::new("quantile=\""),
+            series_left_out: 0,
+        }
     }
 
     /// Starts a family; its head is written with its first series, so that a family without series
@@ -96,13 +107,13 @@ impl Encoder {
         reading: &Reading<'_>,
         created_ms: Option<i64>,
     ) {
-        let reserved = match reading {
-            Reading::Histogram(_) => Some(&b"le"[..]),
-            Reading::Summary { .. } => Some(&b"quantile"[..]),
-            _ => None,
-        };
         // Both a label of the series and one of its samples: no format can say that.
-        if reserved.is_some_and(|name| labels::has_label(labels, name)) {
+        let reserved = match reading {
+            Reading::Histogram(_) => self.le.is_in(labels),
+            Reading::Summary { .. } => self.quantile.is_in(labels),
+            _ => false,
+        };
+        if reserved {
             self.series_left_out += 1;
             return;
         }

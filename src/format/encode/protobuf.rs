@@ -5,7 +5,7 @@
 //! [`MESSAGE_BYTES_MAX`]: one that is larger comes in several messages of the same name, which
 //! Prometheus reads as one family, and a scrape of a million series stays within bounds.
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use prost::encoding::{WireType, encoded_len_varint};
 
 use super::labels::{Rewriter, Rewritten, raw_labels};
 use super::plan::Planned;
@@ -289,18 +289,45 @@ impl NativeLists {
 }
 
 fn write_labels(out: &mut Vec<u8>, labels: &[u8]) {
-    for raw in raw_labels(labels) {
-        label(out, &raw.name(), &raw.value());
+    if memchr::memchr(b'\\', labels).is_some() {
+        for raw in raw_labels(labels) {
+            label(out, &raw.name(), &raw.value());
+        }
+        return;
+    }
+    // Without escapes every quote opens or closes something. Names and values are so short that
+    // looking at each byte is quicker than a search that has to be started for each of them.
+    let mut quotes = labels.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
+    let mut start = 0;
+    while let (Some(open), Some(close)) = (quotes.next(), quotes.next()) {
+        let (name, open, close) = if open > start {
+            (&labels[start..open - 1], open, close)
+        } else {
+            let name = &labels[open + 1..close];
+            let (Some(open), Some(close)) = (quotes.next(), quotes.next()) else { return };
+            (name, open, close)
+        };
+        label(out, name, &labels[open + 1..close]);
+        start = close + 2;
     }
 }
 
 fn label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    // Both keys take one byte.
-    let length = 2 + length_len(name.len()) + name.len() + length_len(value.len()) + value.len();
-    out.push(0x0a);
-    push_varint(out, length as u64);
-    bytes(out, 1, name);
-    bytes(out, 2, value);
+    let text = name.len() + value.len();
+    out.reserve(text + 16);
+    if text + 4 < 0x80 {
+        // All keys and lengths take one byte, as they mostly do.
+        out.extend_from_slice(&[0x0a, text as u8 + 4, 0x0a, name.len() as u8]);
+        out.extend_from_slice(name);
+        out.extend_from_slice(&[0x12, value.len() as u8]);
+        out.extend_from_slice(value);
+    } else {
+        let length = 2 + length_len(name.len()) + length_len(value.len()) + text;
+        key(out, 1, WireType::LengthDelimited);
+        push_varint(out, length as u64);
+        bytes(out, 1, name);
+        bytes(out, 2, value);
+    }
 }
 
 /// Nothing, if the scraper could not tell its labels apart.
@@ -323,7 +350,7 @@ fn timestamp(out: &mut Vec<u8>, number: u32, milliseconds: Option<i64>) {
     let (seconds, nanos) =
         (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000) * 1_000_000);
     let length = 2 + encoded_len_varint(seconds as u64) + encoded_len_varint(nanos as u64);
-    encode_key(number, WireType::LengthDelimited, out);
+    key(out, number, WireType::LengthDelimited);
     push_varint(out, length as u64);
     varint(out, 1, seconds as u64);
     varint(out, 2, nanos as u64);
@@ -339,14 +366,14 @@ fn count(out: &mut Vec<u8>, integer: u32, float: u32, count: Number, is_float: b
 
 #[inline]
 fn bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
-    out.reserve(key_len(number) + length_len(value.len()) + value.len());
-    encode_key(number, WireType::LengthDelimited, out);
+    key(out, number, WireType::LengthDelimited);
     push_varint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
+#[inline]
 fn varint(out: &mut Vec<u8>, number: u32, value: u64) {
-    encode_key(number, WireType::Varint, out);
+    key(out, number, WireType::Varint);
     push_varint(out, value);
 }
 
@@ -354,8 +381,9 @@ fn sint(out: &mut Vec<u8>, number: u32, value: i64) {
     varint(out, number, zigzag(value));
 }
 
+#[inline]
 fn double(out: &mut Vec<u8>, number: u32, value: f64) {
-    encode_key(number, WireType::SixtyFourBit, out);
+    key(out, number, WireType::SixtyFourBit);
     out.extend_from_slice(&bits(value));
 }
 
@@ -367,13 +395,27 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
+/// The number is always a constant, so this comes down to one or two bytes.
+#[inline(always)]
+fn key(out: &mut Vec<u8>, number: u32, wire_type: WireType) {
+    push_varint(out, u64::from(number << 3 | wire_type as u32));
+}
+
 #[inline]
-fn push_varint(out: &mut Vec<u8>, value: u64) {
+fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     if value < 0x80 {
         out.push(value as u8);
-    } else {
-        encode_varint(value, out);
+        return;
     }
+    let mut buffer = [0; 10];
+    let mut length = 0;
+    while value >= 0x80 {
+        buffer[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    buffer[length] = value as u8;
+    out.extend_from_slice(&buffer[..=length]);
 }
 
 fn length_len(length: usize) -> usize {

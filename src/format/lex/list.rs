@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 
-use super::{Cursor, Dialect, Escapes, Flaw, Lexed, Line, Quoted, Token, quote_or_backslash};
+use super::{Cursor, Dialect, Escapes, Flaw, Lexed, Line, Token, quote_or_backslash};
 use crate::model::Label;
 use crate::model::name::LABEL_NAME;
 
@@ -52,11 +52,8 @@ impl<'a> LabelList<'a> {
     }
 
     #[inline(always)]
-    fn push(&mut self, name: Cow<'a, str>, value: Quoted<'a>, place: LabelPlace) {
-        self.labels.push(match value.escapes {
-            Escapes::None | Escapes::Canonical => Label::escaped(name, value.text),
-            Escapes::Odd => Label::raw(name, value.unescaped()),
-        });
+    fn push(&mut self, label: Label<'a>, place: LabelPlace) {
+        self.labels.push(label);
         self.places.push(place);
     }
 }
@@ -218,8 +215,9 @@ impl<'a> Cursor<'a> {
             && bytes.get(self.at..value) == Some(b"=\"")
             && let Some((close, b'"')) = quote_or_backslash(bytes, value)
         {
-            let text = Quoted { text: &self.line[value..close], escapes: Escapes::None };
-            list.push(Cow::Borrowed(name), text, LabelPlace { name: start, value, close });
+            let (text, line) = (&self.line[value..close], self.line);
+            let label = Label::canonical(name, text, &line[start..=close]);
+            list.push(label, LabelPlace { name: start, value, close });
             self.at = close + 1;
             return true;
         }
@@ -266,7 +264,11 @@ impl<'a> Cursor<'a> {
         }
         let value = self.at;
         let quoted = self.quoted(dialect)?;
-        list.push(name, quoted, LabelPlace { name: start, value, close: self.at - 1 });
+        let label = match quoted.escapes {
+            Escapes::None | Escapes::Canonical => Label::escaped(name, quoted.text),
+            Escapes::Odd => Label::raw(name, quoted.unescaped()),
+        };
+        list.push(label, LabelPlace { name: start, value, close: self.at - 1 });
         Ok(())
     }
 

@@ -181,13 +181,6 @@ impl<'a> Family<'a> {
         let (name, kind, suffixes) = (Excerpt(&self.name), self.kind(), suffixes.join(", "));
         Flaw::new(at, format!("the samples of {kind} {name} end in {suffixes}"))
     }
-
-    #[cold]
-    pub(super) fn reopened(&self) -> Flaw {
-        let name = Excerpt(&self.name);
-        let message = format!("metric {name} was here before: all its lines must stand together");
-        Flaw::new(self.offset, message)
-    }
 }
 
 /// All families so far. No two may lay claim to one sample name, whether they use it or not; every

@@ -94,6 +94,19 @@ fn counts_and_sums_are_exact() {
             &["le1=0.1 le2=0.3 le+Inf=0.3", "le1=1 le2=1 le+Inf=1"],
             "le1=1.1 le2=1.3 le+Inf=1.3 count=1.3",
         ),
+        // Rounded to f64, the first bucket would be above the second.
+        (
+            &[
+                "le1=635934306964474700 le2=635934306964474701 count=635934306964474701",
+                "le1=0.5 le2=1 count=1",
+            ],
+            "le1=635934306964474700 le2=635934306964474702 le+Inf=635934306964474702 \
+             count=635934306964474702",
+        ),
+        (
+            &["le1=18446744073709551615 count=18446744073709551615", "le1=0.75 count=1"],
+            "le1=18446744073709551615 le+Inf=1.8446744073709552e19 count=1.8446744073709552e19",
+        ),
         (&["le+Inf=1 sum=1e16", "le+Inf=1 sum=1", "le+Inf=1 sum=-1e16"], "le+Inf=3 count=3 sum=1"),
         (&["le+Inf=1 sum=5e-324", "le+Inf=1 sum=5e-324"], "le+Inf=2 count=2 sum=1e-323"),
         (&["le+Inf=1 sum=1e308", "le+Inf=1 sum=1e308"], "le+Inf=2 count=2 sum=inf"),
@@ -133,7 +146,7 @@ fn refused_histograms() {
         ),
         (
             "le1=3 le+Inf=2",
-            "the bucket le=\"inf\" is lower than the one before; buckets must be cumulative",
+            "the bucket le=\"+Inf\" is lower than the one before; buckets must be cumulative",
         ),
         (
             "le1=18446744073709551616 le2=18446744073709551615 count=18446744073709551616",
@@ -143,12 +156,12 @@ fn refused_histograms() {
         ("le-NaN=3 le+Inf=5", "a bucket bound is not a number"),
         ("le1=NaN le+Inf=5", "bucket NaN is not finite"),
         ("le1=-1 le+Inf=5", "bucket -1 is negative"),
-        ("le1=1 le+Inf=inf", "count inf is not finite"),
+        ("le1=1 le+Inf=inf", "count +Inf is not finite"),
         ("count=-1", "count -1 is negative"),
         ("count=NaN", "count NaN is not finite"),
         ("le+Inf=1 sum=NaN", "sum NaN is not finite"),
-        ("le+Inf=1 sum=inf", "sum inf is not finite"),
-        ("le+Inf=1 sum=-inf", "sum -inf is not finite"),
+        ("le+Inf=1 sum=inf", "sum +Inf is not finite"),
+        ("le+Inf=1 sum=-inf", "sum -Inf is not finite"),
     ] {
         for kind in [Kind::Histogram, Kind::GaugeHistogram] {
             refused(kind, sums(), &[], push, expected);

@@ -89,6 +89,12 @@ impl Request {
     }
 }
 
+/// A query with these selectors.
+pub(crate) fn matching(selectors: &[&str]) -> String {
+    let pairs = selectors.iter().map(|selector| ("match[]", selector));
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
 /// A connection that can be kept, stalled or broken at will.
 pub(crate) struct Connection(BufReader<TcpStream>);
 

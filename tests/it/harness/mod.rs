@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use body::{Coding, Message, decoded, encoded, histogram, message, value};
-pub(crate) use http::{Connection, Request, Response};
+pub(crate) use http::{Connection, Request, Response, matching};
 pub(crate) use outside::{Stopped, client, prometheus, promtool_accepts, promtool_lint, run};
 
 /// A running gateway. Dropping it stops the process, and fails the test if the last exposition

@@ -1,4 +1,4 @@
-//! No body makes the reader panic.
+//! No body makes the reader panic, and no spelling changes what is read.
 
 use proptest::prelude::*;
 
@@ -78,5 +78,57 @@ fn long_tokens_are_quoted_in_part() {
         assert!(error.len() < 260, "{} bytes: {error}", error.len());
         let quoted = error.matches('x').count();
         assert!(quoted <= 110, "{quoted} bytes of the body: {error}");
+    }
+}
+
+// === Spelling ===
+
+const LABEL_SETS: [&[(&str, &str)]; 4] =
+    [&[], &[("a", "1")], &[("a", "1"), ("b", r#"x\"y\\"#)], &[("b", "1"), ("a", "2")]];
+
+/// One line of histogram `h` for a label set, `le` being at some place among the labels.
+fn spell(set: usize, suffix: &str, bound: Option<&str>, place: usize, style: u8) -> String {
+    let mut labels = LABEL_SETS[set].to_vec();
+    if let Some(bound) = bound {
+        labels.insert(place % (labels.len() + 1), ("le", bound));
+    }
+    let name = format!("h{suffix}");
+    let pairs = |equals: &str, quote: &str| -> Vec<String> {
+        let pair = |(n, v): &(&str, &str)| format!("{quote}{n}{quote}{equals}\"{v}\"");
+        labels.iter().map(pair).collect()
+    };
+    match style {
+        0 => format!("{name}{{{}}} 7\n", pairs("=", "").join(",")),
+        1 => format!(" {name}\t{{ {} }}7 \n", pairs(" = ", "").join(" , ")),
+        2 if !labels.is_empty() => format!("{name} {{{},}}  7\n", pairs("=", "\"").join(",\t")),
+        3 => {
+            let mut items = pairs("=", "");
+            items.insert(place % (items.len() + 1), format!("\"{name}\""));
+            format!("{{{}}} 7\n", items.join(","))
+        }
+        _ if labels.is_empty() => format!("{name} 7\n"),
+        _ => format!("{name}{{{}}}\t7\n", pairs("=", "").join(", ")),
+    }
+}
+
+proptest! {
+    #[test]
+    fn spelling_does_not_matter(
+        lines in Just((0..LABEL_SETS.len() * 6).collect::<Vec<_>>()).prop_shuffle(),
+        spellings in proptest::collection::vec((0..4_usize, 0..5_u8), LABEL_SETS.len() * 6),
+    ) {
+        let mut plain = String::from("# TYPE h histogram\n");
+        let mut varied = plain.clone();
+        for (line, (place, style)) in lines.into_iter().zip(spellings) {
+            let (suffix, bound) = match line % 6 {
+                0 => ("_sum", None),
+                1 => ("_count", None),
+                bucket => ("_bucket", Some(["0.5", "1", "2.5", "+Inf"][bucket - 2])),
+            };
+            plain += &spell(line / 6, suffix, bound, 9, 0);
+            varied += &spell(line / 6, suffix, bound, place, style);
+        }
+        prop_assert_eq!(strict(varied.as_bytes()), strict(plain.as_bytes()), "{}", varied);
+        prop_assert!(strict(plain.as_bytes()).is_ok());
     }
 }
