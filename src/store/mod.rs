@@ -458,7 +458,7 @@ where
             state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
-        if !merge::is_regular(pushed) {
+        if !merge::is_regular(family.kind(), pushed) {
             family.note_irregular();
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
