@@ -39,7 +39,8 @@ fuzz_target!(|input: &str| {
                 }
             }
         }
-        let shown = gateway.store().families().iter().map(|family| family.series().len()).sum::<usize>();
+        let shown =
+            gateway.store().families().iter().map(|family| family.series().len()).sum::<usize>();
         assert_eq!(shown, gateway.store().series_count());
     }
 });

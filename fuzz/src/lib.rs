@@ -11,11 +11,8 @@ use tallygate::model::Grouping;
 use tallygate::telemetry::Telemetry;
 
 pub fn gateway() -> Gateway {
-    let settings = Settings {
-        timestamps: Timestamps::Ignore,
-        created_samples: true,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { timestamps: Timestamps::Ignore, created_samples: true, ..Settings::default() };
     Gateway::new(settings, Arc::new(Telemetry::new(0)))
 }
 
@@ -37,7 +34,8 @@ pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
 
 pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
     let grouping = Grouping::default();
-    let request = PushRequest { grouping: &grouping, format, body, merge: None, ttl: None, time: None };
+    let request =
+        PushRequest { grouping: &grouping, format, body, merge: None, ttl: None, time: None };
     gateway.push(&request).is_ok()
 }
 

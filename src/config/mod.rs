@@ -1,6 +1,6 @@
 //! Configuration: `config/default.yaml` < file < environment < flags (DESIGN 8).
 //!
-//! The default file is embedded; it *is* the defaults, and the [`schema`] of keys, flags and help
+//! The default file is embedded; it *is* the defaults, and the [`schema()`] of keys, flags and help
 //! is read from it. Each layer is checked for keys that are not ours, the layers are merged, and
 //! every key becomes a typed value of a section. Nothing stops at the first error: whoever has
 //! three mistakes in a file is told of three.

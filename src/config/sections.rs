@@ -1,6 +1,6 @@
 //! The sections of the configuration, as the program uses them.
 //!
-//! What each key means stands in `config/default.yaml` and nowhere else. [`section!`] makes of one
+//! What each key means stands in `config/default.yaml` and nowhere else. `section!` makes of one
 //! list of keys the struct, its reading, its writing and its comparison.
 
 use std::time::Duration;

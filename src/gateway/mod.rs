@@ -1,5 +1,5 @@
 //! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
-//! state lives beyond the [`Store`](crate::store::Store).
+//! state lives beyond the [`Store`].
 
 pub mod limits;
 mod push;

@@ -103,9 +103,9 @@ fn of_raced_kinds_one_wins_and_the_others_leave_nothing() {
         let shown = shown(&store);
         assert_eq!(shown[&contested].kind, kinds[winners[0]]);
         for side in ["before", "after"] {
-            for thread in 0..THREADS {
+            for (thread, &won) in won.iter().enumerate() {
                 let there = shown.contains_key(&format!("{side}_{round}_{thread}"));
-                assert_eq!(there, won[thread], "round {round}");
+                assert_eq!(there, won, "round {round}");
             }
         }
         store.remove_matching(false, |_, _| true);
