@@ -21,5 +21,6 @@ mod refuse;
 mod routes;
 mod rules;
 mod scrape;
+mod storm;
 mod transport;
 mod ttl;
