@@ -47,12 +47,18 @@ impl Escaping {
 
     /// The name of a label. Other than in the Go library a colon is escaped here: it is legal in
     /// metric names only, and a label name that is neither legal nor quoted fails the whole scrape.
+    /// So does one that begins with `__` in strict readers, and `__name__` in all of them: of such a
+    /// beginning one `_` stays.
     pub fn label_name(self, name: &str) -> Cow<'_, str> {
         if self == Escaping::AllowUtf8 || is_legacy_label_name(name) {
-            Cow::Borrowed(name)
-        } else {
-            Cow::Owned(self.escape(name, false))
+            return Cow::Borrowed(name);
         }
+        let mut escaped = self.escape(name, false);
+        if escaped.starts_with("__") {
+            let beginning = escaped.len() - escaped.trim_start_matches('_').len();
+            escaped.drain(..beginning - 1);
+        }
+        Cow::Owned(escaped)
     }
 
     fn escape(self, name: &str, colon: bool) -> String {
@@ -109,6 +115,17 @@ mod tests {
         assert_eq!(Escaping::Values.label_name("b:c"), "U__b_3a_c");
         assert_eq!(Escaping::AllowUtf8.label_name("b:c"), "b:c");
         assert_eq!(Escaping::Underscores.label_name("b_c"), "b_c");
+    }
+
+    /// `__` at the beginning is reserved, and nobody may say what the name of a metric is.
+    #[test]
+    fn labels_do_not_become_reserved() {
+        assert_eq!(Escaping::Underscores.label_name("ü.x"), "_x");
+        assert_eq!(Escaping::Dots.label_name("0abc"), "_abc");
+        assert_eq!(Escaping::Dots.label_name(".x"), "_dot_x");
+        assert_eq!(Escaping::Underscores.label_name("üünameüü"), "_name__");
+        assert_eq!(Escaping::Underscores.label_name("üü"), "_");
+        assert_eq!(Escaping::Values.label_name("ü.x"), "U___fc__2e_x");
     }
 
     #[test]

@@ -58,9 +58,19 @@ pub fn openmetrics_count(out: &mut Vec<u8>, count: Number) {
     }
 }
 
-/// A time of OpenMetrics, in seconds.
+/// A time of OpenMetrics, in seconds. Other than Go's library this writes no exponent: the reference
+/// reader takes what stands before the point for the whole seconds, and so makes `1.7000000015e+09`
+/// a time in 1970.
 pub fn openmetrics_seconds(out: &mut Vec<u8>, milliseconds: i64) {
-    openmetrics_float(out, milliseconds as f64 / 1000.0);
+    sign(out, milliseconds < 0);
+    let milliseconds = milliseconds.unsigned_abs();
+    let mut buffer = itoa::Buffer::new();
+    out.extend_from_slice(buffer.format(milliseconds / 1000).as_bytes());
+    let rest = milliseconds % 1000;
+    out.push(b'.');
+    let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+    let zeros = digits[1..].iter().rev().take_while(|&&digit| digit == b'0').count();
+    out.extend_from_slice(&digits[..3 - zeros]);
 }
 
 fn sign(out: &mut Vec<u8>, negative: bool) {
@@ -225,9 +235,13 @@ mod tests {
             (0, "0.0"),
             (1000, "1.0"),
             (-1500, "-1.5"),
-            (1_520_872_607_123, "1.520872607123e+09"),
-            (1_700_000_000_000, "1.7e+09"),
-            (i64::MAX, "9.223372036854776e+15"),
+            (-1, "-0.001"),
+            (10, "0.01"),
+            (1_520_872_607_123, "1520872607.123"),
+            (1_700_000_001_500, "1700000001.5"),
+            (1_700_000_000_000, "1700000000.0"),
+            (i64::MAX, "9223372036854775.807"),
+            (i64::MIN, "-9223372036854775.808"),
         ] {
             assert_eq!(written(|out| openmetrics_seconds(out, milliseconds)), expected);
         }

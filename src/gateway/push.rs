@@ -12,7 +12,7 @@ use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
 use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
 use crate::rules::Decision;
-use crate::store::{AdmitError, Plan, PushContext, Terms};
+use crate::store::{AdmitError, ChosenBy, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
 
 /// A push whose body is whole and decompressed.
@@ -144,7 +144,7 @@ fn default_terms(request: &PushRequest<'_>, settings: &Settings) -> Result<Terms
     let gauge = request.merge.unwrap_or(settings.gauge);
     Ok(Terms {
         rules: MergeRules { gauge, untyped: settings.untyped },
-        by_operator: false,
+        chosen_by: if request.merge.is_some() { ChosenBy::Push } else { ChosenBy::Default },
         ttl_s: request.ttl.unwrap_or(settings.ttl_default).seconds(),
     })
 }
@@ -249,7 +249,7 @@ fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {
             gauge: decision.gauge.unwrap_or(default.rules.gauge),
             untyped: decision.untyped.unwrap_or(default.rules.untyped),
         },
-        by_operator: decision.gauge.is_some(),
+        chosen_by: if decision.gauge.is_some() { ChosenBy::Operator } else { default.chosen_by },
         ttl_s: decision.ttl.map_or(default.ttl_s, |ttl| ttl.seconds()),
     }
 }

@@ -317,7 +317,8 @@ impl Wide {
             (*limb, rest) = ((dividend / count) as u64, (dividend % count) as u64);
         }
         let nearest = round(i32::from(self.low) - 2, &quotient, rest != 0);
-        if is_negative { -nearest } else { nearest }
+        // What is too small for an f64 is zero, and zero has no sign here.
+        if is_negative { 0.0 - nearest } else { nearest }
     }
 
     fn magnitude(&self) -> (Cow<'_, [u64]>, bool) {

@@ -440,15 +440,18 @@ fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
 
 /// Whether sums of such values keep the rules that OpenMetrics has for their type: what strict
 /// readers refuse is then written without its type (formats 7).
-pub fn is_regular(series: &PushedSeries<'_>) -> bool {
+pub fn is_regular(kind: Kind, series: &PushedSeries<'_>) -> bool {
     let whole = |count: &Number| matches!(count, Number::Int(_));
     match series.value {
         PushedValue::Scalar(_) | PushedValue::StateSet(_) => true,
         PushedValue::Summary { count, .. } => count.as_ref().is_none_or(whole),
         PushedValue::Histogram { count, sum, buckets, .. } => {
-            sum.is_some_and(|sum| sum >= 0.0)
+            let below = buckets.iter().next().is_some_and(|first| first.upper_bound < 0.0);
+            // The sum of a histogram would be a counter that falls, that of a gauge histogram not.
+            let is_gauge = kind == Kind::GaugeHistogram;
+            sum.is_some_and(|sum| sum >= 0.0 || (is_gauge && below && sum < 0.0))
+                && (is_gauge || !below)
                 && count.as_ref().is_none_or(whole)
-                && buckets.iter().next().is_none_or(|first| first.upper_bound >= 0.0)
                 && buckets.iter().all(|bucket| whole(&bucket.cumulative_count))
         }
     }

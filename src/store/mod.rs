@@ -81,11 +81,22 @@ pub struct PushContext<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     pub rules: MergeRules,
-    /// The gauge rule comes from the operator (those for untyped samples always do), so it
-    /// overrides what the series had.
-    pub by_operator: bool,
+    pub chosen_by: ChosenBy,
     /// Seconds without a push after which the series may be forgotten; 0 is never.
     pub ttl_s: u32,
+}
+
+/// Who has chosen the gauge rule of a push (merge-semantics 1.4). For untyped samples it is always
+/// the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// Nobody: a series that is there goes on by the rule it was born with.
+    #[default]
+    Default,
+    /// Who pushes: it must be the rule of the series.
+    Push,
+    /// A configured rule, which also changes series that are there.
+    Operator,
 }
 
 /// Why a push is not let in. Nothing has changed then.
@@ -268,27 +279,29 @@ impl Store {
                 }
             };
             let refuse = |refusal| refused(family, &pushed, refusal);
-            let Terms { rules, by_operator, .. } = terms(&pushed);
+            let Terms { mut rules, chosen_by, .. } = terms(&pushed);
             let kind = match stored {
                 Some(stored) => joined(stored, family, rules.untyped)?,
                 None => family.kind,
             };
-            merge::check(kind, &pushed, rules).map_err(refuse)?;
             let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
             match &series {
                 None => complete = false,
                 Some(series) => {
                     let state = series.state.lock();
-                    complete &= state.knows(&pushed).map_err(refuse)?;
-                    let held = state.gauge_rule();
-                    if let Some(asked) = rule_of(kind, rules).filter(|asked| *asked != held)
-                        && !by_operator
-                        && matches!(kind, Kind::Gauge | Kind::GaugeHistogram)
-                    {
-                        return Err(refuse(Refusal::OtherRule { stored: held, asked }));
+                    let (held, asked) = (state.gauge_rule(), rules.gauge);
+                    let gauge = matches!(kind, Kind::Gauge | Kind::GaugeHistogram);
+                    match chosen_by {
+                        ChosenBy::Push if gauge && asked != held => {
+                            return Err(refuse(Refusal::OtherRule { stored: held, asked }));
+                        }
+                        ChosenBy::Default => rules.gauge = held,
+                        _ => {}
                     }
+                    complete &= state.knows(&pushed).map_err(refuse)?;
                 }
             }
+            merge::check(kind, &pushed, rules).map_err(refuse)?;
             plan.0.push(series);
         }
         Ok(complete)
@@ -439,13 +452,13 @@ where
         {
             state.grow(family.layout(&bounds));
         }
-        if let Some(rule) = rule_of(family.kind(), terms.rules)
+        if let Some(rule) = rule_of(family.kind(), terms)
             && state.gauge_rule() != rule
         {
             state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
-        if !merge::is_regular(pushed) {
+        if !merge::is_regular(family.kind(), pushed) {
             family.note_irregular();
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
@@ -597,11 +610,12 @@ fn joined(
     }
 }
 
-/// The rule that is part of the state of a series; that of other kinds follows from the kind.
-fn rule_of(kind: Kind, rules: MergeRules) -> Option<GaugeRule> {
+/// The rule by which a series has to go on, where it is part of its state and the operator's.
+fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
+    let MergeRules { gauge, untyped } = terms.rules;
     match kind {
-        Kind::Gauge | Kind::GaugeHistogram => Some(rules.gauge),
-        Kind::Untyped if rules.untyped == UntypedRule::Last => Some(GaugeRule::Last),
+        Kind::Gauge | Kind::GaugeHistogram if terms.chosen_by == ChosenBy::Operator => Some(gauge),
+        Kind::Untyped if untyped == UntypedRule::Last => Some(GaugeRule::Last),
         // A counter may come upon a series from before its type was known.
         Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
         _ => None,

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod exactly;
+pub(crate) mod histogram;
+pub(crate) mod model;
 pub(crate) mod strategies;
 
 use std::collections::BTreeMap;
@@ -12,7 +15,9 @@ use tallygate::model::{
     Exemplar, Exposition, GaugeRule, Grouping, Kind, Label, NativeBuckets, Number, ReadBuffer,
     Reading, UntypedRule, labels,
 };
-use tallygate::store::{AdmitError, Applied, Plan, PushContext, Store, StoreLimits, Terms};
+use tallygate::store::{
+    AdmitError, Applied, ChosenBy, Plan, PushContext, Store, StoreLimits, Terms,
+};
 
 /// Native buckets shown, where a test does not look at the limit itself.
 pub(crate) const NATIVE_LIMIT: usize = 160;
@@ -82,7 +87,8 @@ impl Push {
     pub(crate) fn terms(&self, family: &str) -> Terms {
         let gauge = self.gauge.unwrap_or_else(|| rule_by_name(family));
         let rules = MergeRules { gauge, untyped: self.untyped };
-        Terms { rules, by_operator: self.by_operator, ttl_s: self.ttl_s }
+        let chosen_by = if self.by_operator { ChosenBy::Operator } else { ChosenBy::Push };
+        Terms { rules, chosen_by, ttl_s: self.ttl_s }
     }
 
     /// Parsed, as it were.

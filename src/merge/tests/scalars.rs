@@ -130,6 +130,7 @@ fn the_mean_divides_the_exact_sum() {
         (&["5e-324", "0"], "0"),
         (&["5e-324", "1e-323"], "1e-323"),
         (&["-5e-324", "-5e-324", "0"], "-5e-324"),
+        (&["-5e-324", "0", "0"], "0"),
         (&["-4", "2"], "-1"),
     ] {
         in_any_order(Kind::Gauge, rules(GaugeRule::Mean), pushes, expected);

@@ -404,7 +404,7 @@ fn openmetrics() {
         # TYPE f_seconds histogram
         # UNIT f_seconds seconds
         f_seconds_bucket{le="0.005"} 1
-        f_seconds_bucket{le="1.0"} 1000000 # {trace_id="a\"b"} 0.67 1.700000000123e+09
+        f_seconds_bucket{le="1.0"} 1000000 # {trace_id="a\"b"} 0.67 1700000000.123
         f_seconds_bucket{le="+Inf"} 1000001
         f_seconds_sum 5.25
         f_seconds_count 1000001
@@ -448,9 +448,9 @@ fn openmetrics_with_created_lines() {
         # TYPE a_seconds counter
         # UNIT a_seconds seconds
         a_seconds_total 1.0
-        a_seconds_created 1.520872607123e+09
+        a_seconds_created 1520872607.123
         a_seconds_total{job="j",path="/\"\\\n"} 2.5e+06 # {t="1"} 0.5
-        a_seconds_created{job="j",path="/\"\\\n"} 1.520872607123e+09
+        a_seconds_created{job="j",path="/\"\\\n"} 1520872607.123
         # TYPE b unknown
         b 7.0
         # TYPE e summary
@@ -464,7 +464,7 @@ fn openmetrics_with_created_lines() {
         # TYPE f_seconds histogram
         # UNIT f_seconds seconds
         f_seconds_bucket{le="0.005"} 1
-        f_seconds_bucket{le="1.0"} 1000000 # {trace_id="a\"b"} 0.67 1.700000000123e+09
+        f_seconds_bucket{le="1.0"} 1000000 # {trace_id="a\"b"} 0.67 1700000000.123
         f_seconds_bucket{le="+Inf"} 1000001
         f_seconds_sum 5.25
         f_seconds_count 1000001
