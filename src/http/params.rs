@@ -21,6 +21,13 @@ pub(super) fn header<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> 
     headers.get(name)?.to_str().ok()
 }
 
+/// The text of a header that is a list; several lines of it are one list.
+pub(super) fn list_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
+    let mut lines = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let first = lines.next()?;
+    Some(lines.fold(first, |list, line| Cow::Owned(format!("{list},{line}"))))
+}
+
 /// True for `?dry_run`, `?dry_run=1` and `?dry_run=true`.
 pub(super) fn dry_run(request: &HttpRequest) -> bool {
     query(request).any(|(name, value)| name == "dry_run" && matches!(&*value, "" | "1" | "true"))
@@ -149,6 +156,17 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let request = TestRequest::get()
+            .append_header(("Accept-Encoding", "br"))
+            .append_header(("Accept-Encoding", "gzip, zstd"))
+            .to_http_request();
+        let list = |name| list_header(request.headers(), name).map(Cow::into_owned);
+        assert_eq!(list("accept-encoding").as_deref(), Some("br,gzip, zstd"));
+        assert_eq!(list("accept"), None);
+    }
 
     #[test]
     fn headers_and_query_mean_the_same() {

@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_core::Stream;
 
 use super::error::{self, Problem};
-use super::params::{PushParams, header};
+use super::params::{PushParams, header, list_header};
 use super::{Services, grouping};
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
@@ -75,7 +75,7 @@ async fn receive(
         grouping: grouping::parse(group)?,
         params: PushParams::of(request)?,
         format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
-        codings: negotiate::content_encoding(header(headers, "content-encoding"))
+        codings: negotiate::content_encoding(list_header(headers, "content-encoding").as_deref())
             .map_err(unsupported)?,
     };
     let (body, _permit) = read_body(services, request, payload).await?;

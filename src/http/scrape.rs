@@ -18,7 +18,7 @@ use futures_core::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::Problem;
-use super::params::{self, header};
+use super::params::{self, list_header};
 use super::{Services, Surface};
 use crate::format::negotiate;
 use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
@@ -32,8 +32,9 @@ pub(super) async fn scrape(
     request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
-    let (format, escaping) = negotiate::accept(header(headers, "accept"));
-    let compression = negotiate::accept_encoding(header(headers, "accept-encoding"));
+    let (format, escaping) = negotiate::accept(list_header(headers, "accept").as_deref());
+    let compression =
+        negotiate::accept_encoding(list_header(headers, "accept-encoding").as_deref());
     let content = match surface {
         Surface::Management => Content::Own,
         Surface::Main if services.options.own_metrics_apart => Content::Pushed,

@@ -406,6 +406,17 @@ fn stacked_codings() {
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"2\"}"), 16.0);
 }
 
+/// A header may come in several lines, which are one list.
+#[test]
+fn codings_in_several_lines() {
+    let mut gateway = start();
+    let twice = encoded(Coding::Zstd, encoded(Coding::Gzip, LINES));
+    let request = gateway.request("POST", "/metrics/job/j").header("Content-Encoding", "gzip");
+    gateway.accept_request(request.header("Content-Encoding", "zstd").body(twice));
+    let request = gateway.request("POST", "/metrics/job/j").header("Content-Encoding", "identity");
+    gateway.refuse_request(request.header("Content-Encoding", "br").body(LINES), 415);
+}
+
 /// Two gzip members are one stream, and so are two zstd frames.
 #[test]
 fn streams_of_several_members() {
@@ -421,7 +432,7 @@ fn streams_of_several_members() {
 #[test]
 fn unknown_codings() {
     let mut gateway = start();
-    for header in ["br", "compress", "gzip, br", "aes128gcm", "gzip;q=1"] {
+    for header in ["br", "compress", "gzip, br", "aes128gcm", "gzip;q=1", "gzíp"] {
         let request = gateway.request("POST", "/metrics").header("Content-Encoding", header);
         let problem = gateway.refuse_request(request.body("a 1\n"), 415);
         assert_eq!(problem["title"], "unsupported body");

@@ -182,6 +182,19 @@ fn several_addresses() {
     assert_eq!(gateway.sample("a"), 2.0);
 }
 
+/// Without a host it is every address, of either version of IP that there is.
+#[test]
+fn any_address() {
+    let gateway = flag("--web.listen-address=:0").run();
+    let port = gateway.address.port();
+    let loopback: [std::net::IpAddr; 2] =
+        [std::net::Ipv4Addr::LOCALHOST.into(), std::net::Ipv6Addr::LOCALHOST.into()];
+    for host in &loopback[..if gateway.address.is_ipv6() { 2 } else { 1 }] {
+        let request = Request::new((*host, port).into(), "POST", "/metrics").body("a 1\n");
+        assert_eq!(request.send().status, 200, "{host}");
+    }
+}
+
 // === reloading ===
 
 fn reload(gateway: &Gateway) -> crate::harness::Response {

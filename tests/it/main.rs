@@ -24,5 +24,6 @@ mod round_trip;
 mod routes;
 mod rules;
 mod scrape;
+mod storm;
 mod transport;
 mod ttl;

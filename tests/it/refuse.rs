@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use crate::harness::{config, flag, start};
+use crate::harness::{config, flag, message, start};
 
 // === the answer ===
 
@@ -247,13 +247,29 @@ fn a_refused_push_uses_up_no_limit() {
     gateway.accept("/metrics", "a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\n");
 }
 
+/// A sum has no time, in no format. In protobuf a zero is a time, too.
 #[test]
-fn timestamps_can_be_ignored() {
-    let gateway = flag("--push.timestamps=ignore").run();
-    for _ in 0..2 {
-        gateway.accept("/metrics", "# TYPE a counter\na 1 1700000000000\nb 2\n");
+fn timestamps_in_every_format() {
+    let metric = |time| message().message(3, message().double(1, 1.0)).int(6, time);
+    let protobuf = |time| message().text(1, "a").message(4, metric(time)).delimited();
+    let bodies = [
+        ("text/plain", b"# TYPE a counter\na 1 1700000000000\n".to_vec()),
+        ("application/openmetrics-text", b"# TYPE a unknown\na 1 1700000000.5\n# EOF\n".to_vec()),
+        ("application/vnd.google.protobuf", protobuf(1_700_000_000_000)),
+        ("application/vnd.google.protobuf", protobuf(0)),
+    ];
+    let mut gateway = start();
+    for (content_type, body) in &bodies {
+        let request = gateway.request("POST", "/metrics").header("Content-Type", content_type);
+        let problem = gateway.refuse_request(request.body(body), 400);
+        assert!(problem["detail"].as_str().unwrap().contains("timestamp"), "{problem}");
     }
-    assert_eq!(gateway.pushed(), "# TYPE a counter\na 2\n# TYPE b untyped\nb 4\n");
+    let gateway = flag("--push.timestamps=ignore").run();
+    for (content_type, body) in &bodies {
+        let request = gateway.request("POST", "/metrics").header("Content-Type", content_type);
+        gateway.accept_request(request.body(body));
+    }
+    assert_eq!(gateway.pushed(), "# TYPE a counter\na 4\n");
 }
 
 // === types ===

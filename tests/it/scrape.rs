@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Connection, Gateway, Response, decoded, eventually, flag, histogram, matching,
-    promtool_accepts, sample, start,
+    Connection, Gateway, Message, Response, decoded, eventually, flag, histogram, matching,
+    message, promtool_accepts, sample, start,
 };
 
 fn scrape(gateway: &Gateway, headers: &[(&str, &str)]) -> Response {
@@ -117,7 +117,8 @@ fn formats_by_accept() {
         assert_eq!(response.header("vary"), Some("Accept, Accept-Encoding"));
         assert_eq!(response.header("cache-control"), Some("no-store"));
     }
-    let openmetrics = scrape(&gateway, &[("Accept", "application/openmetrics-text")]).text();
+    let two_lines = [("Accept", "text/html"), ("Accept", "application/openmetrics-text")];
+    let openmetrics = scrape(&gateway, &two_lines).text();
     assert!(openmetrics.starts_with("# TYPE a counter\na_total 1.0\n"), "{openmetrics}");
     assert!(openmetrics.ends_with("\n# EOF\n"));
     let protobuf = scrape(&gateway, &[("Accept", PROTOBUF)]).body;
@@ -141,6 +142,77 @@ fn expositions_can_be_pushed() {
         let push = second.request("POST", "/metrics").header("Content-Type", content_type);
         second.accept_request(push.body(&scraped.body));
         assert_eq!(second.get("/metrics").text(), text, "{accept}");
+    }
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
+
+#[test]
+fn exemplars_and_start_times_in_openmetrics() {
+    for created in [false, true] {
+        let gateway = flag(&format!("--scrape.created-samples={created}")).run();
+        let push = gateway.request("POST", "/metrics").header("Content-Type", OPENMETRICS);
+        gateway.accept_request(push.body(
+            "# TYPE c counter\nc_total 1 # {trace_id=\"t\"} 0.5 1700000000.5\n\
+             # TYPE h histogram\nh_bucket{le=\"1.0\"} 1 # {} 0.25\nh_bucket{le=\"+Inf\"} 1\n\
+             h_count 1\nh_sum 0.25\n# EOF\n",
+        ));
+        let text = scrape(&gateway, &[("Accept", OPENMETRICS)]).text();
+        let counter = "# TYPE c counter\nc_total 1.0 # {trace_id=\"t\"} 0.5 1.7000000005e+09\n";
+        assert!(text.starts_with(counter), "{text}");
+        assert!(text.contains("h_bucket{le=\"1.0\"} 1 # {} 0.25\n"), "{text}");
+        let times = text.lines().filter(|line| line.contains("_created "));
+        let times = times.filter(|line| !line.starts_with('#'));
+        let times: Vec<f64> =
+            times.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        let start = gateway.sample("tallygate_process_start_time_seconds");
+        assert!(times.iter().all(|time| (start - 1.0..start + 60.0).contains(time)), "{times:?}");
+        assert_eq!(times.len() >= 2, created, "{times:?}");
+    }
+}
+
+/// Native buckets travel in protobuf; in text there is only what all buckets hold.
+#[test]
+fn native_histograms_in_protobuf() {
+    let own = flag("--web.management-address=127.0.0.1:0").run();
+    let histogram = message()
+        .int(1, 4)
+        .double(2, 6.0)
+        .sint(5, 1)
+        .double(6, 0.001)
+        .int(7, 1)
+        .message(12, message().sint(1, -1).int(2, 2))
+        .sint(13, 1)
+        .sint(13, 1);
+    let family = Message::family("h", 4).metric(&[("x", "1")], (7, histogram)).delimited();
+    let push = |gateway: &Gateway, body: &[u8]| {
+        let push = gateway.request("POST", "/metrics").header("Content-Type", PROTOBUF);
+        gateway.accept_request(push.body(body));
+    };
+    push(&own, &family);
+    push(&own, &family);
+    assert_eq!(
+        own.get("/metrics").text(),
+        "# TYPE h histogram\nh_bucket{x=\"1\",le=\"+Inf\"} 8\nh_sum{x=\"1\"} 12\nh_count{x=\"1\"} 8\n"
+    );
+    let copy = start();
+    push(&copy, &scrape(&own, &[("Accept", PROTOBUF)]).body);
+    let shown = |gateway: &Gateway| {
+        let json = gateway.get("/api/v1/metrics").json();
+        json["data"]["families"][0]["metrics"][0].clone()
+    };
+    assert_eq!(shown(&copy), shown(&own));
+    assert_eq!(shown(&own)["native"]["positive"], serde_json::json!([[-1, "2"], [0, "4"]]));
+    assert_eq!(shown(&own)["native"]["zero_count"], "2");
+}
+
+#[test]
+fn the_effort_of_compression() {
+    for level in [1, 6, 9] {
+        let gateway = flag(&format!("--scrape.gzip-level={level}")).run();
+        let response = scrape(&gateway, &[("Accept-Encoding", "gzip")]);
+        let text = decoded(response.header("content-encoding"), &response.body);
+        assert!(text.contains("\ntallygate_series 0\n"), "{level}");
     }
 }
 

@@ -175,9 +175,10 @@ impl Gateway {
         })
     }
 
-    fn await_address(&self, management: bool) -> SocketAddr {
+    fn await_address(&mut self, management: bool) -> SocketAddr {
         eventually("the gateway listens", || {
             let log = self.log();
+            assert!(self.is_running(), "it ended instead of listening");
             let line = log.iter().find(|line| {
                 line.contains("listening") && line.contains("for management") == management
             })?;
