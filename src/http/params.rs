@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 
 use super::error::Problem;
-use crate::gateway::{PushRequest, Selector};
+use crate::gateway::Selector;
 use crate::model::{GaugeRule, Ttl};
 use crate::units::parse_duration;
 
@@ -57,9 +57,10 @@ pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Sel
 /// What a push says of itself besides path and body.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct PushParams {
-    merge: Option<GaugeRule>,
-    ttl: Option<Ttl>,
-    time: Option<i64>,
+    pub(super) merge: Option<GaugeRule>,
+    pub(super) ttl: Option<Ttl>,
+    /// Nanoseconds since the Unix epoch.
+    pub(super) time: Option<i64>,
 }
 
 /// Headers, and the query parameters of the same meaning. Those that are not built yet are refused,
@@ -102,10 +103,6 @@ impl PushParams {
             }
         }
         Ok(params)
-    }
-
-    pub(super) fn set<'a>(self, request: PushRequest<'a>) -> PushRequest<'a> {
-        PushRequest { merge: self.merge, ttl: self.ttl, time: self.time, ..request }
     }
 }
 

@@ -104,15 +104,9 @@ fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem>
         compress::decode_all(&push.codings, body, max, &mut decoded)?;
         &decoded
     };
-    let request = PushRequest {
-        grouping: &push.grouping,
-        format: push.format,
-        body,
-        merge: None,
-        ttl: None,
-        time: None,
-    };
-    Ok(gateway.push(&push.params.set(request))?)
+    let PushParams { merge, ttl, time } = push.params;
+    let (grouping, format) = (&push.grouping, push.format);
+    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time })?)
 }
 
 fn unsupported(error: negotiate::Unsupported) -> Problem {
