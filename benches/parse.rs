@@ -6,11 +6,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a corpus that is refused must stop the benchmark")]
 
+mod common;
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tallygate::format::compress::Compression;
+use tallygate::format::negotiate::{Format, PushFormat};
 use tallygate::format::openmetrics::{self, OpenMetricsOptions};
 use tallygate::format::text::{self, TextOptions};
+use tallygate::format::{Timestamps, protobuf};
 use tallygate::model::{Exposition, Grouping};
 
 const TEXTS: [(&str, &[u8]); 2] = [
@@ -55,7 +60,31 @@ fn parse(criterion: &mut Criterion) {
             });
         });
     }
+    for (name, body) in TEXTS {
+        let body = as_protobuf(body);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("protobuf/{name}"), |bencher| {
+            bencher.iter(|| {
+                let builder = exposition.build(&grouping);
+                protobuf::parse(black_box(&body), builder, Timestamps::Reject).unwrap();
+                exposition.samples()
+            });
+        });
+    }
     group.finish();
+}
+
+/// The same push as a client of the other format would send it.
+fn as_protobuf(text: &[u8]) -> Vec<u8> {
+    let gateway = common::gateway();
+    common::push(&gateway, &Grouping::default(), PushFormat::Text, text);
+    let wanted = common::request(Format::ProtobufDelimited, Compression::Identity);
+    let mut scrape = gateway.scrape(wanted).unwrap();
+    let mut body = Vec::new();
+    while let Some(piece) = scrape.next_piece().unwrap() {
+        body.extend(piece);
+    }
+    body
 }
 
 criterion_group!(benches, tokenise, parse);

@@ -1,5 +1,7 @@
 //! A gateway without HTTP, and what to do with it.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -45,14 +47,18 @@ pub(crate) fn grouping() -> Grouping {
     Grouping::new([("job", "checkout"), ("instance", "10.0.3.17")]).expect("a grouping key")
 }
 
-pub(crate) fn scrape(gateway: &Gateway, format: Format, compression: Compression) -> usize {
-    let wanted = ScrapeRequest {
+pub(crate) fn request(format: Format, compression: Compression) -> ScrapeRequest {
+    ScrapeRequest {
         format,
         escaping: Escaping::AllowUtf8,
         compression,
         selectors: Vec::new(),
         content: Content::Pushed,
-    };
+    }
+}
+
+pub(crate) fn scrape(gateway: &Gateway, format: Format, compression: Compression) -> usize {
+    let wanted = request(format, compression);
     let mut scrape = gateway.scrape(wanted).expect("memory");
     let mut bytes = 0;
     while let Some(piece) = scrape.next_piece().expect("memory") {
