@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod exactly;
+pub(crate) mod histogram;
+pub(crate) mod model;
 pub(crate) mod strategies;
 
 use std::collections::BTreeMap;

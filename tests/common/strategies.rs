@@ -50,7 +50,7 @@ pub(crate) fn adding_push() -> impl Strategy<Value = Push> {
 /// Pushes that go wrong in many ways: values that are refused, kinds and rules that change,
 /// limits, labels that a rule of the operator drops.
 pub(crate) fn wild_push() -> impl Strategy<Value = Push> {
-    let families = (families(FAMILIES.to_vec()), prop::option::weighted(0.25, mishap()));
+    let families = (families(FAMILIES.to_vec()), prop::option::weighted(0.4, mishap()));
     let terms = (
         prop::option::weighted(0.2, select(GaugeRule::ALL)),
         prop::bool::weighted(0.5),
