@@ -48,6 +48,16 @@ fn value(store: &Store, name: &str, labels: &str) -> Option<f64> {
     }
 }
 
+/// One counter family with these values of the label `a`.
+fn many(name: &str, values: &[String]) -> Push {
+    let mut family = counter(name, &[], 1.0);
+    family.series = values
+        .iter()
+        .flat_map(|value| counter(name, &[("a", value.as_str())], 1.0).series)
+        .collect();
+    Push::of(vec![family])
+}
+
 #[test]
 fn births_of_one_series_at_once_give_one_series_with_all() {
     let store = Store::default();
@@ -102,8 +112,8 @@ fn of_raced_kinds_one_wins_and_the_others_leave_nothing() {
         assert_eq!(winners.len(), 1, "round {round}");
         let shown = shown(&store);
         assert_eq!(shown[&contested].kind, kinds[winners[0]]);
-        for side in ["before", "after"] {
-            for (thread, &won) in won.iter().enumerate() {
+        for (thread, won) in won.into_iter().enumerate() {
+            for side in ["before", "after"] {
                 let there = shown.contains_key(&format!("{side}_{round}_{thread}"));
                 assert_eq!(there, won, "round {round}");
             }
@@ -144,28 +154,38 @@ fn a_sweep_never_loses_an_acknowledged_push() {
     let store = Store::default();
     let clock = AtomicU32::new(1_700_000_000);
     let done = AtomicBool::new(false);
-    let swept = AtomicU32::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(SeqCst) {
-                // Mostly within the time to live of what was pushed last, sometimes beyond.
-                clock.fetch_add(1, SeqCst);
-                for _ in 0..3 {
-                    let removed = store.remove_expired(clock.load(SeqCst)).series;
-                    swept.fetch_add(removed as u32, SeqCst);
+            let due: Vec<String> = (0..2_500).map(|i| i.to_string()).collect();
+            let due = Push { ttl_s: 1, now_ms: 1, ..many("c_total", &due) };
+            let sweep = |passed_s| {
+                let now_s = clock.fetch_add(passed_s, SeqCst) + passed_s;
+                store.remove_expired(now_s).series
+            };
+            for round in 0..rounds() as u32 / 32 {
+                // So many are due that a series is pushed to between being found due and its turn;
+                // those of the pushers come last.
+                due.apply(&store).unwrap();
+                assert!(sweep(1 + round % (TTL_S + 2)) >= 2_500);
+                // And so few that the sweep comes in the middle of a push.
+                for _ in 0..20 {
+                    sweep(TTL_S + 1);
+                    thread::yield_now();
                 }
             }
+            done.store(true, SeqCst);
         });
-        let turns = rounds() * 20;
         at_once(|thread| {
-            let label = thread.to_string();
+            // Many in one push, so that a sweep can come between finding a series and adding to it.
+            let labels: Vec<String> = (0..250).map(|i| format!("pusher {thread} {i}")).collect();
+            let push = many("c_total", &labels);
+            let first = format!("a=\"{}\"", labels[0]);
             let mut last = None;
-            for _ in 0..turns {
+            while !done.load(SeqCst) {
                 let pushed_s = clock.load(SeqCst);
-                let push = Push::of(vec![counter("c_total", &[("a", &label)], 1.0)]);
-                let push = Push { now_ms: i64::from(pushed_s) * 1000, ttl_s: TTL_S, ..push };
-                push.apply(&store).unwrap();
-                let seen = value(&store, "c_total", &format!("a=\"{label}\""));
+                let now_ms = i64::from(pushed_s) * 1000;
+                Push { now_ms, ttl_s: TTL_S, ..push.clone() }.apply(&store).unwrap();
+                let seen = value(&store, "c_total", &first);
                 let now_s = clock.load(SeqCst);
                 let kept = |pushed_s: u32| now_s <= pushed_s + TTL_S;
                 match (seen, last) {
@@ -182,9 +202,7 @@ fn a_sweep_never_loses_an_acknowledged_push() {
                 last = seen.map(|seen| (pushed_s, seen));
             }
         });
-        done.store(true, SeqCst);
     });
-    assert!(swept.load(SeqCst) > 0, "the race was none");
 
     // 15: once all is over its time, nothing is shown.
     store.remove_expired(clock.load(SeqCst) + TTL_S + 1);
