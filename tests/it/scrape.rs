@@ -158,7 +158,7 @@ fn exemplars_and_start_times_in_openmetrics() {
              h_count 1\nh_sum 0.25\n# EOF\n",
         ));
         let text = scrape(&gateway, &[("Accept", OPENMETRICS)]).text();
-        let counter = "# TYPE c counter\nc_total 1.0 # {trace_id=\"t\"} 0.5 1.7000000005e+09\n";
+        let counter = "# TYPE c counter\nc_total 1.0 # {trace_id=\"t\"} 0.5 1700000000.5\n";
         assert!(text.starts_with(counter), "{text}");
         assert!(text.contains("h_bucket{le=\"1.0\"} 1 # {} 0.25\n"), "{text}");
         let times = text.lines().filter(|line| line.contains("_created "));
