@@ -149,6 +149,15 @@ impl Default for Store {
     }
 }
 
+impl Drop for Store {
+    /// A family lists its series, and each of them holds its family.
+    fn drop(&mut self) {
+        for family in self.families().iter() {
+            family.index.clear();
+        }
+    }
+}
+
 /// The proof that a push may be applied. It holds the locks that keep it true.
 #[derive(Debug)]
 pub struct Admitted<'s, 'e, T> {
