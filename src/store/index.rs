@@ -29,10 +29,15 @@ struct Inner<T> {
     dead: usize,
 }
 
+impl<T> Inner<T> {
+    fn empty() -> Inner<T> {
+        Inner { sorted: Arc::default(), tail: Vec::new(), dead: 0 }
+    }
+}
+
 impl<T: Ordered> Index<T> {
     pub(super) fn new() -> Index<T> {
-        let inner = Inner { sorted: Arc::default(), tail: Vec::new(), dead: 0 };
-        Index { inner: Mutex::new(inner), folding: Mutex::new(()) }
+        Index { inner: Mutex::new(Inner::empty()), folding: Mutex::new(()) }
     }
 
     pub(super) fn add(&self, entry: T) {
@@ -53,6 +58,10 @@ impl<T: Ordered> Index<T> {
         if mostly_dead {
             self.snapshot();
         }
+    }
+
+    pub(super) fn clear(&self) {
+        *self.inner.lock() = Inner::empty();
     }
 
     /// Entries, dead ones included.

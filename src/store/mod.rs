@@ -163,6 +163,15 @@ impl Default for Store {
     }
 }
 
+impl Drop for Store {
+    /// A family lists its series, and each of them holds its family.
+    fn drop(&mut self) {
+        for family in self.families().iter() {
+            family.index.clear();
+        }
+    }
+}
+
 /// The stored series that a push names, in its order; `None` is to be born. A buffer for
 /// [`Store::admit`], used again and again.
 #[derive(Debug, Default)]

@@ -89,6 +89,7 @@ impl Store {
                 self.unlink(series, &mut structure);
             }
         }
+        // Also what frees a dead family: it lists its series, and each of them holds it.
         for run in chosen.chunk_by(|a, b| Arc::ptr_eq(&a.family, &b.family)) {
             run[0].family.index.tidy();
         }

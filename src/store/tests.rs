@@ -282,3 +282,42 @@ fn what_has_died_is_let_go_of_without_a_scrape() {
     assert!(family.index.held() < 10, "{} series held", family.index.held());
     assert!(store.family_index.held() < 10, "{} families held", store.family_index.held());
 }
+
+#[test]
+fn a_family_is_freed_with_its_last_series() {
+    let store = Store::default();
+    let remove: [fn(&Store); 3] = [
+        |store| drop(store.remove_group("", false)),
+        |store| drop(store.remove_matching(false, |_, _| true)),
+        |store| drop(store.remove_expired(u32::MAX)),
+    ];
+    for (removal, scraped) in remove.iter().flat_map(|removal| [(removal, false), (removal, true)])
+    {
+        let mut exposition = Exposition::new(store.hasher().clone());
+        let grouping = Grouping::default();
+        let mut builder = exposition.build(&grouping);
+        let family = builder.family("x");
+        for label in ["1", "2", "3"] {
+            let series = builder.series(family, &mut [Label::raw("a", label)]).unwrap();
+            builder.set_scalar(series, 1.0).unwrap();
+        }
+        builder.finish().unwrap();
+        let terms = |_: &PushedSeries<'_>| Terms { ttl_s: 1, ..Terms::default() };
+        store.admit(&exposition, context(""), terms).unwrap().apply();
+        if scraped {
+            assert_eq!(shown(&store).len(), 3);
+        }
+        let family = Arc::downgrade(&store.find_family("x", store.hasher.family("x")).unwrap());
+        removal(&store);
+        assert!(family.upgrade().is_none(), "held by its own series");
+    }
+}
+
+#[test]
+fn a_store_is_freed_with_all_families() {
+    let store = Store::default();
+    push(&store, "", "x_total", &["1", "2"]);
+    let family = Arc::downgrade(&store.families()[0]);
+    drop(store);
+    assert!(family.upgrade().is_none(), "held by its own series");
+}
