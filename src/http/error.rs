@@ -5,12 +5,13 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
 use crate::gateway::{AdmitError, OverLimit, PushError, StoreLimit};
+use crate::telemetry::log::beginning;
 use crate::telemetry::{Limit, Outcome};
 
 /// The answer to a request that is refused.
@@ -21,14 +22,15 @@ pub(super) struct Problem {
     title: &'static str,
     #[serde(rename = "status")]
     code: u16,
+    #[serde(serialize_with = "quoted")]
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quoted_if_any")]
     family: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quoted_if_any")]
     series: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'static str>,
@@ -40,6 +42,16 @@ pub(super) struct Problem {
     allow: Option<&'static str>,
     #[serde(skip)]
     pub(super) limit_passed: Option<Limit>,
+}
+
+/// An answer quotes names and labels of the push, but it does not send all of them back.
+fn quoted<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+    const QUOTED_BYTES_MAX: usize = 1000;
+    to.serialize_str(&beginning(text, QUOTED_BYTES_MAX))
+}
+
+fn quoted_if_any<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    quoted(text.as_deref().unwrap_or_default(), to)
 }
 
 impl Problem {

@@ -1,5 +1,6 @@
 //! Log lines: logfmt or JSON on standard error.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,15 @@ pub fn init(level: LevelFilter, format: LogFormat, noisy: &'static str) -> Level
     LevelHandle { handle, noisy }
 }
 
+/// The beginning of a text that clients can make as long as they like.
+pub fn beginning(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=bytes_max).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
 /// Lets a few lines a second through, however many clients err.
 #[derive(Debug, Default)]
 pub struct Throttle(Mutex<Window>);
@@ -97,6 +107,13 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(beginning("abc", 3), "abc");
+        assert_eq!(beginning("abcd", 3), "abc…");
+        assert_eq!(beginning("ää", 3), "ä…");
+    }
 
     #[test]
     fn a_burst_is_cut_and_counted() {

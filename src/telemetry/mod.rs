@@ -170,6 +170,9 @@ label_values!(
 const CODES: [u16; 16] =
     [200, 202, 204, 400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
 
+/// What one log line quotes of a path, or of the reason why a push was refused.
+const LOGGED_BYTES_MAX: usize = 300;
+
 /// All our metrics, and the throttle of our log lines.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -321,7 +324,9 @@ impl Telemetry {
     pub fn push_refused(&self, outcome: Outcome, group: &str, peer: &str, reason: &str) {
         self.handles.pushes[outcome as usize].increment(1);
         if let Some(unlogged) = self.refusals.allow() {
-            tracing::warn!(outcome = outcome.word(), group, peer, reason, unlogged, "push refused");
+            let (outcome, group) = (outcome.word(), &*log::beginning(group, LOGGED_BYTES_MAX));
+            let reason = &*log::beginning(reason, LOGGED_BYTES_MAX);
+            tracing::warn!(outcome, group, peer, reason, unlogged, "push refused");
         }
     }
 

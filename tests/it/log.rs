@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::harness::{Connection, flag, start};
+use crate::harness::{Connection, eventually, flag, start};
 
 #[test]
 fn a_refused_push_is_one_line_without_its_payload() {
@@ -16,6 +16,32 @@ fn a_refused_push_is_one_line_without_its_payload() {
     assert!(line.contains("line 3"), "{line}");
     assert!(!gateway.log().join("\n").contains("s3cret"), "{line}");
     assert_eq!(gateway.log().iter().filter(|line| line.contains("push refused")).count(), 1);
+}
+
+/// However much a client says, the log and the answer quote a little of it.
+#[test]
+fn what_is_quoted_is_short() {
+    let mut gateway = start();
+    let labels = |count| -> String {
+        (0..count).map(|i| format!("l{i}=\"{}\",", "x".repeat(4000))).collect()
+    };
+    let odd_path = format!("/metrics/job/{}/odd", "x".repeat(50_000));
+    for (path, body, status) in [
+        ("/metrics/job/j", format!("# TYPE a counter\na{{{}}} -1\n", labels(60)), 422),
+        ("/metrics/job/j", format!("a{{{0}}} 1\na{{{0}}} 1\n", labels(60)), 400),
+        ("/metrics/job/j", format!("a {}\n", "9x".repeat(50_000)), 400),
+        ("/metrics/job/j", format!("tallygate_{} 1\n", "x".repeat(400)), 422),
+        (&odd_path, String::new(), 400),
+    ] {
+        let problem = gateway.refuse(path, body, status);
+        assert!(problem.to_string().len() < 3000, "{}", problem.to_string().len());
+    }
+    eventually("all are logged", || {
+        let log = gateway.log();
+        let lines: Vec<&String> = log.iter().filter(|line| line.contains("refused")).collect();
+        let longest = lines.iter().map(|line| line.len()).max()?;
+        (lines.len() == 5).then(|| assert!(longest < 1000, "{longest}"))
+    });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{
     Connection, Gateway, Message, Response, decoded, eventually, flag, histogram, matching,
@@ -411,9 +411,13 @@ fn stalled_scrapers_hold_nobody_up_and_are_dropped() {
     let mut pusher = Connection::open(gateway.address);
     let push =
         gateway.request("POST", "/metrics").body("small_total 1\nmany_total{half=\"0\"} 1\n");
+    let started = Instant::now();
     for _ in 0..500 {
         assert_eq!(pusher.send(&push).status, 200);
     }
+    // Waiting for one of them once would take a second.
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
     drop(pusher);
     let selected = gateway.get("/metrics?match[]=small_total").text();
     assert_eq!(sample(&selected, "small_total"), Some(500.0));
