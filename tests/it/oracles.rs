@@ -2,6 +2,7 @@
 //! reference reader of OpenMetrics, Google's protobuf runtime, and promtool. Expected values are
 //! written by hand, from merge-semantics.
 
+mod differential;
 mod names;
 pub(crate) mod reader;
 
