@@ -303,7 +303,7 @@ fn a_family_is_freed_with_its_last_series() {
         }
         builder.finish().unwrap();
         let terms = |_: &PushedSeries<'_>| Terms { ttl_s: 1, ..Terms::default() };
-        store.admit(&exposition, context(""), terms).unwrap().apply();
+        store.admit(&exposition, context(""), terms, &mut Plan::default()).unwrap().apply();
         if scraped {
             assert_eq!(shown(&store).len(), 3);
         }
