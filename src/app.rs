@@ -98,7 +98,11 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     lifecycle.set(Phase::Draining);
     if drain {
         tracing::info!(delay_s = web.drain_delay.as_secs_f64(), "draining");
-        sleep(web.drain_delay).await;
+        // Who asks a second time does not want to wait.
+        tokio::select! {
+            () = sleep(web.drain_delay) => {}
+            asked = wait_for_end(&configured, &lifecycle) => { asked?; }
+        }
     }
     servers.stop().await;
     tracing::info!("stopped");

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::process::Output;
 
-use crate::harness::{Gateway, client, flag, start};
+use crate::harness::{Gateway, client, file, flag, start};
 
 const WORKERS: u32 = 3;
 const PUSHES: u32 = 4;
@@ -186,6 +186,50 @@ fn the_exporter_of_the_metrics_crate() {
     assert_eq!(found[&format!("e2e_latency_seconds_count{{{job}}}")], 4.0 * TOTAL);
     let pushes = gateway.sample("tallygate_pushes_total{outcome=\"accepted\"}");
     assert_eq!(pushes, f64::from(WORKERS));
+}
+
+/// What shells do with large files: `Expect: 100-continue`, chunks, an offer of HTTP/2.
+#[test]
+fn large_pushes_by_curl() {
+    let gateway = start();
+    let lines: String = (0..20_000)
+        .map(|i| format!("shell_total{{padding=\"{}\",i=\"{i}\"}} 1\n", "x".repeat(70)))
+        .collect();
+    assert!(lines.len() > 1_800_000);
+    let path = file("metrics.txt", &lines);
+    let (data, path) = (format!("@{}", path.display()), path.display().to_string());
+    let url = gateway.url("/metrics/job/shell");
+    for arguments in [
+        &["--data-binary", &data][..],
+        &["-X", "PUT", "--data-binary", &data],
+        &["-T", &path, "--http1.0"],
+        &["-X", "POST", "-T", &path, "-H", "Transfer-Encoding: chunked"],
+        &["--http2", "--data-binary", &data],
+        &["--compressed", "--data-binary", &data],
+    ] {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-sS", "--fail", "--max-time", "30", "-o", "/dev/null", "-w", "%{http_code}"]);
+        let output = curl.args(arguments).arg(&url).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "200", "{arguments:?}: {output:?}");
+    }
+    let text = gateway.pushed();
+    let all = text.lines().filter(|line| line.starts_with("shell_total{") && line.ends_with(" 6"));
+    assert_eq!(all.count(), 20_000);
+}
+
+/// As scripts on machines that have no HTTP client do it.
+#[test]
+fn a_push_by_bash_alone() {
+    let gateway = start();
+    let script = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{}; body=$'bash_total 2\\n'; \
+         printf 'POST /metrics/job/bash HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n%s' \
+         ${{#body}} \"$body\" >&3; read -r _ code _ <&3; cat <&3 >/dev/null; echo $code",
+        gateway.address.port()
+    );
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "200\n", "{output:?}");
+    assert_eq!(gateway.sample("bash_total{job=\"bash\"}"), 2.0);
 }
 
 /// All of them into one gateway at the same time.

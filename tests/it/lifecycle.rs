@@ -130,6 +130,19 @@ fn sigint_stops_at_once() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
+/// Who asks twice does not want to wait.
+#[test]
+fn a_second_signal_ends_the_draining() {
+    for second in ["TERM", "INT"] {
+        let mut gateway = flag("--web.drain-delay=1h").run();
+        gateway.signal("TERM");
+        gateway.await_log("draining");
+        assert!(gateway.is_running());
+        gateway.signal(second);
+        assert_eq!(gateway.wait(), Some(0));
+    }
+}
+
 #[test]
 fn quit_over_http() {
     for verb in ["PUT", "POST"] {

@@ -170,10 +170,10 @@ fn sums_of_real_clients_in_a_real_prometheus() {
     assert_eq!(prometheus.query("min_over_time(up[1m])")[0].1, 1.0);
 }
 
-/// Pushes at full speed while it scrapes: at every scrape what is known is whole pushes, and in the
-/// end it is all of them.
+/// Pushes at full speed while it scrapes: every scrape shows whole histograms, and the last one all
+/// pushes.
 #[test]
-fn no_scrape_ever_sees_half_a_push() {
+fn whole_histograms_in_every_scrape() {
     let gateway = start();
     let prometheus = Prometheus::scraping(&gateway, "/metrics");
     gateway.accept("/metrics/job/j", "# TYPE a_total counter\na_total 0\n");

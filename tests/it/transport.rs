@@ -229,6 +229,18 @@ fn idle_connections_are_closed_in_time() {
     assert!(connection.is_closed());
 }
 
+#[test]
+fn connections_that_are_not_kept() {
+    let gateway = flag("--web.keep-alive=0").run();
+    let push = gateway.request("POST", "/metrics/job/j").body(BODY);
+    for _ in 0..3 {
+        let mut connection = Connection::open(gateway.address);
+        assert_eq!(connection.send(&push).status, 200);
+        assert!(connection.is_closed());
+    }
+    assert_eq!(pushes(&gateway), 3.0);
+}
+
 // === slow and broken clients ===
 
 #[test]
