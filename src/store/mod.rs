@@ -301,16 +301,7 @@ impl Store {
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
-        let mut families = 0;
-        for family in exposition.families().filter(|family| family.series > 0) {
-            match self.find_family(family.name, family.hash) {
-                Some(_) => {}
-                None => {
-                    families += 1;
-                    self.check_name(exposition, &family)?;
-                }
-            }
-        }
+        let families = self.check_names(exposition)?;
         let over =
             |max: usize, held: usize, births: usize| max > 0 && births > 0 && held + births > max;
         if over(limits.families, self.family_count(), families) {
@@ -338,11 +329,31 @@ impl Store {
         Ok(())
     }
 
+    /// How many families are new. None of them may meet another of its name in the same push.
+    fn check_names(&self, exposition: &Exposition) -> Result<usize, AdmitError> {
+        let mut pushed: HashMap<&str, Kind> = HashMap::new();
+        let mut new = Vec::new();
+        for family in exposition.families().filter(|family| family.series > 0) {
+            let twin = pushed.insert(family.name, family.kind);
+            if self.find_family(family.name, family.hash).is_none() {
+                if let Some(stored) = twin {
+                    let (family, pushed) = (family.name.to_owned(), family.kind);
+                    return Err(AdmitError::Kind { family, stored, pushed });
+                }
+                new.push(family);
+            }
+        }
+        for family in &new {
+            self.check_name(&pushed, family)?;
+        }
+        Ok(new.len())
+    }
+
     /// A new family must not bear the name of another family's sample lines, nor the reverse
-    /// (formats 3, "suffix logic"), nor meet another family of its name in the same push.
+    /// (formats 3, "suffix logic").
     fn check_name(
         &self,
-        exposition: &Exposition,
+        pushed: &HashMap<&str, Kind>,
         family: &PushedFamily<'_>,
     ) -> Result<(), AdmitError> {
         let taken = |family: &str, owner: &str, kind| AdmitError::NameTaken {
@@ -350,28 +361,16 @@ impl Store {
             owner: owner.to_owned(),
             kind,
         };
-        let pushed =
-            |name: &str| exposition.families().find(|other| other.series > 0 && other.name == name);
-        if let Some(other) = exposition
-            .families()
-            .find(|other| other.id != family.id && other.series > 0 && other.name == family.name)
-        {
-            return Err(AdmitError::Kind {
-                family: family.name.to_owned(),
-                stored: other.kind,
-                pushed: family.kind,
-            });
-        }
         for suffix in family.kind.sample_suffixes() {
             let sample = format!("{}{suffix}", family.name);
-            if self.family_named(&sample).is_some() || pushed(&sample).is_some() {
+            if self.family_named(&sample).is_some() || pushed.contains_key(&*sample) {
                 return Err(taken(&sample, family.name, family.kind));
             }
         }
         for suffix in Kind::Histogram.sample_suffixes() {
             let Some(base) = family.name.strip_suffix(suffix) else { continue };
             let stored = self.family_named(base).map(|owner| owner.kind());
-            for kind in stored.into_iter().chain(pushed(base).map(|owner| owner.kind)) {
+            for kind in stored.into_iter().chain(pushed.get(base).copied()) {
                 if kind.sample_suffixes().contains(suffix) {
                     return Err(taken(family.name, base, kind));
                 }
@@ -393,9 +392,13 @@ impl Store {
                 let stored = self.find_family(family.name, family.hash);
                 stored.map_or_else(Vec::new, |stored| stored.bounds_with(&[]))
             });
-            let before = union.len();
+            let known =
+                |bound: f64| union.binary_search_by(|other| other.total_cmp(&bound)).is_ok();
+            if histogram.bounds().all(known) {
+                continue;
+            }
             *union = merge::histogram::union(union, histogram.bounds());
-            if union.len() > max.max(before) {
+            if union.len() > max {
                 return Err(limit(StoreLimit::BucketBounds, max, family.name.to_owned()));
             }
         }
