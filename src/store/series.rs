@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use triomphe::ThinArc;
 
@@ -40,8 +43,12 @@ pub struct Metadata {
 /// Bucket layouts of one family: series with equal bounds share one list.
 #[derive(Debug, Default)]
 struct Layouts {
+    /// The union of all.
     all: Vec<f64>,
-    shared: Vec<Layout>,
+    shared: HashTable<Layout>,
+    hasher: RandomState,
+    /// So many are looked through for those that no series uses any more.
+    tidy_at: usize,
 }
 
 impl Family {
@@ -115,15 +122,29 @@ impl Family {
 
     /// The shared list of these bounds.
     pub(super) fn layout(&self, bounds: &[f64]) -> Layout {
-        let mut layouts = self.layouts.lock();
-        if let Some(known) = layouts.shared.iter().find(|layout| ***layout == *bounds) {
+        self.layouts.lock().shared(bounds)
+    }
+}
+
+impl Layouts {
+    fn shared(&mut self, bounds: &[f64]) -> Layout {
+        let hash = |bounds: &[f64]| {
+            let mut hasher = self.hasher.build_hasher();
+            bounds.iter().for_each(|bound| hasher.write_u64(bound.to_bits()));
+            hasher.finish()
+        };
+        let wanted = hash(bounds);
+        if let Some(known) = self.shared.find(wanted, |layout| **layout == *bounds) {
             return known.clone();
         }
-        // Lists that no series uses any more are held by this family alone.
-        layouts.shared.retain(|layout| Arc::strong_count(layout) > 1);
-        layouts.all = union(&layouts.all, bounds.iter().copied());
+        if self.shared.len() >= self.tidy_at {
+            // Lists that no series uses any more are held by this family alone.
+            self.shared.retain(|layout| Arc::strong_count(layout) > 1);
+            self.tidy_at = 16.max(self.shared.len() * 2);
+        }
+        self.all = union(&self.all, bounds.iter().copied());
         let layout: Layout = bounds.into();
-        layouts.shared.push(layout.clone());
+        self.shared.insert_unique(wanted, layout.clone(), |layout| hash(layout));
         layout
     }
 }
@@ -312,5 +333,22 @@ impl Ordered for SeriesRef {
 
     fn is_dead(&self) -> bool {
         Series::is_dead(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_equal_bounds_share_a_list_and_unused_lists_go() {
+        let family = Family::new("h", 0, Kind::Histogram);
+        let used = family.layout(&[1.0, 2.0]);
+        for bound in 0..1_000 {
+            family.layout(&[f64::from(bound)]);
+        }
+        assert!(Arc::ptr_eq(&used, &family.layout(&[1.0, 2.0])));
+        assert!(family.layouts.lock().shared.len() <= 17);
+        assert_eq!(family.bounds_with(&[0.5]).len(), 1_001, "bounds count for the limit");
     }
 }

@@ -1,7 +1,8 @@
 //! What cannot be seen from outside: the books that births and removals keep.
 
 use super::*;
-use crate::model::{Grouping, Label};
+use crate::merge::Refusal;
+use crate::model::{Exposition, Grouping, Label, Number, ReadBuffer, Reading};
 
 fn context(group: &str) -> PushContext<'_> {
     PushContext { group, stamp: 0, now_ms: 1_000_000, limits: StoreLimits::default() }
@@ -37,7 +38,7 @@ fn a_store_prints_each_series_once_per_place() {
 
 #[test]
 fn a_scrape_never_meets_a_series_before_its_first_value() {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::atomic::AtomicBool;
 
     // Whatever the rule, the value before the first push is none that anybody pushed.
     for rule in [GaugeRule::Last, GaugeRule::Sum, GaugeRule::Min, GaugeRule::Max] {
@@ -65,14 +66,14 @@ fn a_scrape_never_meets_a_series_before_its_first_value() {
                 }
                 done.store(true, Relaxed);
             });
-            let mut buffer = crate::model::ReadBuffer::default();
+            let mut buffer = ReadBuffer::default();
             while !done.load(Relaxed) {
                 for family in store.families().iter() {
                     let all = family.series();
                     assert!(!all.is_empty(), "a family without series");
                     for series in all.iter() {
                         series.with_state(|state| state.read(Kind::Gauge, 160, &mut buffer));
-                        assert_eq!(buffer.reading(), crate::model::Reading::Gauge(7.0), "{rule}");
+                        assert_eq!(buffer.reading(), Reading::Gauge(7.0), "{rule}");
                     }
                 }
             }
@@ -94,7 +95,7 @@ fn push_twins(
     let mut ids = Vec::new();
     for (label, sum) in series {
         let series = builder.series(family, &mut [Label::raw("a", *label)]).unwrap();
-        builder.set_count(series, crate::model::Number::Int(1)).unwrap();
+        builder.set_count(series, Number::Int(1)).unwrap();
         if let Some(sum) = sum {
             builder.set_sum(series, *sum).unwrap();
         }
@@ -173,7 +174,7 @@ fn push_one(
 }
 
 fn shown(store: &Store) -> Vec<String> {
-    let mut buffer = crate::model::ReadBuffer::default();
+    let mut buffer = ReadBuffer::default();
     let mut shown = Vec::new();
     for family in store.families().iter() {
         for series in family.series().iter() {
@@ -303,7 +304,7 @@ fn a_family_is_freed_with_its_last_series() {
         }
         builder.finish().unwrap();
         let terms = |_: &PushedSeries<'_>| Terms { ttl_s: 1, ..Terms::default() };
-        store.admit(&exposition, context(""), terms).unwrap().apply();
+        store.admit(&exposition, context(""), terms, &mut Plan::default()).unwrap().apply();
         if scraped {
             assert_eq!(shown(&store).len(), 3);
         }

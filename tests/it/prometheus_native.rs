@@ -2,7 +2,7 @@
 //! protobuf, and one that does not, and so asks for OpenMetrics. What their query languages say must
 //! be what was worked out by hand.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::harness::{
@@ -18,6 +18,7 @@ struct Prometheus {
 
 impl Prometheus {
     fn start(gateway: &Gateway, features: &str) -> Prometheus {
+        let mut attempts = 5;
         let directory = directory();
         let config = directory.join("prometheus.yaml");
         let yaml = format!(
@@ -27,23 +28,31 @@ impl Prometheus {
             gateway.address
         );
         std::fs::write(&config, yaml).expect("a file below target/");
-        // Nobody else takes a port that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a free port");
-        let process = prometheus(&[
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", directory.join("data").display()),
-            format!("--web.listen-address={address}"),
-            format!("--enable-feature={features}"),
-            "--log.level=error".to_owned(),
-        ]);
-        Prometheus { address, _process: Stopped(process) }
+        loop {
+            let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+            let address = free.expect("a free port");
+            let mut process = Stopped(prometheus(&[
+                format!("--config.file={}", config.display()),
+                format!("--storage.tsdb.path={}", directory.join("data").display()),
+                format!("--web.listen-address={address}"),
+                format!("--enable-feature={features}"),
+                "--log.level=error".to_owned(),
+            ]));
+            let listens = eventually("Prometheus listens, or has ended", || {
+                let ended = process.0.try_wait().expect("its state").map(|_| false);
+                ended.or_else(|| TcpStream::connect(address).is_ok().then_some(true))
+            });
+            // Now and then somebody else takes a port that was free a moment ago.
+            if listens {
+                return Prometheus { address, _process: process };
+            }
+            attempts -= 1;
+            assert!(attempts > 0, "Prometheus does not start");
+        }
     }
 
-    /// The data of an answer; none if there is no answer yet.
+    /// The data of an answer; none while it starts.
     fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Option<serde_json::Value> {
-        // Until it listens.
-        std::net::TcpStream::connect(self.address).ok()?;
         let query =
             form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let response = Request::new(self.address, "GET", &format!("/api/v1/{path}?{query}")).send();

@@ -135,15 +135,15 @@ impl Oracle {
 pub(crate) fn dump(families: &[Family]) -> String {
     let mut out = String::new();
     for family in families.iter().filter(|family| !family.name.starts_with("tallygate_")) {
-        write!(out, "{} {}", family.kind, family.name).unwrap();
+        _ = write!(out, "{} {}", family.kind, family.name);
         for (word, text) in [("help", &family.help), ("unit", &family.unit)] {
             if !text.is_empty() {
-                write!(out, " {word}={text:?}").unwrap();
+                _ = write!(out, " {word}={text:?}");
             }
         }
         out.push('\n');
         for sample in &family.samples {
-            write!(out, "  {}{} ", sample.name, labels(&sample.labels)).unwrap();
+            _ = write!(out, "  {}{} ", sample.name, labels(&sample.labels));
             dump_value(&mut out, sample);
             out.push('\n');
         }
@@ -170,12 +170,12 @@ fn dump_native(out: &mut String, native: &Native) {
         buckets.collect::<Vec<_>>().join(" ")
     };
     let zero = (number(&native.zero_threshold), number(&native.zero_count));
-    write!(out, "schema {} zero {}:{}", native.schema, zero.0, zero.1).unwrap();
+    _ = write!(out, "schema {} zero {}:{}", native.schema, zero.0, zero.1);
     if !native.negative.is_empty() {
-        write!(out, " negative {}", side(&native.negative)).unwrap();
+        _ = write!(out, " negative {}", side(&native.negative));
     }
     if !native.positive.is_empty() {
-        write!(out, " positive {}", side(&native.positive)).unwrap();
+        _ = write!(out, " positive {}", side(&native.positive));
     }
     for exemplar in &native.exemplars {
         out.push_str(&exemplar.dump());

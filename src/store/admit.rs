@@ -1,0 +1,337 @@
+//! Whether a push may come in. Everything that can refuse it is here, and changes nothing.
+
+use std::collections::HashMap;
+
+use hashbrown::HashTable;
+
+use super::apply::{Admitted, Plan};
+use super::series::{Family, SeriesRef};
+use super::{ChosenBy, PushContext, Store, StoreLimits, Structure, Terms, job_of};
+use crate::merge::histogram::{PushedHistogram, union};
+use crate::merge::{self, Refusal, State};
+use crate::model::exposition::{PushedFamily, PushedSeries};
+use crate::model::{Exposition, Kind, SeriesId, UntypedRule};
+
+/// Why a push is not let in. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AdmitError {
+    #[error("family {family} is {stored} here, but the push says {pushed}")]
+    Kind { family: String, stored: Kind, pushed: Kind },
+    #[error("family {family} has the unit {stored:?} here, but the push says {pushed:?}")]
+    Unit { family: String, stored: String, pushed: String },
+    #[error("family {family} would bear the name of a sample of the {kind} {owner}")]
+    NameTaken { family: String, owner: String, kind: Kind },
+    #[error("series {series}: {refusal}")]
+    Refused { family: String, series: String, refusal: Refusal },
+    #[error("{}", .0.sentence())]
+    Limit(LimitError),
+}
+
+/// A limit of the store that a push would pass (429).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitError {
+    pub limit: StoreLimit,
+    pub max: usize,
+    /// The job or family concerned, where it is one.
+    pub of: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreLimit {
+    Series,
+    SeriesPerJob,
+    Families,
+    BucketBounds,
+}
+
+impl LimitError {
+    fn sentence(&self) -> String {
+        let LimitError { limit, max, of } = self;
+        match limit {
+            StoreLimit::Series => format!("the push would pass the limit of {max} series"),
+            StoreLimit::SeriesPerJob => {
+                format!("the push would pass the limit of {max} series for job {of:?}")
+            }
+            StoreLimit::Families => format!("the push would pass the limit of {max} families"),
+            StoreLimit::BucketBounds => {
+                format!("the push would pass the limit of {max} bucket bounds in family {of}")
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Checks a whole push against what is stored and reserves what it needs; changes nothing.
+    /// `terms` tells how each series merges.
+    ///
+    /// # Errors
+    /// If any part of it cannot be merged or would pass a limit.
+    pub fn admit<'s, 'e, T>(
+        &'s self,
+        exposition: &'e Exposition,
+        context: PushContext<'e>,
+        terms: T,
+        plan: &'e mut Plan,
+    ) -> Result<Admitted<'s, 'e, T>, AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        let gate = self.gate.read();
+        let mut structure = None;
+        if !self.survey(exposition, &terms, plan)? {
+            // Something is new. Look again where nobody else can create anything.
+            let guard = self.structure.lock();
+            if !self.survey(exposition, &terms, plan)? {
+                self.check_births(exposition, &terms, &context.limits, &plan.0, &guard)?;
+            }
+            structure = Some(guard);
+        }
+        Ok(Admitted { store: self, exposition, context, terms, plan, structure, _gate: gate })
+    }
+
+    /// Looks everything up and checks each value. True if nothing has to be created.
+    fn survey<T>(
+        &self,
+        exposition: &Exposition,
+        terms: &T,
+        plan: &mut Plan,
+    ) -> Result<bool, AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        plan.0.clear();
+        let mut complete = true;
+        let mut current = None;
+        for pushed in exposition.series() {
+            let (_, family, stored) = match &current {
+                Some(known @ (id, _, _)) if *id == pushed.family => known,
+                _ => {
+                    let family = exposition.family(pushed.family);
+                    let stored = self.find_family(family.name, family.hash);
+                    if let Some(stored) = &stored {
+                        complete &= joins(stored, &family)?;
+                    }
+                    current.insert((pushed.family, family, stored))
+                }
+            };
+            let refuse = |refusal| refused(family, &pushed, refusal);
+            let Terms { mut rules, chosen_by, .. } = terms(&pushed);
+            let kind = match stored {
+                Some(stored) => joined(stored, family, rules.untyped)?,
+                None => family.kind,
+            };
+            let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
+            match &series {
+                None => complete = false,
+                Some(series) => {
+                    let state = series.state.lock();
+                    let (held, asked) = (state.gauge_rule(), rules.gauge);
+                    let gauge = matches!(kind, Kind::Gauge | Kind::GaugeHistogram);
+                    match chosen_by {
+                        ChosenBy::Push if gauge && asked != held => {
+                            return Err(refuse(Refusal::OtherRule { stored: held, asked }));
+                        }
+                        ChosenBy::Default => rules.gauge = held,
+                        _ => {}
+                    }
+                    complete &= state.knows(&pushed).map_err(refuse)?;
+                }
+            }
+            merge::check(kind, &pushed, rules).map_err(refuse)?;
+            plan.0.push(series);
+        }
+        Ok(complete)
+    }
+
+    /// Checks what only matters for new families, series and buckets.
+    fn check_births<T>(
+        &self,
+        exposition: &Exposition,
+        terms: &T,
+        limits: &StoreLimits,
+        plan: &[Option<SeriesRef>],
+        structure: &Structure,
+    ) -> Result<(), AdmitError>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        let families = self.check_names(exposition)?;
+        let over =
+            |max: usize, held: usize, births: usize| max > 0 && births > 0 && held + births > max;
+        if over(limits.families, self.family_count(), families) {
+            return Err(limit(StoreLimit::Families, limits.families, String::new()));
+        }
+        let newborn = newborn(exposition, plan, terms)?;
+        if over(limits.series, self.series_count(), newborn.len()) {
+            return Err(limit(StoreLimit::Series, limits.series, String::new()));
+        }
+        if limits.series_per_job > 0 {
+            let mut jobs: HashMap<Box<str>, usize> = HashMap::new();
+            for pushed in newborn.iter().filter_map(|&id| exposition.get(id)) {
+                *jobs.entry(job_of(pushed.labels)).or_default() += 1;
+            }
+            for (job, births) in jobs {
+                let held = structure.jobs.get(&job).copied().unwrap_or(0);
+                if over(limits.series_per_job, held, births) {
+                    return Err(limit(StoreLimit::SeriesPerJob, limits.series_per_job, job.into()));
+                }
+            }
+        }
+        if limits.bucket_bounds > 0 {
+            self.check_bounds(exposition, limits.bucket_bounds)?;
+        }
+        Ok(())
+    }
+
+    /// How many families are new. None of them may meet another of its name in the same push.
+    fn check_names(&self, exposition: &Exposition) -> Result<usize, AdmitError> {
+        let mut pushed: HashMap<&str, Kind> = HashMap::new();
+        let mut new = Vec::new();
+        for family in exposition.families().filter(|family| family.series > 0) {
+            let twin = pushed.insert(family.name, family.kind);
+            if self.find_family(family.name, family.hash).is_none() {
+                if let Some(stored) = twin {
+                    let (family, pushed) = (family.name.to_owned(), family.kind);
+                    return Err(AdmitError::Kind { family, stored, pushed });
+                }
+                new.push(family);
+            }
+        }
+        for family in &new {
+            self.check_name(&pushed, family)?;
+        }
+        Ok(new.len())
+    }
+
+    /// A new family must not bear the name of another family's sample lines, nor the reverse
+    /// (formats 3, "suffix logic").
+    fn check_name(
+        &self,
+        pushed: &HashMap<&str, Kind>,
+        family: &PushedFamily<'_>,
+    ) -> Result<(), AdmitError> {
+        let taken = |family: &str, owner: &str, kind| AdmitError::NameTaken {
+            family: family.to_owned(),
+            owner: owner.to_owned(),
+            kind,
+        };
+        for suffix in family.kind.sample_suffixes() {
+            let sample = format!("{}{suffix}", family.name);
+            if self.family_named(&sample).is_some() || pushed.contains_key(&*sample) {
+                return Err(taken(&sample, family.name, family.kind));
+            }
+        }
+        for suffix in Kind::Histogram.sample_suffixes() {
+            let Some(base) = family.name.strip_suffix(suffix) else { continue };
+            let stored = self.family_named(base).map(|owner| owner.kind());
+            for kind in stored.into_iter().chain(pushed.get(base).copied()) {
+                if kind.sample_suffixes().contains(suffix) {
+                    return Err(taken(family.name, base, kind));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bounds(&self, exposition: &Exposition, max: usize) -> Result<(), AdmitError> {
+        let mut unions: HashMap<&str, Vec<f64>> = HashMap::new();
+        for pushed in exposition.series() {
+            let Some(histogram) = PushedHistogram::of(pushed.value, pushed.exemplars) else {
+                continue;
+            };
+            let family = exposition.family(pushed.family);
+            let bounds = unions.entry(family.name).or_insert_with(|| {
+                let stored = self.find_family(family.name, family.hash);
+                stored.map_or_else(Vec::new, |stored| stored.bounds_with(&[]))
+            });
+            let known =
+                |bound: f64| bounds.binary_search_by(|other| other.total_cmp(&bound)).is_ok();
+            if histogram.bounds().all(known) {
+                continue;
+            }
+            *bounds = union(bounds, histogram.bounds());
+            if bounds.len() > max {
+                return Err(limit(StoreLimit::BucketBounds, max, family.name.to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The series to be born, once each: two of one push may have become one by relabelling, and must be
+/// able to.
+fn newborn<T>(
+    exposition: &Exposition,
+    plan: &[Option<SeriesRef>],
+    terms: &T,
+) -> Result<HashTable<SeriesId>, AdmitError>
+where
+    T: Fn(&PushedSeries<'_>) -> Terms,
+{
+    let mut newborn: HashTable<SeriesId> = HashTable::new();
+    for (pushed, _) in exposition.series().zip(plan).filter(|(_, known)| known.is_none()) {
+        let family = exposition.family(pushed.family);
+        let twin = |id: &SeriesId| {
+            exposition.get(*id).filter(|other| {
+                other.labels == pushed.labels && exposition.family(other.family).name == family.name
+            })
+        };
+        if let Some(first) = newborn.find(pushed.hash, |id| twin(id).is_some()).and_then(twin) {
+            let state = State::new(family.kind, terms(&first).rules, &first.value);
+            state.knows(&pushed).map_err(|refusal| refused(&family, &pushed, refusal))?;
+            continue;
+        }
+        newborn.insert_unique(pushed.hash, pushed.id, |id| {
+            exposition.get(*id).map_or(0, |series| series.hash)
+        });
+    }
+    Ok(newborn)
+}
+
+fn refused(family: &PushedFamily<'_>, series: &PushedSeries<'_>, refusal: Refusal) -> AdmitError {
+    AdmitError::Refused {
+        family: family.name.to_owned(),
+        series: format!("{}{{{}}}", family.name, series.labels),
+        refusal,
+    }
+}
+
+/// Whether a pushed family may join a stored one as it is. False if the stored one has to become
+/// more precise for it. The rules of its series may have more to say, see [`joined`].
+fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, AdmitError> {
+    let kind = joined(stored, pushed, UntypedRule::Sum)?;
+    let unit = stored.with_metadata(|stored| match pushed.unit {
+        Some(unit) if stored.unit.is_empty() => Ok(unit.is_empty()),
+        Some(unit) if *unit != *stored.unit => Err(AdmitError::Unit {
+            family: pushed.name.to_owned(),
+            stored: stored.unit.to_string(),
+            pushed: unit.to_owned(),
+        }),
+        _ => Ok(true),
+    })?;
+    Ok(unit && kind == stored.kind())
+}
+
+/// The kind of both together. Untyped sums and counters are the same algebra; the more precise word
+/// wins, in any order.
+fn joined(
+    stored: &Family,
+    pushed: &PushedFamily<'_>,
+    untyped: UntypedRule,
+) -> Result<Kind, AdmitError> {
+    match (stored.kind(), pushed.kind) {
+        (stored, pushed) if stored == pushed => Ok(stored),
+        (Kind::Untyped, Kind::Counter) | (Kind::Counter, Kind::Untyped)
+            if untyped == UntypedRule::Sum =>
+        {
+            Ok(Kind::Counter)
+        }
+        (stored, kind) => {
+            Err(AdmitError::Kind { family: pushed.name.to_owned(), stored, pushed: kind })
+        }
+    }
+}
+
+fn limit(limit: StoreLimit, max: usize, of: String) -> AdmitError {
+    AdmitError::Limit(LimitError { limit, max, of })
+}

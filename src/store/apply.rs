@@ -1,0 +1,180 @@
+//! Merging a push that was admitted. Nothing here can fail.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use parking_lot::{MutexGuard, RwLockReadGuard};
+
+use super::series::{Birth, Family, SeriesRef};
+use super::{PushContext, Store, Structure, Terms, job_of, rule_of, seconds};
+use crate::merge::{self, State};
+use crate::model::exposition::{PushedFamily, PushedSeries};
+use crate::model::{Exposition, FamilyId, Kind};
+
+/// The stored series that a push names, in its order; `None` is to be born. A buffer for
+/// [`Store::admit`], used again and again.
+#[derive(Debug, Default)]
+pub struct Plan(pub(super) Vec<Option<SeriesRef>>);
+
+impl Plan {
+    /// Lets go of the series.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// The proof that a push may be applied. It holds the locks that keep it true.
+#[derive(Debug)]
+pub struct Admitted<'s, 'e, T> {
+    pub(super) store: &'s Store,
+    pub(super) exposition: &'e Exposition,
+    pub(super) context: PushContext<'e>,
+    pub(super) terms: T,
+    pub(super) plan: &'e mut Plan,
+    pub(super) structure: Option<MutexGuard<'s, Structure>>,
+    pub(super) _gate: RwLockReadGuard<'s, ()>,
+}
+
+/// What applying a push has created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub series_merged: usize,
+    pub series_born: usize,
+}
+
+impl<T> Admitted<'_, '_, T>
+where
+    T: Fn(&PushedSeries<'_>) -> Terms,
+{
+    /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
+    pub fn apply(mut self) -> Applied {
+        let mut applied = Applied::default();
+        let mut plan = std::mem::take(&mut self.plan.0);
+        let mut families = Families { last: None };
+        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
+            let terms = (self.terms)(&pushed);
+            let family = families.of(&pushed, &self);
+            // Two series of one push may have become one by relabelling.
+            match known.or_else(|| self.store.find_series(&family, &pushed)) {
+                Some(series) => self.merge(&series, &family, &pushed, terms),
+                None => {
+                    self.bear(&family, &pushed, terms);
+                    applied.series_born += 1;
+                }
+            }
+            applied.series_merged += 1;
+        }
+        self.plan.0 = plan;
+        applied
+    }
+
+    fn merge(&self, series: &SeriesRef, family: &Family, pushed: &PushedSeries<'_>, terms: Terms) {
+        let mut state = series.state.lock();
+        if self.structure.is_some()
+            && let Some(bounds) = state.grown(pushed)
+        {
+            state.grow(family.layout(&bounds));
+        }
+        if let Some(rule) = rule_of(family.kind(), terms)
+            && state.gauge_rule() != rule
+        {
+            state.change_rule(rule);
+        }
+        state.merge(pushed, self.context.stamp);
+        if !merge::is_regular(family.kind(), pushed) {
+            family.note_irregular();
+        }
+        series.touch(seconds(self.context.now_ms), terms.ttl_s);
+        if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
+            self.store.mortal.store(true, Relaxed);
+        }
+    }
+
+    /// Creates a series with its first value, and its family with its first series: before they are
+    /// whole, no scrape may meet them.
+    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
+        let series = SeriesRef::new(Birth {
+            family: family.clone(),
+            group: self.group(),
+            labels: pushed.labels,
+            hash: pushed.hash,
+            // The series counts from just before its first push.
+            created_ms: self.context.now_ms - 1,
+            state: State::new(family.kind(), terms.rules, &pushed.value),
+        });
+        self.merge(&series, family, pushed, terms);
+
+        let structure = self.structure();
+        let members = structure.groups.entry(series.group.clone()).or_default();
+        series.set_group_slot(members.len());
+        members.push(series.clone());
+        *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
+        let store = self.store;
+        store.series.insert(series.clone());
+        store.series_count.fetch_add(1, Relaxed);
+        family.index.add(series);
+        if family.live.fetch_add(1, Relaxed) == 0 {
+            store.families.insert(family.clone());
+            store.family_index.add(family.clone());
+            store.family_count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The grouping key, as other series of the group have it.
+    fn group(&mut self) -> Arc<str> {
+        let group = self.context.group;
+        let known = self.structure().groups.get_key_value(group).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| group.into())
+    }
+
+    fn structure(&mut self) -> &mut Structure {
+        self.structure.as_mut().expect("births are admitted under this lock only")
+    }
+}
+
+/// The family of the series at hand, new if it has no series yet. One look-up for each run of series
+/// of one family.
+struct Families {
+    last: Option<(FamilyId, Arc<Family>)>,
+}
+
+impl Families {
+    fn of<T>(&mut self, series: &PushedSeries<'_>, admitted: &Admitted<'_, '_, T>) -> Arc<Family>
+    where
+        T: Fn(&PushedSeries<'_>) -> Terms,
+    {
+        if let Some((id, family)) = &self.last
+            && *id == series.family
+        {
+            return family.clone();
+        }
+        let pushed = admitted.exposition.family(series.family);
+        let family = admitted
+            .store
+            .find_family(pushed.name, pushed.hash)
+            .unwrap_or_else(|| Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind)));
+        adopt_metadata(&family, &pushed);
+        self.last = Some((series.family, family.clone()));
+        family
+    }
+}
+
+fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
+    if family.kind() == Kind::Untyped && pushed.kind == Kind::Counter {
+        family.refine(pushed.kind);
+    }
+    let (help, unit) = (pushed.help.unwrap_or(""), pushed.unit.unwrap_or(""));
+    let news = family.with_metadata(|held| {
+        (held.unit.is_empty() && !unit.is_empty()) || merge::better_help(help, &held.help)
+    });
+    if news {
+        family.change_metadata(|held| {
+            if merge::better_help(help, &held.help) {
+                held.help = help.into();
+            }
+            if held.unit.is_empty() {
+                held.unit = unit.into();
+            }
+        });
+    }
+}
