@@ -61,7 +61,9 @@ fn families_as_json() {
             },
             {
                 "name": "s", "type": "summary",
-                "metrics": [{ "labels": { "job": "j" }, "count": "2", "sum": "5", "quantiles": {} }],
+                "metrics": [{
+                    "labels": { "job": "j" }, "count": "2", "sum": "5", "quantiles": {},
+                }],
             },
         ],
     });
@@ -119,7 +121,8 @@ fn deletion_by_selector() {
     assert_eq!((deleted.status, deleted.text().as_str()), (202, ""));
     assert_eq!(
         gateway.pushed(),
-        "# TYPE a untyped\na{job=\"k\",x=\"1\"} 1\n# TYPE b untyped\nb{job=\"j\"} 1\nb{job=\"k\"} 1\n"
+        "# TYPE a untyped\na{job=\"k\",x=\"1\"} 1\n\
+         # TYPE b untyped\nb{job=\"j\"} 1\nb{job=\"k\"} 1\n"
     );
     // What selects everything by mistake selects nothing.
     assert_eq!(delete(&[], "").status, 400);

@@ -21,7 +21,8 @@ fn line(printed: &str, key: &str) -> String {
 fn defaults_then_file_then_environment_then_flags() {
     let path = file(
         "tallygate.yaml",
-        "limits:\n  series: 1\n  families: 1\n  samples_per_push: 1\nrules: [{match: a, ttl: 1h}]\n",
+        "limits:\n  series: 1\n  families: 1\n  samples_per_push: 1\n\
+         rules: [{match: a, ttl: 1h}]\n",
     );
     let path = path.display();
     let (code, printed, errors) = outcome(
@@ -219,7 +220,7 @@ fn a_reader_that_has_gone() {
 
 #[test]
 fn healthcheck() {
-    let mut gateway = flag("--web.drain-delay=2s").flag("--web.route-prefix=/tally").run();
+    let mut gateway = flag("--web.drain-delay=4s").flag("--web.route-prefix=/tally").run();
     gateway.last_scrape(Some("/tally/metrics"));
     let listen = format!("--web.listen-address={}", gateway.address);
     let check = |arguments: &[&str]| outcome(binary().arg("healthcheck").args(arguments));

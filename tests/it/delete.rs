@@ -13,7 +13,8 @@ fn exactly_the_series_of_this_path() {
     assert_eq!((response.status, response.text().as_str()), (202, ""));
     assert_eq!(
         gateway.pushed(),
-        "# TYPE a_total untyped\na_total 8\na_total{instance=\"i\",job=\"j\"} 2\na_total{job=\"k\"} 4\n"
+        "# TYPE a_total untyped\na_total 8\n\
+         a_total{instance=\"i\",job=\"j\"} 2\na_total{job=\"k\"} 4\n"
     );
     assert_eq!(gateway.sample("tallygate_series_removed_total{cause=\"deleted\"}"), 2.0);
 }

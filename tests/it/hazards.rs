@@ -58,9 +58,18 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
         Shows("# TYPE a untyped\na 9.007199254740992e+15\n"),
     ),
     (
-        "a sum beyond all doubles comes back",
+        "1e308 + 1e308",
         &["# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1e308\n"; 2],
         Shows("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_sum +Inf\nh_count 2\n"),
+    ),
+    (
+        "a sum beyond all doubles comes back",
+        &[
+            "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1e308\n",
+            "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1e308\n",
+            "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum -1e308\n",
+        ],
+        Shows("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3\nh_sum 1e+308\nh_count 3\n"),
     ),
     (
         "the smallest double",
@@ -87,7 +96,8 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
         "counts beyond 2^64",
         &["# TYPE h histogram\nh_bucket{le=\"+Inf\"} 18446744073709551615\nh_sum 0\n"; 2],
         Shows(
-            "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3.6893488147419103e+19\nh_sum 0\nh_count 3.6893488147419103e+19\n",
+            "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 3.6893488147419103e+19\n\
+             h_sum 0\nh_count 3.6893488147419103e+19\n",
         ),
     ),
     // === families that look like others ===
@@ -132,9 +142,8 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
     // === buckets ===
     (
         "one bound in two spellings",
-        &[
-            "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\n",
-        ],
+        &["# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1\n\
+             h_bucket{le=\"+Inf\"} 1\nh_sum 1\n"],
         Refused(400),
     ),
     (
@@ -144,14 +153,14 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
             "# TYPE h histogram\nh_bucket{le=\"1e0\"} 1\nh_bucket{le=\"inf\"} 1\nh_sum 1\n",
         ],
         Shows(
-            "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\nh_sum 2\nh_count 2\n",
+            "# TYPE h histogram\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 2\n\
+             h_sum 2\nh_count 2\n",
         ),
     ),
     (
         "bounds 0 and -0",
-        &[
-            "# TYPE h histogram\nh_bucket{le=\"-0\"} 1\nh_bucket{le=\"0\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\n",
-        ],
+        &["# TYPE h histogram\nh_bucket{le=\"-0\"} 1\nh_bucket{le=\"0\"} 1\n\
+             h_bucket{le=\"+Inf\"} 1\nh_sum 1\n"],
         Refused(400),
     ),
     (
@@ -161,7 +170,8 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
             "# TYPE h histogram\nh_bucket{le=\"-0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\n",
         ],
         Shows(
-            "# TYPE h histogram\nh_bucket{le=\"0\"} 2\nh_bucket{le=\"+Inf\"} 4\nh_sum 2\nh_count 4\n",
+            "# TYPE h histogram\nh_bucket{le=\"0\"} 2\nh_bucket{le=\"+Inf\"} 4\n\
+             h_sum 2\nh_count 4\n",
         ),
     ),
     (
@@ -181,7 +191,8 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
             "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 1\n",
         ],
         Shows(
-            "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 4\nh_sum 2\nh_count 4\n",
+            "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 4\n\
+             h_sum 2\nh_count 4\n",
         ),
     ),
     // === labels ===

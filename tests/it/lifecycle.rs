@@ -59,7 +59,7 @@ fn half_sent(gateway: &Gateway) -> (Connection, &'static str) {
 
 #[test]
 fn a_push_in_flight_at_sigterm_is_counted_in_the_last_scrape() {
-    let mut gateway = flag("--web.drain-delay=2s").run();
+    let mut gateway = flag("--web.drain-delay=4s").run();
     gateway.accept("/metrics/job/j", "in_flight_total 1\n");
     let (mut connection, rest) = half_sent(&gateway);
     gateway.signal("TERM");

@@ -262,7 +262,8 @@ fn histograms_of_different_layouts() {
         let [one, two, five, all] = buckets;
         format!(
             "# TYPE h histogram\nh_bucket{{le=\"1\"}} {one}\nh_bucket{{le=\"2\"}} {two}\n\
-             h_bucket{{le=\"5\"}} {five}\nh_bucket{{le=\"+Inf\"}} {all}\nh_sum {sum}\nh_count {all}\n"
+             h_bucket{{le=\"5\"}} {five}\nh_bucket{{le=\"+Inf\"}} {all}\n\
+             h_sum {sum}\nh_count {all}\n"
         )
     };
     for order in [[&a, &b], [&b, &a]] {

@@ -215,7 +215,8 @@ fn a_bad_family_first_in_the_middle_or_last_refuses_all() {
     gateway.accept(
         "/metrics/job/j",
         "# HELP held Held.\n# TYPE held counter\nheld 1\n# TYPE held_gauge gauge\nheld_gauge 1\n\
-         # TYPE held_hist histogram\nheld_hist_bucket{le=\"1\"} 1\nheld_hist_bucket{le=\"+Inf\"} 2\n\
+         # TYPE held_hist histogram\nheld_hist_bucket{le=\"1\"} 1\n\
+         held_hist_bucket{le=\"+Inf\"} 2\n\
          held_hist_sum 1\nheld_hist_count 2\n",
     );
     let good = [

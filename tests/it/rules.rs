@@ -28,7 +28,8 @@ fn labels_that_are_kept() {
     gateway.accept("/metrics/job/k", "a_total{code=\"1\",path=\"/x\"} 1\n");
     assert_eq!(
         gateway.pushed(),
-        "# TYPE a_total untyped\na_total{code=\"1\",job=\"j\"} 2\na_total{code=\"1\",job=\"k\",path=\"/x\"} 1\n"
+        "# TYPE a_total untyped\na_total{code=\"1\",job=\"j\"} 2\n\
+         a_total{code=\"1\",job=\"k\",path=\"/x\"} 1\n"
     );
 }
 

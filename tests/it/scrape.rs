@@ -193,7 +193,8 @@ fn native_histograms_in_protobuf() {
     push(&own, &family);
     assert_eq!(
         own.get("/metrics").text(),
-        "# TYPE h histogram\nh_bucket{x=\"1\",le=\"+Inf\"} 8\nh_sum{x=\"1\"} 12\nh_count{x=\"1\"} 8\n"
+        "# TYPE h histogram\nh_bucket{x=\"1\",le=\"+Inf\"} 8\n\
+         h_sum{x=\"1\"} 12\nh_count{x=\"1\"} 8\n"
     );
     let copy = start();
     push(&copy, &scrape(&own, &[("Accept", PROTOBUF)]).body);

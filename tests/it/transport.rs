@@ -220,7 +220,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn idle_connections_are_closed_in_time() {
-    let gateway = flag("--web.keep-alive=1s").run();
+    let gateway = flag("--web.keep-alive=2s").run();
     let mut connection = Connection::open(gateway.address);
     let push = gateway.request("POST", "/metrics/job/j").body(BODY);
     assert_eq!(connection.send(&push).status, 200);
@@ -350,7 +350,8 @@ fn what_is_no_http() {
         b"GET /metrics HTTP/3.0\r\n\r\n",
         b"POST /metrics HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         b"POST /metrics HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\na 1\n\n\n",
-        b"POST /metrics HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nContent-Length: 4\r\n\
+          Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\na 1\n",
         b"GET  /metrics HTTP/1.1\r\n\r\n",
         b"\r\n\r\n\0\0\0\0",
