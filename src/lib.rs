@@ -1,10 +1,19 @@
 //! Tallygate: an aggregating push gateway for Prometheus.
 
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
 pub mod format;
+pub mod gateway;
+pub mod http;
+pub mod lifecycle;
 pub mod merge;
 pub mod model;
+pub mod rules;
 pub mod store;
 pub mod telemetry;
+pub mod units;
 
 /// What this binary was built from, where the build says so.
 pub const REVISION: &str = match option_env!("TALLYGATE_REVISION") {

@@ -1,1 +1,20 @@
-fn main() {}
+//! `tallygate`: reads the command line, runs the command, ends with its exit code.
+
+use std::io::{stderr, stdout};
+use std::process::ExitCode;
+
+use tallygate::{app, cli};
+
+fn main() -> ExitCode {
+    let (args, environment) = (std::env::args_os().skip(1), std::env::vars_os());
+    match cli::run(args, environment, &mut stdout(), &mut stderr()) {
+        cli::Outcome::Exit(code) => ExitCode::from(code),
+        cli::Outcome::Serve(config, sources) => match app::run(*config, sources) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                ExitCode::from(cli::EXIT_FAILURE)
+            }
+        },
+    }
+}

@@ -1,6 +1,28 @@
 //! Bytes to and from the model; no I/O.
 
+pub mod compress;
+pub mod encode;
+pub mod escaping;
+mod lex;
+pub mod negotiate;
+pub mod number;
+pub mod openmetrics;
+pub mod protobuf;
+#[cfg(test)]
+mod testing;
+pub mod text;
+pub mod write_number;
+
 use crate::model::exposition::BuildError;
+
+/// What to do with a sample that carries a timestamp. A sum has no sample time, so the choice is
+/// between refusing and forgetting it (formats G0); a malformed one is an error in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timestamps {
+    #[default]
+    Reject,
+    Ignore,
+}
 
 /// Why a body cannot be read, and where (400).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +55,24 @@ impl std::fmt::Display for Place {
 
 impl From<BuildError> for ParseError {
     fn from(error: BuildError) -> ParseError {
-        ParseError { place: Place::Body, message: error.to_string() }
+        ParseError { place: Place::Body, message: clip(error.to_string()) }
     }
+}
+
+/// Shortens the middle of a message that quotes the body at length.
+fn clip(message: String) -> String {
+    const HEAD: usize = 70;
+    const TAIL: usize = 40;
+    if message.len() <= HEAD + TAIL {
+        return message;
+    }
+    let tail = message.len() - TAIL;
+    let tail = (tail..).find(|&at| message.is_char_boundary(at)).unwrap_or(message.len());
+    format!("{}…{}", head(&message, HEAD), &message[tail..])
+}
+
+/// At most `bytes` bytes of a text, up to a character boundary.
+fn head(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
 }

@@ -101,6 +101,15 @@ impl Gateway {
         Permit::take(&self.inflight_bytes, bytes, self.settings().limits.inflight_push_bytes)
     }
 
+    /// Makes the room larger by so many bytes; false while too much is in flight.
+    pub fn extend_body(&self, permit: &mut Permit, bytes: usize) -> bool {
+        let before = permit.used.fetch_add(bytes, Relaxed);
+        permit.amount += bytes;
+        let max = self.settings().limits.inflight_push_bytes;
+        let alone = before + bytes == permit.amount;
+        max == 0 || alone || before + bytes <= max
+    }
+
     /// A place for one more connection; `None` if all are taken.
     pub fn permit_connection(&self) -> Option<Permit> {
         let max = self.settings().limits.connections;

@@ -1,11 +1,12 @@
 //! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
-//! state lives beyond the [`Store`](crate::store::Store).
+//! state lives beyond the [`Store`].
 
 pub mod limits;
 mod push;
 mod query;
 mod scrape;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -13,17 +14,19 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::format::Timestamps;
-use crate::model::{GaugeRule, UntypedRule};
-use crate::rules::{Rules, Selector};
-use crate::store::{Removed, Store, seconds};
+use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
+pub use crate::rules::Selector;
+use crate::rules::{FamilyRules, Rules};
+pub use crate::store::{AdmitError, Removed, StoreLimit};
+use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
 pub use push::{PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
-pub use scrape::{Scrape, ScrapeRequest};
+pub use scrape::{Content, Scrape, ScrapeRequest};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Timestamps on samples.
     pub timestamps: Timestamps,
@@ -34,14 +37,63 @@ pub struct Settings {
     /// Deletions are carried out, not just acknowledged.
     pub delete: bool,
     pub rules: Rules,
-    /// Seconds; 0 is never.
-    pub ttl_default_s: u32,
-    /// The most that a push may ask for; 0 is no limit.
-    pub ttl_client_max_s: u32,
+    pub ttl_default: Ttl,
+    /// The most that a push may ask for.
+    pub ttl_client_max: Ttl,
     pub gzip_level: u32,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
+    /// How many native buckets of one series are shown at the most, where no rule says otherwise.
+    pub native_buckets: usize,
     pub limits: Limits,
+}
+
+/// As the default configuration, but without limits.
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            timestamps: Timestamps::Reject,
+            gauge: GaugeRule::Last,
+            untyped: UntypedRule::Sum,
+            merge_hint: true,
+            delete: true,
+            rules: Rules::default(),
+            ttl_default: Ttl::Never,
+            ttl_client_max: Ttl::Never,
+            gzip_level: 1,
+            created_samples: false,
+            native_buckets: 160,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// How many native buckets of each series of a family may be shown.
+    fn native_limit(&self, family: &str, kind: Kind) -> NativeLimit {
+        let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
+        let rules = match histogram && !self.rules.is_empty() {
+            true => self.rules.for_family(family),
+            false => FamilyRules::default(),
+        };
+        NativeLimit { default: self.native_buckets, rules }
+    }
+}
+
+/// See [`Settings::native_limit`].
+#[derive(Clone, Debug, Default)]
+struct NativeLimit {
+    default: usize,
+    rules: FamilyRules,
+}
+
+impl NativeLimit {
+    fn of(&self, labels: &str) -> usize {
+        if self.rules.is_empty() {
+            return self.default;
+        }
+        self.rules.decide(labels).native_buckets.map_or(self.default, NonZeroUsize::get)
+    }
 }
 
 /// One gateway: a store, and what is done with it.

@@ -3,16 +3,16 @@
 
 use super::{Gateway, OverLimit, Settings};
 use crate::clock::Now;
+use crate::format::ParseError;
 use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
-use crate::format::protobuf::{self, ProtobufOptions};
+use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
-use crate::format::ParseError;
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
 use crate::rules::Decision;
-use crate::store::{AdmitError, PushContext, Terms};
+use crate::store::{AdmitError, ChosenBy, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
 
 /// A push whose body is whole and decompressed.
@@ -23,8 +23,8 @@ pub struct PushRequest<'a> {
     pub body: &'a [u8],
     /// `Push-Merge`
     pub merge: Option<GaugeRule>,
-    /// `Push-TTL`, in seconds
-    pub ttl_s: Option<u32>,
+    /// `Push-TTL`
+    pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
 }
@@ -46,10 +46,12 @@ pub enum PushError {
     OverLimit(#[from] OverLimit),
     #[error("family {0} is ours: names that start with {PREFIX} cannot be pushed")]
     Reserved(String),
+    #[error("label {label} of the path has no place on the {kind} {family}: its samples have one")]
+    LabelTaken { label: String, family: String, kind: Kind },
     #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
     HintNotAllowed,
-    #[error("a time to live of {asked} s is more than the {max} s allowed (ttl.client_max)")]
-    Ttl { asked: u32, max: u32 },
+    #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
+    Ttl { max: Ttl },
     #[error(transparent)]
     Admit(#[from] AdmitError),
 }
@@ -66,6 +68,7 @@ const KEPT_BYTES: usize = 4 << 20;
 /// What one push needs besides its body.
 #[derive(Debug)]
 pub(super) struct Buffers {
+    plan: Plan,
     exposition: Exposition,
     /// By [`SeriesId`]; empty if no rule decides anything.
     terms: Vec<Terms>,
@@ -80,11 +83,13 @@ impl Gateway {
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         let settings = self.settings();
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
+            plan: Plan::default(),
             exposition: Exposition::new(self.store.hasher().clone()),
             terms: Vec::new(),
             labels: String::new(),
         });
         let pushed = self.push_with(request, &settings, &mut buffers);
+        buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
             self.buffers.lock().push(buffers);
         }
@@ -100,10 +105,11 @@ impl Gateway {
         let default = default_terms(request, settings)?;
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
-        validate(exposition, settings)?;
+        validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
 
-        let Buffers { exposition, terms, .. } = &*buffers;
+        let Buffers { plan, exposition, terms, .. } = buffers;
+        let (exposition, terms) = (&*exposition, &*terms);
         let now = self.clock.now();
         let context = PushContext {
             group: request.grouping.key(),
@@ -111,8 +117,9 @@ impl Gateway {
             now_ms: now.ms,
             limits: settings.limits.store,
         };
-        let terms_of = |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
-        let applied = self.store.admit(exposition, context, terms_of)?.apply();
+        let terms_of =
+            |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
+        let applied = self.store.admit(exposition, context, terms_of, plan)?.apply();
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(dropped);
@@ -130,15 +137,15 @@ fn default_terms(request: &PushRequest<'_>, settings: &Settings) -> Result<Terms
     if request.merge.is_some() && !settings.merge_hint {
         return Err(PushError::HintNotAllowed);
     }
-    let max = settings.ttl_client_max_s;
-    if let Some(asked) = request.ttl_s.filter(|asked| max > 0 && (*asked > max || *asked == 0)) {
-        return Err(PushError::Ttl { asked, max });
+    let max = settings.ttl_client_max;
+    if request.ttl.is_some_and(|asked| asked > max) {
+        return Err(PushError::Ttl { max });
     }
     let gauge = request.merge.unwrap_or(settings.gauge);
     Ok(Terms {
         rules: MergeRules { gauge, untyped: settings.untyped },
-        by_operator: false,
-        ttl_s: request.ttl_s.unwrap_or(settings.ttl_default_s),
+        chosen_by: if request.merge.is_some() { ChosenBy::Push } else { ChosenBy::Default },
+        ttl_s: request.ttl.unwrap_or(settings.ttl_default).seconds(),
     })
 }
 
@@ -147,23 +154,33 @@ fn parse(
     settings: &Settings,
     exposition: &mut Exposition,
 ) -> Result<(), ParseError> {
-    let builder = exposition.build(request.grouping);
+    let &PushRequest { body, grouping, .. } = request;
     let timestamps = settings.timestamps;
+    let openmetrics = OpenMetricsOptions { timestamps, require_eof: false };
     match request.format {
-        PushFormat::Text => {
-            text::parse(request.body, builder, TextOptions { timestamps, lenient_line_ends: true })
-        }
         PushFormat::OpenMetrics => {
-            let options = OpenMetricsOptions { timestamps, require_eof: false };
-            openmetrics::parse(request.body, builder, options)
+            openmetrics::parse(body, exposition.build(grouping), openmetrics)
         }
-        PushFormat::Protobuf => {
-            protobuf::parse(request.body, builder, ProtobufOptions { timestamps })
+        PushFormat::Protobuf => protobuf::parse(body, exposition.build(grouping), timestamps),
+        PushFormat::Text => {
+            // Some clients send OpenMetrics and do not say so. In text the last line would be a
+            // comment, so text stays possible.
+            if openmetrics::has_eof(body)
+                && openmetrics::parse(body, exposition.build(grouping), openmetrics).is_ok()
+            {
+                return Ok(());
+            }
+            let options = TextOptions { timestamps, lenient_line_ends: true };
+            text::parse(body, exposition.build(grouping), options)
         }
     }
 }
 
-fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushError> {
+fn validate(
+    grouping: &Grouping,
+    exposition: &Exposition,
+    settings: &Settings,
+) -> Result<(), PushError> {
     let limits = &settings.limits;
     limits.check(Limit::SamplesPerPush, exposition.samples())?;
     limits.check_labels(exposition.extent())?;
@@ -172,6 +189,17 @@ fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushErro
         if family.name.starts_with(PREFIX) {
             return Err(PushError::Reserved(family.name.to_owned()));
         }
+        // Two labels of one name on a line: no scrape could show that.
+        let own = match family.kind {
+            Kind::Histogram | Kind::GaugeHistogram => "le",
+            Kind::Summary => "quantile",
+            Kind::StateSet => family.name,
+            _ => continue,
+        };
+        if grouping.get(own).is_some_and(|value| !value.is_empty()) {
+            let (label, family, kind) = (own.to_owned(), family.name.to_owned(), family.kind);
+            return Err(PushError::LabelTaken { label, family, kind });
+        }
     }
     Ok(())
 }
@@ -179,16 +207,16 @@ fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), PushErro
 /// Applies the operator's rules: who stays, under which name and labels, and how it merges. The
 /// number of series left out.
 fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize {
-    let Buffers { exposition, terms, labels } = buffers;
+    let Buffers { exposition, terms, labels, .. } = buffers;
     terms.clear();
     if settings.rules.is_empty() {
         return 0;
     }
-    terms.resize(exposition.series_len(), default);
     let mut dropped = 0;
     let mut current = None;
     for at in 0..exposition.series_len() {
         let id = SeriesId::new(at);
+        terms.push(default);
         let Some(series) = exposition.get(id) else { continue };
         let (family, rules) = match current.take() {
             Some((family, rules)) if family == series.family => (family, rules),
@@ -200,16 +228,14 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
         if !rules.is_empty() {
             let decision = rules.decide(series.labels);
             terms[at] = terms_by(&decision, default);
+            labels.clear();
             if decision.drop {
                 exposition.drop_series(id);
                 dropped += 1;
-            } else {
-                labels.clear();
-                if !decision.relabel.apply(series.labels, labels) {
-                    labels.push_str(series.labels);
-                }
-                let name = decision.family.unwrap_or(exposition.family(family).name).to_owned();
-                exposition.rename_series(id, &name, labels);
+            } else if decision.relabel.apply(series.labels, labels) {
+                exposition.rename_series(id, decision.family, Some(labels));
+            } else if decision.family.is_some() {
+                exposition.rename_series(id, decision.family, None);
             }
         }
         current = Some((family, rules));
@@ -223,7 +249,7 @@ fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {
             gauge: decision.gauge.unwrap_or(default.rules.gauge),
             untyped: decision.untyped.unwrap_or(default.rules.untyped),
         },
-        by_operator: decision.gauge.is_some(),
+        chosen_by: if decision.gauge.is_some() { ChosenBy::Operator } else { default.chosen_by },
         ttl_s: decision.ttl.map_or(default.ttl_s, |ttl| ttl.seconds()),
     }
 }

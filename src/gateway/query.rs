@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Gateway;
+use super::{Gateway, NativeLimit};
 use crate::model::{Kind, ReadBuffer, labels};
 use crate::rules::Selector;
 use crate::store::{Family, SeriesRef};
@@ -12,12 +12,14 @@ use crate::store::{Family, SeriesRef};
 pub struct FamilyView {
     family: Arc<Family>,
     series: Vec<SeriesRef>,
+    native_limit: NativeLimit,
 }
 
 /// One series, explained.
 #[derive(Debug)]
 pub struct SeriesView<'a> {
     kind: Kind,
+    native_limit: &'a NativeLimit,
     series: &'a SeriesRef,
 }
 
@@ -25,19 +27,23 @@ impl Gateway {
     /// Families with at least one series that a selector matches, or all if there is no selector;
     /// at most `max` series in all. The flag tells that there were more.
     pub fn query(&self, selectors: &[Selector], max: usize) -> (Vec<FamilyView>, bool) {
+        let settings = self.settings();
         let mut views = Vec::new();
         let mut left = max;
         for family in self.store.families().iter() {
             let all = family.series();
             let mut wanted = all.iter().filter(|series| {
                 selectors.is_empty()
-                    || selectors.iter().any(|selector| selector.matches(family.name(), series.labels()))
+                    || selectors
+                        .iter()
+                        .any(|selector| selector.matches(family.name(), series.labels()))
             });
             let series: Vec<SeriesRef> = wanted.by_ref().take(left).cloned().collect();
             let more = wanted.next().is_some();
             left -= series.len();
             if !series.is_empty() {
-                views.push(FamilyView { family: family.clone(), series });
+                let native_limit = settings.native_limit(family.name(), family.kind());
+                views.push(FamilyView { family: family.clone(), series, native_limit });
             }
             if more {
                 return (views, true);
@@ -65,8 +71,8 @@ impl FamilyView {
     }
 
     pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
-        let kind = self.kind();
-        self.series.iter().map(move |series| SeriesView { kind, series })
+        let (kind, native_limit) = (self.kind(), &self.native_limit);
+        self.series.iter().map(move |series| SeriesView { kind, native_limit, series })
     }
 }
 
@@ -112,7 +118,8 @@ impl SeriesView<'_> {
     }
 
     pub fn read(&self, into: &mut ReadBuffer) {
-        self.series.with_state(|state| state.read(self.kind, super::scrape::NATIVE_BUCKETS, into));
+        let limit = self.native_limit.of(self.series.labels());
+        self.series.with_state(|state| state.read(self.kind, limit, into));
     }
 
     /// Estimate of the memory that the series takes.

@@ -3,6 +3,8 @@
 //! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world; numbers
 //! of samples are strings in the text format's spelling, so that `NaN` and `+Inf` survive.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -10,10 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::error::Problem;
 use super::{Services, params};
-use crate::format::write_number::text_float;
-use crate::gateway::{FamilyView, SeriesView};
+use crate::format::write_number;
+use crate::gateway::{FamilyView, Gateway, Removed, Selector, SeriesView};
 use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
-use crate::store::Removed;
 
 /// Series in one answer; the flag `truncated` tells when there are more.
 const SERIES_MAX: usize = 100_000;
@@ -44,9 +45,16 @@ pub(super) fn status(services: &Services) -> HttpResponse {
 ///
 /// # Errors
 /// 400 for a selector that cannot be read.
-pub(super) fn metrics(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, false)?;
-    let (families, truncated) = services.gateway.query(&selectors, SERIES_MAX);
+    Ok(success(services.offload(move |gateway| metrics_json(gateway, &selectors)).await?))
+}
+
+fn metrics_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
+    let (families, truncated) = gateway.query(selectors, SERIES_MAX);
     let mut buffer = ReadBuffer::default();
     let families: Vec<Value> = families
         .iter()
@@ -63,16 +71,23 @@ pub(super) fn metrics(services: &Services, request: &HttpRequest) -> Result<Http
             family_json(family, series)
         })
         .collect();
-    Ok(success(json!({ "families": families, "truncated": truncated })))
+    json!({ "families": families, "truncated": truncated })
 }
 
 /// `GET /api/v1/series?match[]=`: each series explained.
 ///
 /// # Errors
 /// 400 without a selector, or for one that cannot be read.
-pub(super) fn series(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn series(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, true)?;
-    let (families, truncated) = services.gateway.query(&selectors, SERIES_MAX);
+    Ok(success(services.offload(move |gateway| series_json(gateway, &selectors)).await?))
+}
+
+fn series_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
+    let (families, truncated) = gateway.query(selectors, SERIES_MAX);
     let mut list = Vec::new();
     for family in &families {
         for series in family.series() {
@@ -89,27 +104,31 @@ pub(super) fn series(services: &Services, request: &HttpRequest) -> Result<HttpR
             }));
         }
     }
-    Ok(success(json!({ "series": list, "truncated": truncated })))
+    json!({ "series": list, "truncated": truncated })
 }
 
 /// `DELETE /api/v1/series?match[]=`
 ///
 /// # Errors
 /// 403 where the admin API is off, 400 without a selector that selects.
-pub(super) fn delete_series(services: &Services, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn delete_series(
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
     admin(services)?;
     let selectors = params::selectors(request, true)?;
     let dry_run = params::dry_run(request);
-    Ok(removed(&services.gateway.delete_matching(&selectors, dry_run), dry_run))
+    let work = move |gateway: &Gateway| gateway.delete_matching(&selectors, dry_run);
+    Ok(removed(&services.offload(work).await?, dry_run))
 }
 
 /// `PUT /api/v1/admin/wipe`
 ///
 /// # Errors
 /// 403 where the admin API is off.
-pub(super) fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) async fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
     admin(services)?;
-    services.gateway.wipe();
+    services.offload(Gateway::wipe).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -154,17 +173,17 @@ fn reading_json(reading: &Reading<'_>) -> Map<String, Value> {
     let mut set = |key: &str, value: Value| _ = object.insert(key.to_owned(), value);
     match reading {
         Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) => {
-            set("value", text_float(*value).into());
+            set("value", float(*value).into());
         }
         Reading::Summary { count, sum, quantiles } => {
             set("count", number(*count));
-            set("sum", sum.map_or(Value::Null, |sum| text_float(sum).into()));
-            let pairs = quantiles.iter().map(|(q, value)| (text_float(*q), text_float(*value).into()));
+            set("sum", sum.map_or(Value::Null, |sum| float(sum).into()));
+            let pairs = quantiles.iter().map(|(q, value)| (float(*q), float(*value).into()));
             set("quantiles", Value::Object(pairs.collect()));
         }
         Reading::Histogram(histogram) => {
             set("count", number(histogram.count));
-            set("sum", histogram.sum.map_or(Value::Null, |sum| text_float(sum).into()));
+            set("sum", histogram.sum.map_or(Value::Null, |sum| float(sum).into()));
             if !histogram.buckets.is_empty() {
                 set("buckets", buckets_json(histogram));
             }
@@ -177,7 +196,7 @@ fn reading_json(reading: &Reading<'_>) -> Map<String, Value> {
                     "native",
                     json!({
                         "schema": native.schema,
-                        "zero_threshold": text_float(native.zero_threshold),
+                        "zero_threshold": float(native.zero_threshold),
                         "zero_count": number(native.zero_count),
                         "positive": side(&native.positive),
                         "negative": side(&native.negative),
@@ -198,18 +217,26 @@ fn buckets_json(histogram: &HistogramReading) -> Value {
     let pairs = histogram
         .buckets
         .iter()
-        .map(|bucket| (text_float(bucket.upper_bound), number(bucket.cumulative_count)));
+        .map(|bucket| (float(bucket.upper_bound), number(bucket.cumulative_count)));
     Value::Object(pairs.collect())
 }
 
 fn number(count: Number) -> Value {
     match count {
         Number::Int(count) => count.to_string().into(),
-        Number::Float(count) => text_float(count).into(),
+        Number::Float(count) => float(count).into(),
     }
+}
+
+/// As the text format writes it.
+fn float(value: f64) -> String {
+    let mut text = Vec::new();
+    write_number::text_float(&mut text, value);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// RFC 3339 in UTC, with milliseconds.
 fn timestamp_s(seconds: f64) -> String {
-    super::time::rfc3339((seconds * 1000.0).round() as i64)
+    let since = Duration::from_millis((seconds * 1000.0).round() as u64);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }

@@ -5,13 +5,13 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
-use crate::gateway::{OverLimit, PushError};
-use crate::store::{AdmitError, StoreLimit};
+use crate::gateway::{AdmitError, OverLimit, PushError, StoreLimit};
+use crate::telemetry::log::beginning;
 use crate::telemetry::{Limit, Outcome};
 
 /// The answer to a request that is refused.
@@ -22,14 +22,15 @@ pub(super) struct Problem {
     title: &'static str,
     #[serde(rename = "status")]
     code: u16,
+    #[serde(serialize_with = "quoted")]
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     column: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quoted_if_any")]
     family: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quoted_if_any")]
     series: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'static str>,
@@ -43,9 +44,29 @@ pub(super) struct Problem {
     pub(super) limit_passed: Option<Limit>,
 }
 
+/// An answer quotes names and labels of the push, but it does not send all of them back.
+fn quoted<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+    const QUOTED_BYTES_MAX: usize = 1000;
+    to.serialize_str(&beginning(text, QUOTED_BYTES_MAX))
+}
+
+fn quoted_if_any<S: Serializer>(text: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    quoted(text.as_deref().unwrap_or_default(), to)
+}
+
 impl Problem {
-    pub(super) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, title, code: status.as_u16(), detail: detail.into(), ..Problem::default() }
+    pub(super) fn new(
+        status: StatusCode,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            status,
+            title,
+            code: status.as_u16(),
+            detail: detail.into(),
+            ..Problem::default()
+        }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
@@ -132,8 +153,9 @@ impl Problem {
 
 impl From<PathError> for Problem {
     fn from(error: PathError) -> Problem {
-        Problem::bad_request(error.to_string())
-            .hint("the path is /metrics, then pairs /<label>/<value>; use <label>@base64 for odd values")
+        Problem::bad_request(error.to_string()).hint(
+            "the path is /metrics, then pairs /<label>/<value>; use <label>@base64 for odd values",
+        )
     }
 }
 
@@ -163,6 +185,10 @@ impl From<PushError> for Problem {
                 let problem = unacceptable().hint("give the metric another name");
                 Problem { family: Some(family), ..problem }
             }
+            PushError::LabelTaken { family, .. } => {
+                let problem = Problem::bad_request(detail).hint("leave the label out of the path");
+                Problem { family: Some(family), ..problem }
+            }
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {
@@ -170,7 +196,8 @@ impl From<PushError> for Problem {
                 Problem { family: Some(family), series: Some(series), ..problem }
             }
             PushError::Admit(AdmitError::Kind { family, .. }) => {
-                let hint = "one name has one type: rename the metric, or delete the stored series first";
+                let hint =
+                    "one name has one type: rename the metric, or delete the stored series first";
                 Problem { family: Some(family), ..unacceptable().hint(hint) }
             }
             PushError::Admit(AdmitError::Unit { family, .. }) => {
@@ -184,16 +211,19 @@ impl From<PushError> for Problem {
             PushError::Admit(AdmitError::Limit(error)) => {
                 let (status, limit) = match error.limit {
                     StoreLimit::Series => (StatusCode::TOO_MANY_REQUESTS, Limit::Series),
-                    StoreLimit::SeriesPerJob => (StatusCode::TOO_MANY_REQUESTS, Limit::SeriesPerJob),
+                    StoreLimit::SeriesPerJob => {
+                        (StatusCode::TOO_MANY_REQUESTS, Limit::SeriesPerJob)
+                    }
                     StoreLimit::Families => (StatusCode::TOO_MANY_REQUESTS, Limit::Families),
                     // Trying again would not help.
                     StoreLimit::BucketBounds => {
                         (StatusCode::UNPROCESSABLE_ENTITY, Limit::BucketBounds)
                     }
                 };
-                Problem::new(status, "over a limit", detail)
-                    .at_limit(limit)
-                    .hint(format!("push fewer different label values, or raise limits.{}", limit.word()))
+                Problem::new(status, "over a limit", detail).at_limit(limit).hint(format!(
+                    "push fewer different label values, or raise limits.{}",
+                    limit.word()
+                ))
             }
         }
     }
@@ -202,7 +232,9 @@ impl From<PushError> for Problem {
 fn malformed(error: &ParseError) -> Problem {
     let problem = Problem::new(StatusCode::BAD_REQUEST, "malformed body", error.to_string());
     match error.place {
-        Place::Line { line, column } => Problem { line: Some(line), column: Some(column), ..problem },
+        Place::Line { line, column } => {
+            Problem { line: Some(line), column: Some(column), ..problem }
+        }
         _ => problem,
     }
 }

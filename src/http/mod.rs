@@ -15,30 +15,34 @@
 
 mod api;
 mod error;
-mod grouping;
+pub mod grouping;
 mod params;
 mod probes;
 mod push;
 mod route;
 mod scrape;
 mod server;
-mod time;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
+use actix_web::body::{BodySize, MessageBody};
+pub use actix_web::http::StatusCode;
+use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::gateway::{Gateway, OverLimit};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
 use error::Problem;
-use route::{NoRoute, Route};
 pub use route::Surface;
-pub use server::{ServerOptions, Servers, start};
+use route::{NoRoute, Route};
+pub use server::{ServerOptions, Servers, block_on, start};
+
+/// Logs as errors what clients do to their connections.
+pub const NOISY_LIBRARY: &str = "actix_http";
 
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
@@ -88,6 +92,17 @@ impl Services {
         Services { gateway, lifecycle, options, reload, flags, scrapes }
     }
 
+    /// Does work that may take long on a thread of its own, so that the connections that share a
+    /// worker do not wait for it.
+    async fn offload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Gateway) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let gateway = self.gateway.clone();
+        let done = web::block(move || work(&gateway)).await;
+        done.map_err(|_| Problem::unavailable("the gateway is stopping"))
+    }
+
     fn flags(&self) -> BTreeMap<String, String> {
         (self.flags)()
     }
@@ -98,19 +113,32 @@ async fn dispatch(
     surface: Surface,
     services: &Services,
     request: HttpRequest,
-    payload: web::Payload,
+    mut payload: web::Payload,
 ) -> HttpResponse {
-    let route = route::route(surface, &services.options.route_prefix, request.method(), request.path_raw());
+    let route =
+        route::route(surface, &services.options.route_prefix, request.method(), request.path());
     let handler = route.as_ref().map_or(Handler::Other, Route::handler);
     let response = match check_header(services, &request) {
         Ok(()) => match route {
-            Ok(route) => answer(surface, services, &request, payload, route).await,
+            Ok(route) => answer(surface, services, &request, &mut payload, route).await,
             Err(NoRoute::NotFound) => Err(Problem::not_found()),
             Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
         },
         Err(problem) => Err(problem),
     };
-    let response = response.unwrap_or_else(|problem| problem.response());
+    let in_step = push::drain(&mut payload).await;
+    let mut response = response.unwrap_or_else(|problem| problem.response());
+    // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
+    let ends_by_closing =
+        request.version() == Version::HTTP_10 && response.body().size() == BodySize::Stream;
+    response.head_mut().no_chunking(ends_by_closing);
+    // While draining, the next push on this connection would meet a closed one (clients R12).
+    if ends_by_closing || !in_step || services.lifecycle.phase() == Phase::Draining {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    if !in_step {
+        response = push::hold_payload(response, payload);
+    }
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response
 }
@@ -119,18 +147,18 @@ async fn answer(
     surface: Surface,
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, group).await),
-        Route::Delete { group } => delete(services, request, group),
+        Route::Delete { group } => delete(services, request, group).await,
         Route::Scrape => scrape::scrape(surface, services, request).await,
         Route::Status => Ok(api::status(services)),
-        Route::Metrics => api::metrics(services, request),
-        Route::Series => api::series(services, request),
-        Route::DeleteSeries => api::delete_series(services, request),
-        Route::Wipe => api::wipe(services),
+        Route::Metrics => api::metrics(services, request).await,
+        Route::Series => api::series(services, request).await,
+        Route::DeleteSeries => api::delete_series(services, request).await,
+        Route::Wipe => api::wipe(services).await,
         Route::Healthy => Ok(probes::healthy()),
         Route::Ready => probes::ready(services),
         Route::Quit => probes::quit(services),
@@ -142,14 +170,20 @@ async fn answer(
 
 /// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
 /// is read and thrown away by the server.
-fn delete(services: &Services, request: &HttpRequest, group: &str) -> Result<HttpResponse, Problem> {
+async fn delete(
+    services: &Services,
+    request: &HttpRequest,
+    group: &str,
+) -> Result<HttpResponse, Problem> {
     let grouping = grouping::parse(group)?;
     let dry_run = params::dry_run(request);
-    Ok(api::removed(&services.gateway.delete_group(grouping.key(), dry_run), dry_run))
+    let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
+    Ok(api::removed(&services.offload(work).await?, dry_run))
 }
 
 fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {
-    let found = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let found =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let limits = services.gateway.settings().limits;
     limits.check(Limit::HeaderBytes, found).map_err(|over: OverLimit| {
         services.gateway.telemetry().limit_refused(over.limit);

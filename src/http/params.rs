@@ -7,9 +7,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 
 use super::error::Problem;
-use crate::gateway::PushRequest;
-use crate::model::GaugeRule;
-use crate::rules::Selector;
+use crate::gateway::Selector;
+use crate::model::{GaugeRule, Ttl};
 use crate::units::parse_duration;
 
 /// All `name=value` pairs of the query, decoded.
@@ -20,6 +19,13 @@ pub(super) fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>
 /// The text of a header; one that is not visible ASCII counts as none.
 pub(super) fn header<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// The text of a header that is a list; several lines of it are one list.
+pub(super) fn list_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
+    let mut lines = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let first = lines.next()?;
+    Some(lines.fold(first, |list, line| Cow::Owned(format!("{list},{line}"))))
 }
 
 /// True for `?dry_run`, `?dry_run=1` and `?dry_run=true`.
@@ -41,7 +47,9 @@ pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Sel
         selectors.push(selector);
     }
     if required && selectors.is_empty() {
-        return Err(Problem::bad_request("match[] is missing: which series? e.g. match[]={job=\"x\"}"));
+        return Err(Problem::bad_request(
+            "match[] is missing: which series? e.g. match[]={job=\"x\"}",
+        ));
     }
     Ok(selectors)
 }
@@ -49,14 +57,16 @@ pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Sel
 /// What a push says of itself besides path and body.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct PushParams {
-    merge: Option<GaugeRule>,
-    ttl_s: Option<u32>,
-    time: Option<i64>,
+    pub(super) merge: Option<GaugeRule>,
+    pub(super) ttl: Option<Ttl>,
+    /// Nanoseconds since the Unix epoch.
+    pub(super) time: Option<i64>,
 }
 
 /// Headers, and the query parameters of the same meaning. Those that are not built yet are refused,
 /// because ignoring them would change what the push means.
-const KNOWN: [(&str, &str); 3] = [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
+const KNOWN: [(&str, &str); 3] =
+    [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
 const PLANNED: [(&str, &str); 5] = [
     ("idempotency-key", "key"),
     ("push-source", "source"),
@@ -83,7 +93,9 @@ impl PushParams {
             let Some(text) = value(request, header_name, query_name) else { continue };
             let accepted = match header_name {
                 "push-merge" => text.parse().map(|rule| params.merge = Some(rule)).is_ok(),
-                "push-ttl" => ttl_seconds(&text).map(|ttl| params.ttl_s = Some(ttl)).is_some(),
+                "push-ttl" => parse_duration(&text)
+                    .map(|ttl| params.ttl = Some(Ttl::from_duration(ttl)))
+                    .is_ok(),
                 _ => unix_nanos(&text).map(|time| params.time = Some(time)).is_some(),
             };
             if !accepted {
@@ -92,17 +104,17 @@ impl PushParams {
         }
         Ok(params)
     }
-
-    pub(super) fn set<'a>(self, request: PushRequest<'a>) -> PushRequest<'a> {
-        PushRequest { merge: self.merge, ttl_s: self.ttl_s, time: self.time, ..request }
-    }
 }
 
 fn has_query(request: &HttpRequest, name: &str) -> bool {
     !request.query_string().is_empty() && query(request).any(|(other, _)| other == name)
 }
 
-fn value<'r>(request: &'r HttpRequest, header_name: &str, query_name: &str) -> Option<Cow<'r, str>> {
+fn value<'r>(
+    request: &'r HttpRequest,
+    header_name: &str,
+    query_name: &str,
+) -> Option<Cow<'r, str>> {
     if let Some(value) = request.headers().get(header_name) {
         return Some(String::from_utf8_lossy(value.as_bytes()));
     }
@@ -113,7 +125,9 @@ fn value<'r>(request: &'r HttpRequest, header_name: &str, query_name: &str) -> O
 }
 
 fn not_built(name: &str) -> Problem {
-    Problem::bad_request(format!("{name} is not supported by this version, and ignoring it would miscount"))
+    Problem::bad_request(format!(
+        "{name} is not supported by this version, and ignoring it would miscount"
+    ))
 }
 
 fn bad_value(name: &str, text: &str) -> Problem {
@@ -126,12 +140,6 @@ fn bad_value(name: &str, text: &str) -> Problem {
     Problem::bad_request(format!("{name}: {text:?} is not {accepted}"))
 }
 
-/// Rounded up to whole seconds.
-fn ttl_seconds(text: &str) -> Option<u32> {
-    let ttl = parse_duration(text).ok()?;
-    u32::try_from(ttl.as_millis().div_ceil(1000)).ok()
-}
-
 fn unix_nanos(text: &str) -> Option<i64> {
     let seconds: f64 = text.trim().parse().ok()?;
     let nanos = seconds * 1e9;
@@ -140,9 +148,22 @@ fn unix_nanos(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let request = TestRequest::get()
+            .append_header(("Accept-Encoding", "br"))
+            .append_header(("Accept-Encoding", "gzip, zstd"))
+            .to_http_request();
+        let list = |name| list_header(request.headers(), name).map(Cow::into_owned);
+        assert_eq!(list("accept-encoding").as_deref(), Some("br,gzip, zstd"));
+        assert_eq!(list("accept"), None);
+    }
 
     #[test]
     fn headers_and_query_mean_the_same() {
@@ -151,13 +172,17 @@ mod tests {
             .insert_header(("Push-TTL", "1500ms"))
             .insert_header(("Push-Time", "1700000000.5"))
             .to_http_request();
-        let by_query = TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
+        let by_query =
+            TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
         let params = PushParams::of(&by_header).unwrap();
         assert_eq!(params.merge, Some(GaugeRule::Max));
-        assert_eq!(params.ttl_s, Some(2));
+        assert_eq!(params.ttl, Some(Ttl::After(Duration::from_millis(1500))));
         assert_eq!(params.time, Some(1_700_000_000_500_000_000));
         assert_eq!(PushParams::of(&by_query).unwrap(), params);
-        assert_eq!(PushParams::of(&TestRequest::post().to_http_request()).unwrap(), PushParams::default());
+        assert_eq!(
+            PushParams::of(&TestRequest::post().to_http_request()).unwrap(),
+            PushParams::default()
+        );
     }
 
     #[test]
@@ -181,7 +206,9 @@ mod tests {
 
     #[test]
     fn selectors_are_read_and_must_select() {
-        let ask = |uri: &str, required| selectors(&TestRequest::get().uri(uri).to_http_request(), required);
+        let ask = |uri: &str, required| {
+            selectors(&TestRequest::get().uri(uri).to_http_request(), required)
+        };
         assert_eq!(ask("/?match[]=up&match%5B%5D=%7Bjob%3D%22a%22%7D", true).unwrap().len(), 2);
         assert_eq!(ask("/", false).unwrap().len(), 0);
         assert!(ask("/", true).is_err());

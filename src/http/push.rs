@@ -1,20 +1,21 @@
 //! `POST` and `PUT /metrics…`: read the body under its limits, hand it to the gateway, answer.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::error::PayloadError;
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_core::Stream;
 
 use super::error::{self, Problem};
-use super::params::{PushParams, header};
+use super::params::{PushParams, header, list_header};
 use super::{Services, grouping};
-use crate::format::compress;
-use crate::format::negotiate::{self, ContentEncoding, PushFormat};
+use crate::format::compress::{self, Coding};
+use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
 use crate::gateway::{Gateway, OverLimit, PushRequest, Pushed};
 use crate::model::Grouping;
@@ -32,13 +33,14 @@ struct Push {
     grouping: Grouping,
     params: PushParams,
     format: PushFormat,
-    encoding: ContentEncoding,
+    /// In the order they were applied; mostly none.
+    codings: Vec<Coding>,
 }
 
 pub(super) async fn push(
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     group: &str,
 ) -> HttpResponse {
     let gateway = &services.gateway;
@@ -62,7 +64,7 @@ pub(super) async fn push(
 async fn receive(
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: &mut web::Payload,
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
@@ -73,47 +75,38 @@ async fn receive(
         grouping: grouping::parse(group)?,
         params: PushParams::of(request)?,
         format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
-        encoding: negotiate::content_encoding(header(headers, "content-encoding"))
+        codings: negotiate::content_encoding(list_header(headers, "content-encoding").as_deref())
             .map_err(unsupported)?,
     };
     let (body, _permit) = read_body(services, request, payload).await?;
-    let (format, encoding) = (body_format(push.format), body_encoding(push.encoding));
+    let (format, encoding) = (body_format(push.format), body_encoding(&push.codings));
     services.gateway.telemetry().push_body(format, encoding, body.len());
 
     let started = Instant::now();
-    let inline = match push.encoding {
-        ContentEncoding::Identity => INLINE_BYTES,
-        _ => INLINE_COMPRESSED_BYTES,
-    };
+    let inline = if push.codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES };
     let pushed = if body.len() <= inline {
         merge(&services.gateway, &push, &body)?
     } else {
-        let gateway = services.gateway.clone();
-        let task = web::block(move || merge(&gateway, &push, &body));
-        task.await.map_err(|_| Problem::unavailable("the gateway is stopping"))??
+        services.offload(move |gateway| merge(gateway, &push, &body)).await??
     };
     Ok((pushed, started.elapsed()))
 }
 
-fn merge(gateway: &Arc<Gateway>, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
-    let decoded;
-    let body = match push.encoding {
-        ContentEncoding::Identity => body,
-        encoding => {
-            let max = gateway.settings().limits.decoded_body_bytes;
-            decoded = compress::decode(encoding, body, if max == 0 { usize::MAX } else { max })?;
-            &decoded
-        }
+fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
+    let mut decoded = Vec::new();
+    let body = if push.codings.is_empty() {
+        body
+    } else {
+        let max = match gateway.settings().limits.decoded_body_bytes {
+            0 => usize::MAX,
+            max => max,
+        };
+        compress::decode_all(&push.codings, body, max, &mut decoded)?;
+        &decoded
     };
-    let request = PushRequest {
-        grouping: &push.grouping,
-        format: push.format,
-        body,
-        merge: None,
-        ttl_s: None,
-        time: None,
-    };
-    Ok(gateway.push(&push.params.set(request))?)
+    let PushParams { merge, ttl, time } = push.params;
+    let (grouping, format) = (&push.grouping, push.format);
+    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time })?)
 }
 
 fn unsupported(error: negotiate::Unsupported) -> Problem {
@@ -124,67 +117,113 @@ fn unsupported(error: negotiate::Unsupported) -> Problem {
 async fn read_body(
     services: &Services,
     request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<(Bytes, Option<Permit>), Problem> {
+    payload: &mut web::Payload,
+) -> Result<(Bytes, Permit), Problem> {
     let gateway = &services.gateway;
     let limits = gateway.settings().limits;
     let length = header(request.headers(), "content-length").and_then(|n| n.parse::<usize>().ok());
     let announced = length.unwrap_or(0);
     limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
-    let permit = match announced {
-        0 => None,
-        bytes => Some(gateway.permit_body(bytes).ok_or_else(Problem::busy)?),
-    };
-
-    let max = limits.body_bytes;
-    let whole = pin!(collect(gateway, payload, announced, max));
-    let (body, more) = match within(services.options.read_body_timeout, whole).await {
-        Some(read) => read?,
-        None => return Err(Problem::timed_out("the body did not arrive in time")),
-    };
-    Ok((body, permit.or(more)))
+    let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;
+    let body = Body { gateway, max: limits.body_bytes, announced, permit };
+    match within(services.options.read_body_timeout, pin!(body.collect(payload))).await {
+        Some(read) => read,
+        None => Err(Problem::timed_out("the body did not arrive in time")),
+    }
 }
 
-async fn collect(
-    gateway: &Gateway,
-    payload: web::Payload,
-    announced: usize,
+/// A body on its way.
+struct Body<'g> {
+    gateway: &'g Gateway,
     max: usize,
-) -> Result<(Bytes, Option<Permit>), Problem> {
-    let mut payload = pin!(payload);
-    let mut next = async || poll_fn(|cx| payload.as_mut().poll_next(cx)).await;
-    let mut body = BytesMut::new();
-    let mut first = Bytes::new();
-    let mut permit = None;
-    while let Some(chunk) = next().await {
-        let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
-        let total = first.len() + body.len() + chunk.len();
-        if max > 0 && total > max {
-            let limit = Limit::BodyBytes;
-            return Err(error::over_limit(OverLimit { limit, max, found: total }));
-        }
-        if announced == 0 {
-            // Chunked: the permit grows with what arrives.
-            permit = None;
-            permit = Some(gateway.permit_body(total).ok_or_else(Problem::busy)?);
-        }
+    /// By Content-Length; 0 if it comes in chunks.
+    announced: usize,
+    permit: Permit,
+}
+
+impl Body<'_> {
+    async fn collect(mut self, payload: &mut web::Payload) -> Result<(Bytes, Permit), Problem> {
         // Most bodies come in one piece, which then need not be copied.
-        if first.is_empty() && body.is_empty() {
-            first = chunk;
-            continue;
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(chunk) = next(payload).await {
+            let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
+            let found = first.len().max(all.len()) + chunk.len();
+            if self.max > 0 && found > self.max {
+                let limit = Limit::BodyBytes;
+                return Err(error::over_limit(OverLimit { limit, max: self.max, found }));
+            }
+            if found > self.announced && !self.gateway.extend_body(&mut self.permit, chunk.len()) {
+                return Err(Problem::busy());
+            }
+            if first.is_empty() {
+                first = chunk;
+                continue;
+            }
+            if all.is_empty() {
+                all.reserve(self.announced.max(found));
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&chunk);
         }
-        if body.is_empty() {
-            body.reserve(announced.max(total));
-            body.extend_from_slice(&std::mem::take(&mut first));
-        }
-        body.extend_from_slice(&chunk);
+        Ok((if all.is_empty() { first } else { all.freeze() }, self.permit))
     }
-    Ok((if body.is_empty() { first } else { body.freeze() }, permit))
+}
+
+async fn next(payload: &mut web::Payload) -> Option<Result<Bytes, PayloadError>> {
+    poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await
+}
+
+/// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
+/// use; not for ever, though. False if there may be more of it.
+pub(super) async fn drain(payload: &mut web::Payload) -> bool {
+    const ENOUGH_BYTES: usize = 1 << 20;
+    const ENOUGH_TIME: Duration = Duration::from_secs(1);
+    let reading = pin!(async {
+        let mut drained = 0;
+        loop {
+            match next(payload).await {
+                Some(Ok(chunk)) => drained += chunk.len(),
+                Some(Err(_)) => return false,
+                None => return true,
+            }
+            if drained > ENOUGH_BYTES {
+                return false;
+            }
+        }
+    });
+    within(ENOUGH_TIME, reading).await.unwrap_or(false)
+}
+
+/// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
+/// a chunked one that is dropped it would await the rest for ever.
+pub(super) fn hold_payload(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+    struct Unfinished {
+        body: BoxBody,
+        _payload: web::Payload,
+    }
+
+    impl MessageBody for Unfinished {
+        type Error = <BoxBody as MessageBody>::Error;
+
+        fn size(&self) -> BodySize {
+            self.body.size()
+        }
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+            self.body.as_pin_mut().poll_next(cx)
+        }
+    }
+
+    response.map_body(|_, body| Unfinished { body, _payload: payload }.boxed())
 }
 
 /// `None` if it takes too long. What is ready at once costs no timer.
 async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F::Output> {
-    let at_once = poll_fn(|cx| match std::pin::Pin::new(&mut future).poll(cx) {
+    let at_once = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
     });
@@ -202,12 +241,12 @@ fn body_format(format: PushFormat) -> BodyFormat {
     }
 }
 
-fn body_encoding(encoding: ContentEncoding) -> BodyEncoding {
-    match encoding {
-        ContentEncoding::Identity => BodyEncoding::Identity,
-        ContentEncoding::Gzip => BodyEncoding::Gzip,
-        ContentEncoding::Snappy => BodyEncoding::Snappy,
-        ContentEncoding::Zstd => BodyEncoding::Zstd,
-        ContentEncoding::Deflate => BodyEncoding::Deflate,
+fn body_encoding(codings: &[Coding]) -> BodyEncoding {
+    match codings.last() {
+        None => BodyEncoding::Identity,
+        Some(Coding::Gzip) => BodyEncoding::Gzip,
+        Some(Coding::Snappy) => BodyEncoding::Snappy,
+        Some(Coding::Zstd) => BodyEncoding::Zstd,
+        Some(Coding::Deflate) => BodyEncoding::Deflate,
     }
 }

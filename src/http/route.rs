@@ -10,8 +10,12 @@ use crate::telemetry::Handler;
 /// A request that is understood. `group` is the part of a push path behind `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'p> {
-    Push { group: &'p str },
-    Delete { group: &'p str },
+    Push {
+        group: &'p str,
+    },
+    Delete {
+        group: &'p str,
+    },
     Scrape,
     Status,
     Metrics,
@@ -24,7 +28,9 @@ pub(super) enum Route<'p> {
     Reload,
     Page,
     /// `OPTIONS` of a known path.
-    Options { allow: &'static str },
+    Options {
+        allow: &'static str,
+    },
 }
 
 /// Why a request is not understood.
@@ -61,7 +67,9 @@ pub(super) fn route<'p>(
     match path {
         "-/healthy" => known(get, Route::Healthy, "GET, HEAD, OPTIONS"),
         "-/ready" => known(get, Route::Ready, "GET, HEAD, OPTIONS"),
-        "metrics" if surface == Surface::Management => known(get, Route::Scrape, "GET, HEAD, OPTIONS"),
+        "metrics" if surface == Surface::Management => {
+            known(get, Route::Scrape, "GET, HEAD, OPTIONS")
+        }
         _ if surface == Surface::Management => Err(NoRoute::NotFound),
         "" => known(get, Route::Page, "GET, HEAD, OPTIONS"),
         "-/quit" => known(post, Route::Quit, "OPTIONS, POST, PUT"),
@@ -74,7 +82,9 @@ pub(super) fn route<'p>(
         "metrics" | "metrics/" if get => Ok(Route::Scrape),
         _ => match path.strip_prefix("metrics") {
             Some(group) if group.is_empty() || group.starts_with('/') => match *method {
-                Method::DELETE if !group.trim_matches('/').is_empty() => Ok(Route::Delete { group }),
+                Method::DELETE if !group.trim_matches('/').is_empty() => {
+                    Ok(Route::Delete { group })
+                }
                 _ if group.trim_matches('/').is_empty() => {
                     known(post, Route::Push { group }, "GET, HEAD, OPTIONS, POST, PUT")
                 }

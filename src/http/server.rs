@@ -43,6 +43,11 @@ impl Servers {
     }
 }
 
+/// Runs a future to its end on the runtime that servers need.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_web::rt::System::new().block_on(future)
+}
+
 /// Binds and starts serving.
 ///
 /// # Errors
@@ -58,7 +63,8 @@ pub fn start(
     let main = bound.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let management_address = management.as_ref().map(TcpListener::local_addr).transpose()?;
 
-    let mut handles = vec![spawn(server(services, options, Surface::Main, options.workers, bound)?)];
+    let mut handles =
+        vec![spawn(server(services, options, Surface::Main, options.workers, bound)?)];
     if let Some(listener) = management {
         handles.push(spawn(server(services, options, Surface::Management, 1, vec![listener])?));
     }

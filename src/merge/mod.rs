@@ -13,24 +13,24 @@ pub mod native;
 use std::cmp::Ordering;
 
 use crate::model::exposition::{PushedSeries, PushedValue, StatesOf};
-use crate::model::{Exemplar, GaugeRule, Kind, ReadBuffer, UntypedRule};
+use crate::model::{Exemplar, GaugeRule, Kind, Number, ReadBuffer, Shown, UntypedRule};
 use exact::Exact;
 use histogram::{Histogram, Layout, PushedHistogram, add_number, read_number};
 
 /// Why a well-formed value is not merged (422).
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    #[error("{what} {value} is not finite")]
+    #[error("{what} {} is not finite", Shown(*.value))]
     NotFinite { what: &'static str, value: f64 },
-    #[error("{what} {value} is negative")]
+    #[error("{what} {} is negative", Shown(*.value))]
     Negative { what: &'static str, value: f64 },
-    #[error("an info value must be 1, not {0}")]
+    #[error("an info value must be 1, not {}", Shown(*.0))]
     Info(f64),
     #[error("a bucket bound is not a number")]
     BucketBound,
-    #[error("the bucket le=\"{bound}\" is lower than the one before; buckets must be cumulative")]
+    #[error("the bucket le=\"{}\" is lower than the one before; buckets must be cumulative", Shown(*.bound))]
     FallingBuckets { bound: f64 },
-    #[error("the count is {count}, but the buckets hold {buckets}")]
+    #[error("the count is {}, but the buckets hold {}", Shown(*.count), Shown(*.buckets))]
     CountMismatch { count: f64, buckets: f64 },
     #[error("there is neither a count nor a +Inf bucket")]
     NoCount,
@@ -436,6 +436,25 @@ fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
 fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
     let by = a.timestamp_ms.cmp(&b.timestamp_ms);
     by.then_with(|| a.labels.cmp(&b.labels)).then_with(|| a.value.total_cmp(&b.value))
+}
+
+/// Whether sums of such values keep the rules that OpenMetrics has for their type: what strict
+/// readers refuse is then written without its type (formats 7).
+pub fn is_regular(kind: Kind, series: &PushedSeries<'_>) -> bool {
+    let whole = |count: &Number| matches!(count, Number::Int(_));
+    match series.value {
+        PushedValue::Scalar(_) | PushedValue::StateSet(_) => true,
+        PushedValue::Summary { count, .. } => count.as_ref().is_none_or(whole),
+        PushedValue::Histogram { count, sum, buckets, .. } => {
+            let below = buckets.iter().next().is_some_and(|first| first.upper_bound < 0.0);
+            // The sum of a histogram would be a counter that falls, that of a gauge histogram not.
+            let is_gauge = kind == Kind::GaugeHistogram;
+            sum.is_some_and(|sum| sum >= 0.0 || (is_gauge && below && sum < 0.0))
+                && (is_gauge || !below)
+                && count.as_ref().is_none_or(whole)
+                && buckets.iter().all(|bucket| whole(&bucket.cumulative_count))
+        }
+    }
 }
 
 /// The better of two help texts: the longer, then the smaller bytes (merge-semantics 1, "metadata").

@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::labels::{self, Extent, Label, LabelError};
-use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
+use super::{Exemplar, Grouping, Kind, NativeBuckets, Number, Shown};
 
 /// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
 /// agree with each other. A hash only ever finds candidates, text comparison decides.
@@ -61,7 +61,16 @@ pub enum BuildError {
     Label(#[from] LabelError),
     #[error("{what} of series {series} is given twice")]
     Twice { what: String, series: String },
+    #[error(
+        "the labels of all series, with those of the URL, take more than {TEXT_BYTES_MAX} bytes"
+    )]
+    TooMuchText,
 }
+
+/// What the labels of a push may take. Grouping labels are written once per series, so that a body
+/// of short lines under a long URL can become many times its size. Far below `u32::MAX`, so that
+/// names and help texts of the body still fit behind them.
+const TEXT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Debug, Default)]
 pub struct Exposition {
@@ -239,8 +248,8 @@ impl Exposition {
         self.states.clear();
         self.natives.clear();
         self.exemplars.clear();
-        self.family_index.clear();
-        self.series_index.clear();
+        clear_table(&mut self.family_index);
+        clear_table(&mut self.series_index);
         self.samples = 0;
         self.created_dropped = 0;
         self.extent = Extent::default();
@@ -293,6 +302,7 @@ impl Exposition {
         (0..self.families.len() as u32).map(|id| self.family(FamilyId(id)))
     }
 
+    #[inline]
     pub fn family(&self, id: FamilyId) -> PushedFamily<'_> {
         let entry = &self.families[id.0 as usize];
         PushedFamily {
@@ -362,13 +372,13 @@ impl Exposition {
 
     /// Gives a series another family name or label set, as a rule asks. Two series may become one
     /// so; they then add up (merge-semantics 0).
-    pub fn rename_series(&mut self, id: SeriesId, family: &str, labels: &str) {
+    pub fn rename_series(&mut self, id: SeriesId, family: Option<&str>, labels: Option<&str>) {
         let SeriesEntry { family: old, labels: old_labels, .. } = self.series[id.0 as usize];
-        if self.family(old).name == family && self.str(old_labels) == labels {
-            return;
-        }
-        let new = if self.family(old).name == family { old } else { self.family_like(family, old) };
-        let labels = self.push_str(labels);
+        let new = match family {
+            Some(name) if name != self.family(old).name => self.family_like(name, old),
+            _ => old,
+        };
+        let labels = labels.map_or(old_labels, |labels| self.push_str(labels));
         let hash = self.hasher.series(self.families[new.0 as usize].hash, self.str(labels));
         self.families[old.0 as usize].series -= 1;
         self.families[new.0 as usize].series += 1;
@@ -380,22 +390,25 @@ impl Exposition {
     /// of a renaming and have samples of its own, with another kind, so kinds are told apart.
     fn family_like(&mut self, name: &str, model: FamilyId) -> FamilyId {
         let FamilyEntry { kind, help, unit, typed, .. } = self.families[model.0 as usize];
-        if let Some(at) =
-            self.families.iter().position(|f| f.kind == kind && self.str(f.name) == name)
-        {
-            return FamilyId(at as u32);
-        }
-        let entry = FamilyEntry {
-            name: self.push_str(name),
-            hash: self.hasher.family(name),
-            kind,
-            help,
-            unit,
-            typed,
-            series: 0,
+        let hash = self.hasher.family(name);
+        let same = |&at: &u32| {
+            let family = &self.families[at as usize];
+            family.kind == kind && self.str(family.name) == name
         };
-        self.families.push(entry);
-        FamilyId(self.families.len() as u32 - 1)
+        if let Some(&found) = self.family_index.find(hash, same) {
+            return FamilyId(found);
+        }
+        let name = self.push_str(name);
+        let at = self.families.len() as u32;
+        self.families.push(FamilyEntry { name, hash, kind, help, unit, typed, series: 0 });
+        let families = &self.families;
+        self.family_index.insert_unique(hash, at, |&at| families[at as usize].hash);
+        FamilyId(at)
+    }
+
+    fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {
+        let same = |&at: &u32| self.str(self.families[at as usize].name) == name;
+        self.family_index.find(hash, same).map(|&at| FamilyId(at))
     }
 
     fn str(&self, span: Span) -> &str {
@@ -412,6 +425,17 @@ impl Exposition {
         let entry = &self.series[id.0 as usize];
         let name = self.str(self.families[entry.family.0 as usize].name);
         format!("{name}{{{}}}", self.str(entry.labels))
+    }
+}
+
+/// Clearing costs what the table could hold, so after a large push it gives most of that back: a
+/// small push must not pay for the large one before.
+fn clear_table(table: &mut HashTable<u32>) {
+    const SMALL: usize = 64;
+    let used = table.len().max(SMALL);
+    table.clear();
+    if table.capacity() > 8 * used {
+        table.shrink_to(2 * used, |_| 0);
     }
 }
 
@@ -433,18 +457,13 @@ impl Builder<'_> {
     /// The family of this name, if the body has named it before.
     pub fn find_family(&self, name: &str) -> Option<FamilyId> {
         let hash = self.to.hasher.family(name);
-        self.find_hashed(name, hash)
-    }
-
-    fn find_hashed(&self, name: &str, hash: u64) -> Option<FamilyId> {
-        let same = |&at: &u32| self.to.str(self.to.families[at as usize].name) == name;
-        self.to.family_index.find(hash, same).map(|&at| FamilyId(at))
+        self.to.find_hashed(name, hash)
     }
 
     /// The family of this name, made if new ([`Kind::Untyped`] until [`Builder::set_kind`]).
     pub fn family(&mut self, name: &str) -> FamilyId {
         let hash = self.to.hasher.family(name);
-        if let Some(found) = self.find_hashed(name, hash) {
+        if let Some(found) = self.to.find_hashed(name, hash) {
             return found;
         }
         let entry = FamilyEntry {
@@ -464,8 +483,15 @@ impl Builder<'_> {
     }
 
     /// What has been said of a family so far.
+    #[inline]
     pub fn get(&self, id: FamilyId) -> PushedFamily<'_> {
         self.to.family(id)
+    }
+
+    /// [`Kind::Untyped`] until it is set.
+    #[inline]
+    pub fn kind(&self, id: FamilyId) -> Kind {
+        self.to.families[id.0 as usize].kind
     }
 
     /// Must come before the first series of the family.
@@ -490,7 +516,7 @@ impl Builder<'_> {
     /// The series with these labels (without `le`, `quantile` or the state label), made if new.
     ///
     /// # Errors
-    /// If `labels` is no label set.
+    /// If `labels` is no label set, or the push has too much text.
     pub fn series(
         &mut self,
         family: FamilyId,
@@ -499,6 +525,9 @@ impl Builder<'_> {
         let to = &mut *self.to;
         let start = to.text.len();
         let extent = labels::write_canonical(&mut to.text, labels, self.grouping)?;
+        if to.text.len() > TEXT_BYTES_MAX {
+            return Err(BuildError::TooMuchText);
+        }
         to.extent.labels = to.extent.labels.max(extent.labels);
         to.extent.name_bytes = to.extent.name_bytes.max(extent.name_bytes);
         to.extent.value_bytes = to.extent.value_bytes.max(extent.value_bytes);
@@ -632,7 +661,7 @@ impl Builder<'_> {
                 to.series[id.0 as usize].members = span;
             },
         )
-        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", bucket.upper_bound)))
+        .map_err(|(id, bucket)| (id, format!("the bucket le=\"{}\"", Shown(bucket.upper_bound))))
         .and_then(|()| {
             gather(
                 &mut to.quantiles,
@@ -700,32 +729,37 @@ impl Exposition {
     /// Some clients write start times as gauges in text (`x_created` beside `x` or `x_total`). They
     /// are no values and must not be merged: told by name and sibling, whatever the TYPE line says.
     fn drop_created(&mut self) {
+        let mut found = false;
         for at in 0..self.families.len() {
             let family = &self.families[at];
-            let plain = matches!(family.kind, Kind::Gauge | Kind::Untyped) && family.series > 0;
-            let Some(base) =
-                plain.then(|| self.str(family.name).strip_suffix("_created")).flatten()
-            else {
-                continue;
-            };
-            let sibling = self.families.iter().any(|other| match other.kind {
-                Kind::Counter => {
-                    let name = self.str(other.name);
-                    name == base || name.strip_suffix("_total") == Some(base)
-                }
-                Kind::Histogram | Kind::GaugeHistogram | Kind::Summary => {
-                    self.str(other.name) == base
-                }
-                _ => false,
-            });
-            if sibling {
-                let family = FamilyId(at as u32);
+            if matches!(family.kind, Kind::Gauge | Kind::Untyped)
+                && family.series > 0
+                && let Some(base) = self.str(family.name).strip_suffix("_created")
+                && self.has_start_times(base)
+            {
                 self.families[at].series = 0;
-                for entry in self.series.iter_mut().filter(|entry| entry.family == family) {
+                found = true;
+            }
+        }
+        if found {
+            for entry in &mut self.series {
+                if self.families[entry.family.0 as usize].series == 0 && !entry.dropped {
                     entry.dropped = true;
                     self.created_dropped += 1;
                 }
             }
+        }
+    }
+
+    /// Whether a family of this name, or with `_total`, may be accompanied by `_created`.
+    fn has_start_times(&self, base: &str) -> bool {
+        let kind = |name: &str| {
+            let family = self.find_hashed(name, self.hasher.family(name))?;
+            Some(self.families[family.0 as usize].kind)
+        };
+        match kind(base) {
+            Some(Kind::Counter | Kind::Histogram | Kind::GaugeHistogram | Kind::Summary) => true,
+            _ => kind(&format!("{base}_total")) == Some(Kind::Counter),
         }
     }
 }

@@ -20,15 +20,24 @@ pub struct Label<'a> {
     pub value: Cow<'a, str>,
     /// `value` still has the three escapes above, and no other, so it can be copied as it stands.
     pub escaped: bool,
+    /// The whole label, if the body has it in canonical form: `name="value"`.
+    pub text: Option<&'a str>,
 }
 
 impl<'a> Label<'a> {
     pub fn escaped(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Label<'a> {
-        Label { name: name.into(), value: value.into(), escaped: true }
+        Label { name: name.into(), value: value.into(), escaped: true, text: None }
+    }
+
+    /// `text` is the two others in canonical form.
+    #[inline]
+    pub fn canonical(name: &'a str, value: &'a str, text: &'a str) -> Label<'a> {
+        let (name, value) = (Cow::Borrowed(name), Cow::Borrowed(value));
+        Label { name, value, escaped: true, text: Some(text) }
     }
 
     pub fn raw(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) -> Label<'a> {
-        Label { name: name.into(), value: value.into(), escaped: false }
+        Label { name: name.into(), value: value.into(), escaped: false, text: None }
     }
 }
 
@@ -76,6 +85,13 @@ pub fn write_canonical(
             continue;
         }
         extent.note(&label.name, label.value.len());
+        if let Some(text) = label.text {
+            if out.len() > start {
+                out.push(',');
+            }
+            out.push_str(text);
+            continue;
+        }
         open_label(out, start, &label.name);
         if label.escaped {
             out.push_str(&label.value);
@@ -171,34 +187,62 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
 
 /// Iterates over the (name, value) pairs of a canonical text, unescaped.
 pub fn pairs(text: &str) -> Pairs<'_> {
-    Pairs { rest: text }
+    Pairs(raw_pairs(text))
 }
 
 /// See [`pairs`].
 #[derive(Clone, Debug)]
-pub struct Pairs<'a> {
-    rest: &'a str,
-}
+pub struct Pairs<'a>(RawPairs<'a>);
 
 impl<'a> Iterator for Pairs<'a> {
     type Item = (Cow<'a, str>, Cow<'a, str>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, rest) = match self.rest.strip_prefix('"') {
+        self.0.next().map(|pair| (pair.name, unescape(pair.value)))
+    }
+}
+
+/// Iterates over the pairs of a canonical text as they stand there, for copying.
+pub fn raw_pairs(text: &str) -> RawPairs<'_> {
+    RawPairs { rest: text }
+}
+
+/// See [`raw_pairs`].
+#[derive(Clone, Debug)]
+pub struct RawPairs<'a> {
+    rest: &'a str,
+}
+
+/// One label of a canonical text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawPair<'a> {
+    /// Unescaped.
+    pub name: Cow<'a, str>,
+    /// Escaped, without the quotes.
+    pub value: &'a str,
+    /// Both as written: `name="value"`.
+    pub text: &'a str,
+}
+
+impl<'a> Iterator for RawPairs<'a> {
+    type Item = RawPair<'a>;
+
+    fn next(&mut self) -> Option<RawPair<'a>> {
+        let start = self.rest;
+        let (name, rest) = match start.strip_prefix('"') {
             Some(quoted) => {
                 let end = closing_quote(quoted)?;
                 (unescape(&quoted[..end]), quoted[end + 1..].strip_prefix("=\"")?)
             }
             None => {
-                let (name, rest) = self.rest.split_once("=\"")?;
+                let (name, rest) = start.split_once("=\"")?;
                 (Cow::Borrowed(name), rest)
             }
         };
         let end = closing_quote(rest)?;
-        let value = unescape(&rest[..end]);
-        let rest = &rest[end + 1..];
+        let (value, rest) = (&rest[..end], &rest[end + 1..]);
         self.rest = rest.strip_prefix(',').unwrap_or(rest);
-        Some((name, value))
+        Some(RawPair { name, value, text: &start[..start.len() - rest.len()] })
     }
 }
 
@@ -264,5 +308,7 @@ mod tests {
         assert_eq!(read, expected);
         assert_eq!(value_of(&text, "b").as_deref(), Some("x\"\\\n,=}"));
         assert_eq!(value_of(&text, "nope"), None);
+        let copied: Vec<_> = raw_pairs(&text).map(|pair| pair.text).collect();
+        assert_eq!(copied.join(","), text);
     }
 }

@@ -11,13 +11,15 @@ pub mod name;
 pub mod number;
 pub mod reading;
 pub mod rule;
+pub mod ttl;
 
 pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
 pub use grouping::Grouping;
 pub use labels::{Label, LabelError};
-pub use number::Number;
+pub use number::{Number, Shown};
 pub use reading::{FamilyHead, HistogramReading, ReadBuffer, Reading};
 pub use rule::{GaugeRule, UntypedRule};
+pub use ttl::Ttl;
 
 /// What kind of metric a family holds. One family has one kind (merge-semantics 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

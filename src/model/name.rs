@@ -2,20 +2,41 @@
 
 /// `[a-zA-Z_:][a-zA-Z0-9_:]*`
 pub fn is_legacy_metric_name(name: &str) -> bool {
-    is_legacy(name, true)
+    is_legacy(name, METRIC_NAME)
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub fn is_legacy_label_name(name: &str) -> bool {
-    is_legacy(name, false)
+    is_legacy(name, LABEL_NAME)
 }
 
-fn is_legacy(name: &str, colon: bool) -> bool {
-    let mut bytes = name.bytes();
-    let first =
-        bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || (colon && b == b':'));
-    first && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || (colon && b == b':'))
+fn is_legacy(name: &str, class: u8) -> bool {
+    let digit_first = name.as_bytes().first().is_none_or(u8::is_ascii_digit);
+    !digit_first && name.bytes().all(|byte| is_name_byte(byte, class))
 }
+
+/// Classes of bytes for [`is_name_byte`].
+pub const LABEL_NAME: u8 = 1;
+pub const METRIC_NAME: u8 = 2;
+
+/// Whether a byte may stand in an unquoted name of the class, where digits may.
+#[inline]
+pub fn is_name_byte(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        if (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_' {
+            classes[byte] = LABEL_NAME | METRIC_NAME;
+        }
+        byte += 1;
+    }
+    classes[b':' as usize] = METRIC_NAME;
+    classes
+};
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! A count as it is written: exact while it is an integer.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 /// A non-negative count. Protobuf carries `u64`, the text formats carry floats; a float that is a
 /// whole number below 2^64 becomes [`Number::Int`], so that equal counts compare equal.
@@ -70,9 +71,34 @@ fn compare(int: u64, float: f64) -> Option<Ordering> {
     }
 }
 
+/// A value in a message, spelled as in the text format.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown(pub f64);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            f64::INFINITY => f.write_str("+Inf"),
+            f64::NEG_INFINITY => f.write_str("-Inf"),
+            // Plain decimals of it could have 300 digits.
+            value if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) => write!(f, "{value:e}"),
+            value => value.fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_in_messages() {
+        let shown = |value| Shown(value).to_string();
+        assert_eq!([1.0, 0.5, -0.0].map(shown), ["1", "0.5", "-0"]);
+        assert_eq!([1e300, -1e-9].map(shown), ["1e300", "-1e-9"]);
+        let odd = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+        assert_eq!(odd.map(shown), ["+Inf", "-Inf", "NaN"]);
+    }
 
     #[test]
     fn whole_floats_become_integers() {

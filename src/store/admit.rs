@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::apply::Admitted;
 use super::series::{Family, SeriesRef};
-use super::{PushContext, Store, StoreLimits, Structure, Terms, job_of, rule_of};
+use super::{ChosenBy, PushContext, Store, StoreLimits, Structure, Terms, job_of};
 use crate::merge::histogram::{PushedHistogram, union};
 use crate::merge::{self, Refusal, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
@@ -60,6 +60,18 @@ impl LimitError {
     }
 }
 
+/// The stored series that a push names, in its order; `None` is to be born. A buffer for
+/// [`Store::admit`], used again and again.
+#[derive(Debug, Default)]
+pub struct Plan(pub(super) Vec<Option<SeriesRef>>);
+
+impl Plan {
+    /// Lets go of the series.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 impl Store {
     /// Checks a whole push against what is stored and reserves what it needs; changes nothing.
     /// `terms` tells how each series merges.
@@ -71,19 +83,18 @@ impl Store {
         exposition: &'e Exposition,
         context: PushContext<'e>,
         terms: T,
+        plan: &'e mut Plan,
     ) -> Result<Admitted<'s, 'e, T>, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
         let gate = self.gate.read();
-        let mut plan = Vec::with_capacity(exposition.series_len());
         let mut structure = None;
-        if !self.survey(exposition, &terms, &mut plan)? {
+        if !self.survey(exposition, &terms, plan)? {
             // Something is new. Look again where nobody else can create anything.
             let guard = self.structure.lock();
-            plan.clear();
-            if !self.survey(exposition, &terms, &mut plan)? {
-                self.check_births(exposition, &terms, &context.limits, &plan, &guard)?;
+            if !self.survey(exposition, &terms, plan)? {
+                self.check_births(exposition, &terms, &context.limits, &plan.0, &guard)?;
             }
             structure = Some(guard);
         }
@@ -95,11 +106,12 @@ impl Store {
         &self,
         exposition: &Exposition,
         terms: &T,
-        plan: &mut Vec<Option<SeriesRef>>,
+        plan: &mut Plan,
     ) -> Result<bool, AdmitError>
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
+        plan.0.clear();
         let mut complete = true;
         let mut current = None;
         for pushed in exposition.series() {
@@ -115,28 +127,30 @@ impl Store {
                 }
             };
             let refuse = |refusal| refused(family, &pushed, refusal);
-            let Terms { rules, by_operator, .. } = terms(&pushed);
+            let Terms { mut rules, chosen_by, .. } = terms(&pushed);
             let kind = match stored {
                 Some(stored) => joined(stored, family, rules.untyped)?,
                 None => family.kind,
             };
-            merge::check(kind, &pushed, rules).map_err(refuse)?;
             let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
             match &series {
                 None => complete = false,
                 Some(series) => {
                     let state = series.state.lock();
-                    complete &= state.knows(&pushed).map_err(refuse)?;
-                    let held = state.gauge_rule();
-                    if let Some(asked) = rule_of(kind, rules).filter(|asked| *asked != held)
-                        && !by_operator
-                        && matches!(kind, Kind::Gauge | Kind::GaugeHistogram)
-                    {
-                        return Err(refuse(Refusal::OtherRule { stored: held, asked }));
+                    let (held, asked) = (state.gauge_rule(), rules.gauge);
+                    let gauge = matches!(kind, Kind::Gauge | Kind::GaugeHistogram);
+                    match chosen_by {
+                        ChosenBy::Push if gauge && asked != held => {
+                            return Err(refuse(Refusal::OtherRule { stored: held, asked }));
+                        }
+                        ChosenBy::Default => rules.gauge = held,
+                        _ => {}
                     }
+                    complete &= state.knows(&pushed).map_err(refuse)?;
                 }
             }
-            plan.push(series);
+            merge::check(kind, &pushed, rules).map_err(refuse)?;
+            plan.0.push(series);
         }
         Ok(complete)
     }
@@ -153,7 +167,26 @@ impl Store {
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
-        let families = self.check_names(exposition)?;
+        let mut families = 0;
+        let mut by_name: HashMap<&str, PushedFamily<'_>> = HashMap::new();
+        for family in exposition.families().filter(|family| family.series > 0) {
+            let twin = by_name.insert(family.name, family);
+            if self.find_family(family.name, family.hash).is_none() {
+                families += 1;
+                if let Some(twin) = twin {
+                    return Err(AdmitError::Kind {
+                        family: family.name.to_owned(),
+                        stored: twin.kind,
+                        pushed: family.kind,
+                    });
+                }
+            }
+        }
+        for family in by_name.values() {
+            if self.find_family(family.name, family.hash).is_none() {
+                self.check_name(family, &by_name)?;
+            }
+        }
         let over =
             |max: usize, held: usize, births: usize| max > 0 && births > 0 && held + births > max;
         if over(limits.families, self.family_count(), families) {
@@ -181,32 +214,12 @@ impl Store {
         Ok(())
     }
 
-    /// How many families are new. None of them may meet another of its name in the same push.
-    fn check_names(&self, exposition: &Exposition) -> Result<usize, AdmitError> {
-        let mut pushed: HashMap<&str, Kind> = HashMap::new();
-        let mut new = Vec::new();
-        for family in exposition.families().filter(|family| family.series > 0) {
-            let twin = pushed.insert(family.name, family.kind);
-            if self.find_family(family.name, family.hash).is_none() {
-                if let Some(stored) = twin {
-                    let (family, pushed) = (family.name.to_owned(), family.kind);
-                    return Err(AdmitError::Kind { family, stored, pushed });
-                }
-                new.push(family);
-            }
-        }
-        for family in &new {
-            self.check_name(&pushed, family)?;
-        }
-        Ok(new.len())
-    }
-
     /// A new family must not bear the name of another family's sample lines, nor the reverse
-    /// (formats 3, "suffix logic").
+    /// (formats 3, "suffix logic"), be the other one stored or in the same push.
     fn check_name(
         &self,
-        pushed: &HashMap<&str, Kind>,
         family: &PushedFamily<'_>,
+        pushed: &HashMap<&str, PushedFamily<'_>>,
     ) -> Result<(), AdmitError> {
         let taken = |family: &str, owner: &str, kind| AdmitError::NameTaken {
             family: family.to_owned(),
@@ -222,7 +235,7 @@ impl Store {
         for suffix in Kind::Histogram.sample_suffixes() {
             let Some(base) = family.name.strip_suffix(suffix) else { continue };
             let stored = self.family_named(base).map(|owner| owner.kind());
-            for kind in stored.into_iter().chain(pushed.get(base).copied()) {
+            for kind in stored.into_iter().chain(pushed.get(base).map(|owner| owner.kind)) {
                 if kind.sample_suffixes().contains(suffix) {
                     return Err(taken(family.name, base, kind));
                 }

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::{MutexGuard, RwLockReadGuard};
 
+use super::admit::Plan;
 use super::series::{Birth, Family, SeriesRef};
-use super::{PushContext, Store, Structure, Terms, job_of, rule_of, seconds};
-use crate::merge::{self, State};
+use super::{ChosenBy, PushContext, Store, Structure, Terms, job_of, seconds};
+use crate::merge::{self, MergeRules, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
-use crate::model::{Exposition, FamilyId, Kind};
+use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
 
 /// The proof that a push may be applied. It holds the locks that keep it true.
 #[derive(Debug)]
@@ -18,8 +19,7 @@ pub struct Admitted<'s, 'e, T> {
     pub(super) exposition: &'e Exposition,
     pub(super) context: PushContext<'e>,
     pub(super) terms: T,
-    /// The series of the exposition in order; `None` is to be born.
-    pub(super) plan: Vec<Option<SeriesRef>>,
+    pub(super) plan: &'e mut Plan,
     pub(super) structure: Option<MutexGuard<'s, Structure>>,
     pub(super) _gate: RwLockReadGuard<'s, ()>,
 }
@@ -38,9 +38,9 @@ where
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
-        let plan = std::mem::take(&mut self.plan);
+        let mut plan = std::mem::take(&mut self.plan.0);
         let mut families = Families { last: None };
-        for (pushed, known) in self.exposition.series().zip(plan) {
+        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
             // Two series of one push may have become one by relabelling.
@@ -53,6 +53,7 @@ where
             }
             applied.series_merged += 1;
         }
+        self.plan.0 = plan;
         applied
     }
 
@@ -63,13 +64,19 @@ where
         {
             state.grow(family.layout(&bounds));
         }
-        if let Some(rule) = rule_of(family.kind(), terms.rules)
+        if let Some(rule) = rule_of(family.kind(), terms)
             && state.gauge_rule() != rule
         {
             state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
+        if !merge::is_regular(family.kind(), pushed) {
+            family.note_irregular();
+        }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
+        if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
+            self.store.mortal.store(true, Relaxed);
+        }
     }
 
     /// Creates a series with its first value, and its family with its first series: before they are
@@ -138,6 +145,18 @@ impl Families {
         adopt_metadata(&family, &pushed);
         self.last = Some((series.family, family.clone()));
         family
+    }
+}
+
+/// The rule by which a series has to go on, where it is part of its state and the operator's.
+fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
+    let MergeRules { gauge, untyped } = terms.rules;
+    match kind {
+        Kind::Gauge | Kind::GaugeHistogram if terms.chosen_by == ChosenBy::Operator => Some(gauge),
+        Kind::Untyped if untyped == UntypedRule::Last => Some(GaugeRule::Last),
+        // A counter may come upon a series from before its type was known.
+        Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
+        _ => None,
     }
 }
 

@@ -22,14 +22,14 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::merge::{MergeRules, Stamp};
 use crate::model::exposition::{PushedSeries, SeriesHasher};
-use crate::model::{GaugeRule, Kind, UntypedRule, labels};
-pub use admit::{AdmitError, LimitError, StoreLimit};
+use crate::model::labels;
+pub use admit::{AdmitError, LimitError, Plan, StoreLimit};
 pub use apply::{Admitted, Applied};
 use index::Index;
 pub use remove::{Removed, SLICE};
@@ -46,6 +46,8 @@ pub struct Store {
     series: Table<SeriesRef>,
     series_count: AtomicUsize,
     family_count: AtomicUsize,
+    /// Some series have had a time to live; until then nobody need look for expired ones.
+    mortal: AtomicBool,
 }
 
 /// What only births and removals touch.
@@ -82,11 +84,22 @@ pub struct PushContext<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     pub rules: MergeRules,
-    /// The gauge rule comes from the operator (those for untyped samples always do), so it
-    /// overrides what the series had.
-    pub by_operator: bool,
+    pub chosen_by: ChosenBy,
     /// Seconds without a push after which the series may be forgotten; 0 is never.
     pub ttl_s: u32,
+}
+
+/// Who has chosen the gauge rule of a push (merge-semantics 1.4). For untyped samples it is always
+/// the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// Nobody: a series that is there goes on by the rule it was born with.
+    #[default]
+    Default,
+    /// Who pushes: it must be the rule of the series.
+    Push,
+    /// A configured rule, which also changes series that are there.
+    Operator,
 }
 
 impl Default for Store {
@@ -100,6 +113,7 @@ impl Default for Store {
             series: Table::new(),
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
+            mortal: AtomicBool::new(false),
         }
     }
 }
@@ -142,17 +156,6 @@ impl Store {
 
     fn find_series(&self, family: &Arc<Family>, pushed: &PushedSeries<'_>) -> Option<SeriesRef> {
         self.series.find(pushed.hash, |series| series.is(family, pushed.labels))
-    }
-}
-
-/// The rule that is part of the state of a series; that of other kinds follows from the kind.
-fn rule_of(kind: Kind, rules: MergeRules) -> Option<GaugeRule> {
-    match kind {
-        Kind::Gauge | Kind::GaugeHistogram => Some(rules.gauge),
-        Kind::Untyped if rules.untyped == UntypedRule::Last => Some(GaugeRule::Last),
-        // A counter may come upon a series from before its type was known.
-        Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
-        _ => None,
     }
 }
 

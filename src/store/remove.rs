@@ -56,6 +56,9 @@ impl Store {
     /// looks again at those that seem to be due under the lock.
     pub fn remove_expired(&self, now_s: u32) -> Removed {
         let mut removed = Removed::default();
+        if !self.mortal.load(Relaxed) {
+            return removed;
+        }
         for family in self.families().iter() {
             let due: Vec<SeriesRef> =
                 family.series().iter().filter(|series| series.is_expired(now_s)).cloned().collect();

@@ -26,6 +26,8 @@ pub struct Family {
     metadata: RwLock<Metadata>,
     layouts: Mutex<Layouts>,
     pub(super) live: AtomicUsize,
+    /// Some of its values break the rules that OpenMetrics has for the type.
+    irregular: AtomicBool,
     /// Its last series has gone; the name is free for another type.
     pub(super) dead: AtomicBool,
     pub(super) index: Index<SeriesRef>,
@@ -58,6 +60,7 @@ impl Family {
             metadata: RwLock::default(),
             layouts: Mutex::default(),
             live: AtomicUsize::new(0),
+            irregular: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             index: Index::new(),
         }
@@ -74,6 +77,17 @@ impl Family {
     /// Untyped becomes a counter; nothing else ever changes.
     pub(super) fn refine(&self, kind: Kind) {
         self.kind.store(kind as u8, Relaxed);
+        // What was added as untyped may have been negative.
+        self.note_irregular();
+    }
+
+    /// See [`merge::is_regular`](crate::merge::is_regular).
+    pub fn is_regular(&self) -> bool {
+        !self.irregular.load(Relaxed)
+    }
+
+    pub(super) fn note_irregular(&self) {
+        self.irregular.store(true, Relaxed);
     }
 
     pub fn metadata(&self) -> Metadata {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::merge::Refusal;
-use crate::model::{Exposition, Grouping, Label, Number, ReadBuffer, Reading};
+use crate::model::{
+    Exposition, GaugeRule, Grouping, Kind, Label, Number, ReadBuffer, Reading, UntypedRule,
+};
 
 fn context(group: &str) -> PushContext<'_> {
     PushContext { group, stamp: 0, now_ms: 1_000_000, limits: StoreLimits::default() }
@@ -20,7 +22,10 @@ fn push(store: &Store, group: &str, name: &str, values: &[&str]) {
         builder.set_scalar(series, 1.0).unwrap();
     }
     builder.finish().unwrap();
-    store.admit(&exposition, context(group), |_| Terms::default()).unwrap().apply();
+    store
+        .admit(&exposition, context(group), |_| Terms::default(), &mut Plan::default())
+        .unwrap()
+        .apply();
 }
 
 #[test]
@@ -56,7 +61,10 @@ fn a_scrape_never_meets_a_series_before_its_first_value() {
                     builder.finish().unwrap();
                     let rules = MergeRules { gauge: rule, untyped: UntypedRule::Sum };
                     let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
-                    store.admit(&exposition, context(""), terms).unwrap().apply();
+                    store
+                        .admit(&exposition, context(""), terms, &mut Plan::default())
+                        .unwrap()
+                        .apply();
                 }
                 done.store(true, Relaxed);
             });
@@ -96,9 +104,10 @@ fn push_twins(
         ids.push(series);
     }
     builder.finish().unwrap();
-    ids.iter().for_each(|id| exposition.rename_series(*id, "s", ""));
+    ids.iter().for_each(|id| exposition.rename_series(*id, Some("s"), Some("")));
     let context = PushContext { limits, ..context("") };
-    store.admit(&exposition, context, |_| Terms::default()).map(Admitted::apply)
+    let mut plan = Plan::default();
+    store.admit(&exposition, context, |_| Terms::default(), &mut plan).map(Admitted::apply)
 }
 
 #[test]
@@ -139,7 +148,8 @@ fn limits_that_are_passed_already_hold_up_births_only() {
         builder.set_scalar(series, 1.0).unwrap();
         builder.finish().unwrap();
         let context = PushContext { limits, ..context("") };
-        let admitted = store.admit(&exposition, context, |_| Terms::default());
+        let mut plan = Plan::default();
+        let admitted = store.admit(&exposition, context, |_| Terms::default(), &mut plan);
         assert_eq!(admitted.is_ok(), fine, "{label}");
     }
 }
@@ -162,7 +172,7 @@ fn push_one(
     builder.finish().unwrap();
     let rules = MergeRules { untyped, gauge: GaugeRule::Last };
     let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
-    store.admit(&exposition, context(""), terms).map(Admitted::apply)
+    store.admit(&exposition, context(""), terms, &mut Plan::default()).map(Admitted::apply)
 }
 
 fn shown(store: &Store) -> Vec<String> {
@@ -212,7 +222,8 @@ fn samples_without_a_type_join_a_counter_by_their_own_rule() {
             let untyped = if series.labels == "a=\"2\"" { second } else { UntypedRule::Sum };
             Terms { rules: MergeRules { untyped, ..MergeRules::default() }, ..Terms::default() }
         };
-        let admitted = store.admit(&exposition, context(""), terms);
+        let mut plan = Plan::default();
+        let admitted = store.admit(&exposition, context(""), terms, &mut plan);
         assert_eq!(admitted.is_ok(), fine, "{second}");
     }
 }
@@ -295,7 +306,7 @@ fn a_family_is_freed_with_its_last_series() {
         }
         builder.finish().unwrap();
         let terms = |_: &PushedSeries<'_>| Terms { ttl_s: 1, ..Terms::default() };
-        store.admit(&exposition, context(""), terms).unwrap().apply();
+        store.admit(&exposition, context(""), terms, &mut Plan::default()).unwrap().apply();
         if scraped {
             assert_eq!(shown(&store).len(), 3);
         }

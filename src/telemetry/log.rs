@@ -1,11 +1,12 @@
 //! Log lines: logfmt or JSON on standard error.
 
+use std::borrow::Cow;
 use std::io;
-use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use std::time::{Duration, Instant};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,18 +22,30 @@ pub enum LogFormat {
 
 /// Changes the level while running.
 #[derive(Clone, Debug)]
-pub struct LevelHandle(reload::Handle<LevelFilter, Registry>);
+pub struct LevelHandle {
+    handle: reload::Handle<Targets, Registry>,
+    noisy: &'static str,
+}
 
 impl LevelHandle {
     pub fn set(&self, level: LevelFilter) {
         // Fails only when the subscriber is gone, and then there is nobody to tell.
-        let _ = self.0.reload(level);
+        let _ = self.handle.reload(targets(level, self.noisy));
     }
 }
 
-/// Installs the subscriber of this process; once.
-pub fn init(level: LevelFilter, format: LogFormat) -> LevelHandle {
-    let (filter, handle) = reload::Layer::new(level);
+/// Of the libraries below us only warnings are of interest; those of `noisy` only to who looks for
+/// trouble.
+fn targets(level: LevelFilter, noisy: &str) -> Targets {
+    let below = level.min(LevelFilter::WARN);
+    let quiet = if level >= LevelFilter::DEBUG { below } else { LevelFilter::OFF };
+    Targets::new().with_default(below).with_target(noisy, quiet).with_target("tallygate", level)
+}
+
+/// Installs the subscriber of this process; once. `noisy` is a library that calls errors what
+/// clients do to their own connections: whoever knocks could fill the log with it.
+pub fn init(level: LevelFilter, format: LogFormat, noisy: &'static str) -> LevelHandle {
+    let (filter, handle) = reload::Layer::new(targets(level, noisy));
     let lines = match format {
         LogFormat::Logfmt => {
             tracing_logfmt::builder().with_target(false).layer().with_writer(io::stderr).boxed()
@@ -45,12 +58,16 @@ pub fn init(level: LevelFilter, format: LogFormat) -> LevelHandle {
             .boxed(),
     };
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    LevelHandle(handle)
+    LevelHandle { handle, noisy }
 }
 
-/// `debug`, `info`, `warn` or `error`.
-pub fn parse_level(word: &str) -> Option<LevelFilter> {
-    matches!(word, "debug" | "info" | "warn" | "error").then(|| LevelFilter::from_str(word).ok())?
+/// The beginning of a text that clients can make as long as they like.
+pub fn beginning(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=bytes_max).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
 }
 
 /// Lets a few lines a second through, however many clients err.
@@ -90,6 +107,13 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(beginning("abc", 3), "abc");
+        assert_eq!(beginning("abcd", 3), "abc…");
+        assert_eq!(beginning("ää", 3), "ä…");
+    }
 
     #[test]
     fn a_burst_is_cut_and_counted() {

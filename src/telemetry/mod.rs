@@ -170,11 +170,23 @@ label_values!(
 const CODES: [u16; 16] =
     [200, 202, 204, 400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
 
-/// All our metrics, ready to be counted.
+/// What one log line quotes of a path, or of the reason why a push was refused.
+const LOGGED_BYTES_MAX: usize = 300;
+
+/// All our metrics, and the throttle of our log lines.
 #[derive(Debug)]
 pub struct Telemetry {
     registry: Registry,
+    handles: Handles,
     started_ms: i64,
+    /// By [`Handler`] and [`CODES`].
+    requests: Vec<AtomicU64>,
+    refusals: log::Throttle,
+}
+
+/// What is counted, ready to be; where there are several, by the label value as index.
+#[derive(Debug)]
+struct Handles {
     pushes: Vec<Counter>,
     bodies: Vec<Counter>,
     push_bytes: Counter,
@@ -197,10 +209,8 @@ pub struct Telemetry {
     connections: Gauge,
     connections_refused: Counter,
     inflight_push_bytes: Gauge,
-    requests: Vec<AtomicU64>,
     reload_time: Gauge,
     reload_success: Gauge,
-    refusals: log::Throttle,
 }
 
 /// Used and shown together at a scrape.
@@ -226,68 +236,15 @@ impl Telemetry {
                 _ => metrics::Recorder::describe_gauge(&registry, name, None, help),
             }
         }
-        metrics::with_local_recorder(&registry, || {
+        let handles = metrics::with_local_recorder(&registry, || {
             let version = env!("CARGO_PKG_VERSION");
             gauge!("tallygate_build_info", "version" => version, "revision" => crate::REVISION)
                 .set(1);
             gauge!("tallygate_process_start_time_seconds").set(started_ms as f64 / 1000.0);
-            let bodies = BodyFormat::ALL.iter().flat_map(|format| {
-                BodyEncoding::ALL.iter().map(|encoding| {
-                    counter!("tallygate_push_bodies_total",
-                        "format" => format.word(), "encoding" => encoding.word())
-                })
-            });
-            let used =
-                [Limit::Series, Limit::Families, Limit::InflightPushBytes, Limit::Connections];
-            Telemetry {
-                started_ms,
-                pushes: by(
-                    Outcome::ALL,
-                    |o| counter!("tallygate_pushes_total", "outcome" => o.word()),
-                ),
-                bodies: bodies.collect(),
-                push_bytes: counter!("tallygate_push_bytes_total"),
-                push_samples: counter!("tallygate_push_samples_total"),
-                push_duration: histogram!("tallygate_push_duration_seconds"),
-                created_dropped: counter!("tallygate_created_samples_dropped_total"),
-                quantiles_dropped: counter!("tallygate_quantiles_dropped_total"),
-                series_dropped: counter!("tallygate_series_dropped_total"),
-                series_born: counter!("tallygate_series_born_total"),
-                series_removed: by(
-                    Cause::ALL,
-                    |c| counter!("tallygate_series_removed_total", "cause" => c.word()),
-                ),
-                limits: by(Limit::ALL, |l| gauge!("tallygate_limit", "limit" => l.word())),
-                limit_refusals: by(
-                    Limit::ALL,
-                    |l| counter!("tallygate_limit_refusals_total", "limit" => l.word()),
-                ),
-                limit_used: used
-                    .map(|l| (l, gauge!("tallygate_limit_used", "limit" => l.word())))
-                    .into(),
-                scrape_bytes: counter!("tallygate_scrape_bytes_total"),
-                scrape_duration: histogram!("tallygate_scrape_duration_seconds"),
-                left_out_families: counter!("tallygate_scrape_left_out_total", "what" => "family"),
-                left_out_series: counter!("tallygate_scrape_left_out_total", "what" => "series"),
-                series: gauge!("tallygate_series"),
-                families: gauge!("tallygate_families"),
-                connections: gauge!("tallygate_connections"),
-                connections_refused: counter!("tallygate_connections_refused_total"),
-                inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),
-                requests: (0..Handler::ALL.len() * CODES.len())
-                    .map(|_| AtomicU64::new(0))
-                    .collect(),
-                reload_time: gauge!("tallygate_config_last_reload_success_timestamp_seconds"),
-                reload_success: gauge!("tallygate_config_last_reload_successful"),
-                refusals: log::Throttle::default(),
-                registry: Registry::default(),
-            }
-        })
-        .with_registry(registry)
-    }
-
-    fn with_registry(self, registry: Registry) -> Telemetry {
-        Telemetry { registry, ..self }
+            Handles::new()
+        });
+        let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
+        Telemetry { registry, handles, started_ms, requests, refusals: log::Throttle::default() }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -297,11 +254,11 @@ impl Telemetry {
 
     /// All our families now, in the order of their names.
     pub fn snapshot(&self, used: Use) -> Vec<OwnSnapshot> {
-        self.series.set(used.series as f64);
-        self.families.set(used.families as f64);
-        self.connections.set(used.connections as f64);
-        self.inflight_push_bytes.set(used.inflight_push_bytes as f64);
-        for (limit, gauge) in &self.limit_used {
+        self.handles.series.set(used.series as f64);
+        self.handles.families.set(used.families as f64);
+        self.handles.connections.set(used.connections as f64);
+        self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
+        for (limit, gauge) in &self.handles.limit_used {
             gauge.set(match limit {
                 Limit::Series => used.series,
                 Limit::Families => used.families,
@@ -352,40 +309,43 @@ impl Telemetry {
     // === pushes
 
     pub fn push_accepted(&self, samples: usize, took: Duration) {
-        self.pushes[Outcome::Accepted as usize].increment(1);
-        self.push_samples.increment(samples as u64);
-        self.push_duration.record(took.as_secs_f64());
+        self.handles.pushes[Outcome::Accepted as usize].increment(1);
+        self.handles.push_samples.increment(samples as u64);
+        self.handles.push_duration.record(took.as_secs_f64());
     }
 
     /// What of accepted pushes is not merged, because it cannot be.
     pub fn samples_dropped(&self, created: usize, quantiles: usize) {
-        self.created_dropped.increment(created as u64);
-        self.quantiles_dropped.increment(quantiles as u64);
+        self.handles.created_dropped.increment(created as u64);
+        self.handles.quantiles_dropped.increment(quantiles as u64);
     }
 
     /// `group` is the grouping key, `peer` the address; the body never gets into the log.
     pub fn push_refused(&self, outcome: Outcome, group: &str, peer: &str, reason: &str) {
-        self.pushes[outcome as usize].increment(1);
+        self.handles.pushes[outcome as usize].increment(1);
         if let Some(unlogged) = self.refusals.allow() {
-            tracing::warn!(outcome = outcome.word(), group, peer, reason, unlogged, "push refused");
+            let (outcome, group) = (outcome.word(), &*log::beginning(group, LOGGED_BYTES_MAX));
+            let reason = &*log::beginning(reason, LOGGED_BYTES_MAX);
+            tracing::warn!(outcome, group, peer, reason, unlogged, "push refused");
         }
     }
 
     pub fn push_body(&self, format: BodyFormat, encoding: BodyEncoding, bytes: usize) {
-        self.bodies[format as usize * BodyEncoding::ALL.len() + encoding as usize].increment(1);
-        self.push_bytes.increment(bytes as u64);
+        self.handles.bodies[format as usize * BodyEncoding::ALL.len() + encoding as usize]
+            .increment(1);
+        self.handles.push_bytes.increment(bytes as u64);
     }
 
     pub fn series_dropped_by_rule(&self, series: usize) {
-        self.series_dropped.increment(series as u64);
+        self.handles.series_dropped.increment(series as u64);
     }
 
     pub fn series_born(&self, series: usize) {
-        self.series_born.increment(series as u64);
+        self.handles.series_born.increment(series as u64);
     }
 
     pub fn series_removed(&self, cause: Cause, series: usize) {
-        self.series_removed[cause as usize].increment(series as u64);
+        self.handles.series_removed[cause as usize].increment(series as u64);
         if series > 0 {
             tracing::info!(cause = cause.word(), series, "series removed");
         }
@@ -394,15 +354,15 @@ impl Telemetry {
     // === limits
 
     pub fn set_limit(&self, limit: Limit, max: usize) {
-        self.limits[limit as usize].set(max as f64);
+        self.handles.limits[limit as usize].set(max as f64);
     }
 
     pub fn limit_refused(&self, limit: Limit) {
-        self.limit_refusals[limit as usize].increment(1);
+        self.handles.limit_refusals[limit as usize].increment(1);
     }
 
     pub fn connection_refused(&self, max: usize) {
-        self.connections_refused.increment(1);
+        self.handles.connections_refused.increment(1);
         self.limit_refused(Limit::Connections);
         if let Some(unlogged) = self.refusals.allow() {
             tracing::warn!(max, unlogged, "connection refused: limits.connections are open");
@@ -412,14 +372,14 @@ impl Telemetry {
     // === scrapes
 
     pub fn scraped(&self, bytes: usize, took: Duration) {
-        self.scrape_bytes.increment(bytes as u64);
-        self.scrape_duration.record(took.as_secs_f64());
+        self.handles.scrape_bytes.increment(bytes as u64);
+        self.handles.scrape_duration.record(took.as_secs_f64());
     }
 
     pub fn left_out_of_scrape(&self, families: usize, series: usize) {
         if families + series > 0 {
-            self.left_out_families.increment(families as u64);
-            self.left_out_series.increment(series as u64);
+            self.handles.left_out_families.increment(families as u64);
+            self.handles.left_out_series.increment(series as u64);
             if let Some(unlogged) = self.refusals.allow() {
                 tracing::warn!(
                     families,
@@ -440,13 +400,60 @@ impl Telemetry {
     }
 
     pub fn configuration_loaded(&self, now_ms: i64) {
-        self.reload_success.set(1);
-        self.reload_time.set(now_ms as f64 / 1000.0);
+        self.handles.reload_success.set(1);
+        self.handles.reload_time.set(now_ms as f64 / 1000.0);
     }
 
     pub fn configuration_refused(&self, reason: &str) {
-        self.reload_success.set(0);
+        self.handles.reload_success.set(0);
         tracing::error!(reason, "configuration not loaded; the one in force stays");
+    }
+}
+
+impl Handles {
+    /// Registers with the recorder in force.
+    fn new() -> Handles {
+        let bodies = BodyFormat::ALL.iter().flat_map(|format| {
+            BodyEncoding::ALL.iter().map(|encoding| {
+                counter!("tallygate_push_bodies_total",
+                    "format" => format.word(), "encoding" => encoding.word())
+            })
+        });
+        let used = [Limit::Series, Limit::Families, Limit::InflightPushBytes, Limit::Connections];
+        Handles {
+            pushes: by(Outcome::ALL, |o| counter!("tallygate_pushes_total", "outcome" => o.word())),
+            bodies: bodies.collect(),
+            push_bytes: counter!("tallygate_push_bytes_total"),
+            push_samples: counter!("tallygate_push_samples_total"),
+            push_duration: histogram!("tallygate_push_duration_seconds"),
+            created_dropped: counter!("tallygate_created_samples_dropped_total"),
+            quantiles_dropped: counter!("tallygate_quantiles_dropped_total"),
+            series_dropped: counter!("tallygate_series_dropped_total"),
+            series_born: counter!("tallygate_series_born_total"),
+            series_removed: by(
+                Cause::ALL,
+                |c| counter!("tallygate_series_removed_total", "cause" => c.word()),
+            ),
+            limits: by(Limit::ALL, |l| gauge!("tallygate_limit", "limit" => l.word())),
+            limit_refusals: by(
+                Limit::ALL,
+                |l| counter!("tallygate_limit_refusals_total", "limit" => l.word()),
+            ),
+            limit_used: used
+                .map(|l| (l, gauge!("tallygate_limit_used", "limit" => l.word())))
+                .into(),
+            scrape_bytes: counter!("tallygate_scrape_bytes_total"),
+            scrape_duration: histogram!("tallygate_scrape_duration_seconds"),
+            left_out_families: counter!("tallygate_scrape_left_out_total", "what" => "family"),
+            left_out_series: counter!("tallygate_scrape_left_out_total", "what" => "series"),
+            series: gauge!("tallygate_series"),
+            families: gauge!("tallygate_families"),
+            connections: gauge!("tallygate_connections"),
+            connections_refused: counter!("tallygate_connections_refused_total"),
+            inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),
+            reload_time: gauge!("tallygate_config_last_reload_success_timestamp_seconds"),
+            reload_success: gauge!("tallygate_config_last_reload_successful"),
+        }
     }
 }
 

@@ -4,19 +4,19 @@ use std::fs;
 
 /// What is known of this process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Process {
-    pub cpu_seconds: Option<f64>,
-    pub resident_bytes: Option<f64>,
-    pub virtual_bytes: Option<f64>,
-    pub open_fds: Option<f64>,
-    pub max_fds: Option<f64>,
+pub(super) struct Process {
+    pub(super) cpu_seconds: Option<f64>,
+    pub(super) resident_bytes: Option<f64>,
+    pub(super) virtual_bytes: Option<f64>,
+    pub(super) open_fds: Option<f64>,
+    pub(super) max_fds: Option<f64>,
 }
 
 /// Clock ticks per second in `/proc/self/stat`; fixed for user space on Linux (proc(5)).
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
-    pub fn read() -> Process {
+    pub(super) fn read() -> Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let kib = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key))?;

@@ -17,7 +17,7 @@ const BOUNDS_S: [f64; 14] =
     [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.5, 1.0, 5.0, 30.0];
 
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(super) struct Registry {
     families: Mutex<BTreeMap<String, OwnFamily>>,
 }
 
@@ -55,7 +55,7 @@ pub struct OwnSnapshot {
 
 impl Registry {
     /// All families that have a series, in the order of their names.
-    pub fn snapshot(&self) -> Vec<OwnSnapshot> {
+    pub(super) fn snapshot(&self) -> Vec<OwnSnapshot> {
         let families = self.families.lock();
         let with_series = families.iter().filter(|(_, family)| !family.series.is_empty());
         with_series

@@ -15,7 +15,9 @@ use tallygate::model::{
     Exemplar, Exposition, GaugeRule, Grouping, Kind, Label, NativeBuckets, Number, ReadBuffer,
     Reading, UntypedRule, labels,
 };
-use tallygate::store::{AdmitError, Applied, PushContext, Store, StoreLimits, Terms};
+use tallygate::store::{
+    AdmitError, Applied, ChosenBy, Plan, PushContext, Store, StoreLimits, Terms,
+};
 
 /// Native buckets shown, where a test does not look at the limit itself.
 pub(crate) const NATIVE_LIMIT: usize = 160;
@@ -85,7 +87,8 @@ impl Push {
     pub(crate) fn terms(&self, family: &str) -> Terms {
         let gauge = self.gauge.unwrap_or_else(|| rule_by_name(family));
         let rules = MergeRules { gauge, untyped: self.untyped };
-        Terms { rules, by_operator: self.by_operator, ttl_s: self.ttl_s }
+        let chosen_by = if self.by_operator { ChosenBy::Operator } else { ChosenBy::Push };
+        Terms { rules, chosen_by, ttl_s: self.ttl_s }
     }
 
     /// Parsed, as it were.
@@ -165,7 +168,9 @@ impl Push {
         let terms = |series: &tallygate::model::exposition::PushedSeries<'_>| {
             self.terms(exposition.family(series.family).name)
         };
-        store.admit(exposition, context, terms).map(|admitted| admitted.apply())
+        store
+            .admit(exposition, context, terms, &mut Plan::default())
+            .map(|admitted| admitted.apply())
     }
 }
 
@@ -181,7 +186,7 @@ fn drop_label(exposition: &mut Exposition, dropped: &str) {
         })
         .collect();
     for (id, family, labels) in renamed {
-        exposition.rename_series(id, &family, &labels);
+        exposition.rename_series(id, Some(&family), Some(&labels));
     }
 }
 

@@ -146,7 +146,7 @@ fn refused_histograms() {
         ),
         (
             "le1=3 le+Inf=2",
-            "the bucket le=\"inf\" is lower than the one before; buckets must be cumulative",
+            "the bucket le=\"+Inf\" is lower than the one before; buckets must be cumulative",
         ),
         (
             "le1=18446744073709551616 le2=18446744073709551615 count=18446744073709551616",
@@ -156,12 +156,12 @@ fn refused_histograms() {
         ("le-NaN=3 le+Inf=5", "a bucket bound is not a number"),
         ("le1=NaN le+Inf=5", "bucket NaN is not finite"),
         ("le1=-1 le+Inf=5", "bucket -1 is negative"),
-        ("le1=1 le+Inf=inf", "count inf is not finite"),
+        ("le1=1 le+Inf=inf", "count +Inf is not finite"),
         ("count=-1", "count -1 is negative"),
         ("count=NaN", "count NaN is not finite"),
         ("le+Inf=1 sum=NaN", "sum NaN is not finite"),
-        ("le+Inf=1 sum=inf", "sum inf is not finite"),
-        ("le+Inf=1 sum=-inf", "sum -inf is not finite"),
+        ("le+Inf=1 sum=inf", "sum +Inf is not finite"),
+        ("le+Inf=1 sum=-inf", "sum -Inf is not finite"),
     ] {
         for kind in [Kind::Histogram, Kind::GaugeHistogram] {
             refused(kind, sums(), &[], push, expected);

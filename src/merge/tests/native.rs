@@ -298,7 +298,7 @@ fn refused_native_buckets() {
         ("count=1 schema=0 p2147483647=1", "bucket 2147483647 of schema 0 lies beyond infinity"),
         ("count=1 schema=0 p1=-1", "bucket -1 is negative"),
         ("count=1 schema=0 n1=NaN", "bucket NaN is not finite"),
-        ("count=1 schema=0 zero=inf", "bucket inf is not finite"),
+        ("count=1 schema=0 zero=inf", "bucket +Inf is not finite"),
         ("schema=0 p1=2", "there is neither a count nor a +Inf bucket"),
     ] {
         refused(Kind::Histogram, sums(), &[], push, expected);

@@ -1,0 +1,14 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tallygate::format::compress::{Coding, decode};
+
+fuzz_target!(|body: &[u8]| {
+    const MAX: usize = 1 << 16;
+    let mut out = Vec::new();
+    for coding in [Coding::Gzip, Coding::Zstd, Coding::Snappy, Coding::Deflate] {
+        if decode(coding, body, MAX, &mut out).is_ok() {
+            assert!(out.len() <= MAX);
+        }
+    }
+});

@@ -1,0 +1,287 @@
+//! The composition root: builds the parts from the configuration, starts them, and takes them down
+//! in order. Logic worth testing lives in the parts.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::sleep;
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{self, Address, Config, Sources};
+use crate::format::Timestamps;
+use crate::gateway::{Gateway, Limits, Settings};
+use crate::http::{self, HttpOptions, ServerOptions, Services, StatusCode};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::store::StoreLimits;
+use crate::telemetry::Telemetry;
+use crate::telemetry::log::{self, LevelHandle};
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{0} is no address of this machine: {1}")]
+    Address(String, io::Error),
+    #[error("listen: {0}")]
+    Listen(io::Error),
+    #[error("signals: {0}")]
+    Signals(io::Error),
+}
+
+/// What can be loaded again while running.
+struct Configured {
+    sources: Sources,
+    config: Mutex<Config>,
+    gateway: Arc<Gateway>,
+    level: LevelHandle,
+}
+
+/// Serves until a signal or `/-/quit`. `sources` are where `config` came from, for reloading.
+///
+/// # Errors
+/// If it cannot listen.
+pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
+    http::block_on(serve(config, sources))
+}
+
+async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
+    let level = log::init(level(&config), log_format(&config), http::NOISY_LIBRARY);
+    let main =
+        config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
+    let management = config.web.management_address.as_ref().map(resolve).transpose()?;
+    let management = management.and_then(|addresses| addresses.first().copied());
+
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let started_ms = i64::try_from(since.as_millis()).unwrap_or_default();
+    let telemetry = Arc::new(Telemetry::new(started_ms));
+    telemetry.configuration_loaded(started_ms);
+    let gateway = Arc::new(Gateway::new(settings(&config), telemetry));
+    let lifecycle = Arc::new(Lifecycle::default());
+    let (options, server, web) =
+        (http_options(&config), server_options(&config), config.web.clone());
+    let configured = Arc::new(Configured {
+        sources,
+        config: Mutex::new(config),
+        gateway: gateway.clone(),
+        level,
+    });
+    configured.log_warnings();
+
+    let services = Arc::new(Services::new(
+        gateway,
+        lifecycle.clone(),
+        options,
+        {
+            let configured = configured.clone();
+            Box::new(move || configured.reload())
+        },
+        {
+            let configured = configured.clone();
+            Box::new(move || configured.config.lock().flags())
+        },
+    ));
+    let servers = http::start(&services, &server, &main, management).map_err(RunError::Listen)?;
+    for address in &servers.main {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    if let Some(address) = servers.management {
+        tracing::info!(%address, "listening for management");
+    }
+    spawn_local(sweep(configured.clone()));
+    lifecycle.set(Phase::Ready);
+
+    let drain = wait_for_end(&configured, &lifecycle).await?;
+    lifecycle.set(Phase::Draining);
+    if drain {
+        tracing::info!(delay_s = web.drain_delay.as_secs_f64(), "draining");
+        sleep(web.drain_delay).await;
+    }
+    servers.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Until the process is told to stop; reloads on the way. True if others may still send requests:
+/// after SIGTERM it takes a while until load balancers have noticed, after Ctrl-C nobody waits.
+async fn wait_for_end(configured: &Configured, lifecycle: &Lifecycle) -> Result<bool, RunError> {
+    let listen = |kind| signal(kind).map_err(RunError::Signals);
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(true),
+            _ = interrupt.recv() => return Ok(false),
+            () = lifecycle.asked_to_quit() => return Ok(false),
+            _ = hangup.recv() => {
+                // Logged and counted where it happens.
+                let _ = configured.reload();
+            }
+        }
+    }
+}
+
+/// Forgets, again and again, what nobody pushes.
+async fn sweep(configured: Arc<Configured>) {
+    loop {
+        let interval = configured.config.lock().ttl.sweep_interval;
+        sleep(interval).await;
+        let gateway = configured.gateway.clone();
+        let _ = spawn_blocking(move || gateway.expire()).await;
+    }
+}
+
+impl Configured {
+    fn reload(&self) -> Result<String, String> {
+        let telemetry = self.gateway.telemetry();
+        let new = self.sources.load().map_err(|errors| {
+            let reason = errors.to_string();
+            telemetry.configuration_refused(&reason);
+            reason
+        })?;
+        let mut config = self.config.lock();
+        let reload = config.reload(&new);
+        *config = reload.config;
+        self.gateway.set_settings(settings(&config));
+        self.level.set(level(&config));
+        drop(config);
+        telemetry.configuration_loaded(self.gateway.clock().now().ms);
+        let (applied, waiting) = (reload.applied.join(", "), reload.needs_restart.join(", "));
+        tracing::info!(applied, needs_restart = waiting, "configuration loaded");
+        self.log_warnings();
+        Ok(report(&applied, &waiting))
+    }
+
+    fn log_warnings(&self) {
+        for warning in self.config.lock().warnings() {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn report(applied: &str, waiting: &str) -> String {
+    let mut report = match applied {
+        "" => "Configuration loaded; nothing to change.\n".to_owned(),
+        keys => format!("Configuration loaded; changed: {keys}.\n"),
+    };
+    if !waiting.is_empty() {
+        report += &format!("These changes need a restart: {waiting}.\n");
+    }
+    report
+}
+
+/// All addresses of one listener. No host means every address of the machine, IPv4 and IPv6.
+fn resolve(address: &Address) -> Result<Vec<SocketAddr>, RunError> {
+    let Some(host) = address.host() else {
+        return Ok(vec![any_address(address.port())]);
+    };
+    let found = (host, address.port()).to_socket_addrs();
+    Ok(found.map_err(|error| RunError::Address(address.as_str().to_owned(), error))?.collect())
+}
+
+/// The IPv6 one takes IPv4 as well, where the machine has IPv6 at all.
+fn any_address(port: u16) -> SocketAddr {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+        Ok(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
+        Err(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
+    }
+}
+
+// === the configuration, as each part wants it
+
+fn settings(config: &Config) -> Settings {
+    let limits = &config.limits;
+    Settings {
+        timestamps: match config.push.timestamps {
+            config::Timestamps::Reject => Timestamps::Reject,
+            config::Timestamps::Ignore => Timestamps::Ignore,
+        },
+        gauge: config.push.gauge,
+        untyped: config.push.untyped,
+        merge_hint: config.push.merge_hint,
+        delete: config.push.delete == config::Delete::Exact,
+        rules: config.rules.clone(),
+        ttl_default: config.ttl.default,
+        ttl_client_max: config.ttl.client_max,
+        gzip_level: config.scrape.gzip_level as u32,
+        created_samples: config.scrape.created_samples,
+        native_buckets: config.scrape.native_buckets,
+        limits: Limits {
+            body_bytes: limits.body_bytes.bytes(),
+            decoded_body_bytes: limits.decoded_body_bytes.bytes(),
+            samples_per_push: limits.samples_per_push,
+            labels_per_series: limits.labels_per_series,
+            label_name_bytes: limits.label_name_bytes.bytes(),
+            label_value_bytes: limits.label_value_bytes.bytes(),
+            metric_name_bytes: limits.metric_name_bytes.bytes(),
+            store: StoreLimits {
+                series: limits.series,
+                series_per_job: limits.series_per_job,
+                families: limits.families,
+                bucket_bounds: limits.bucket_bounds,
+            },
+            inflight_push_bytes: limits.inflight_push_bytes.bytes(),
+            connections: limits.connections,
+            header_bytes: limits.header_bytes.bytes(),
+        },
+    }
+}
+
+fn http_options(config: &Config) -> HttpOptions {
+    HttpOptions {
+        route_prefix: config.web.route_prefix.as_str().to_owned(),
+        push_success: match config.push.success_code {
+            config::SuccessCode::Ok => StatusCode::OK,
+            config::SuccessCode::Accepted => StatusCode::ACCEPTED,
+        },
+        enable_lifecycle: config.web.enable_lifecycle,
+        enable_admin_api: config.web.enable_admin_api,
+        read_body_timeout: config.web.read_body_timeout,
+        own_metrics_apart: config.web.management_address.is_some(),
+        scrapes_max: config.scrape.max_in_flight,
+    }
+}
+
+fn server_options(config: &Config) -> ServerOptions {
+    ServerOptions {
+        workers: config.web.workers,
+        keep_alive: config.web.keep_alive,
+        read_header_timeout: config.web.read_header_timeout,
+        write_stall_timeout: config.web.write_stall_timeout,
+        shutdown_timeout: config.web.shutdown_timeout.max(Duration::from_secs(1)),
+    }
+}
+
+fn level(config: &Config) -> LevelFilter {
+    match config.log.level {
+        config::LogLevel::Error => LevelFilter::ERROR,
+        config::LogLevel::Warn => LevelFilter::WARN,
+        config::LogLevel::Info => LevelFilter::INFO,
+        config::LogLevel::Debug => LevelFilter::DEBUG,
+        config::LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn log_format(config: &Config) -> log::LogFormat {
+    match config.log.format {
+        config::LogFormat::Logfmt => log::LogFormat::Logfmt,
+        config::LogFormat::Json => log::LogFormat::Json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_alone_has_the_defaults_of_the_default_file() {
+        let config = Config::from_yaml("").expect("the defaults are right");
+        let expected = Settings { limits: Limits::default(), ..settings(&config) };
+        assert_eq!(Settings::default(), expected);
+    }
+}

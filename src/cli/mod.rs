@@ -1,0 +1,348 @@
+//! The command line: flags made from the keys of the default file, and the commands that need no
+//! server.
+//!
+//! [`parse`] only reads words, so that it can be tested without a process; [`run`] does what they
+//! say and writes to the streams it is given. Bad usage and bad configuration end with
+//! [`EXIT_USAGE`], before any port is bound.
+
+mod healthcheck;
+mod help;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use lexopt::Arg;
+
+use crate::config::{
+    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, describe, is_like_ours, nearest,
+    schema,
+};
+
+pub use healthcheck::{HealthError, Target, check, target};
+pub use help::{long_help, short_help};
+
+/// `EX_USAGE` of sysexits.h: the command was used incorrectly.
+pub const EXIT_USAGE: u8 = 64;
+/// What was asked for did not work out.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Serve(Sources),
+    CheckConfig(Sources),
+    PrintConfig(Sources),
+    /// Of a path or URL, or where the configuration says.
+    Healthcheck(Sources, Option<String>),
+    ShortHelp,
+    LongHelp,
+    Version,
+}
+
+/// What is left to do after [`run`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// Start serving. The sources are for reading the configuration again.
+    Serve(Box<Config>, Sources),
+    Exit(u8),
+}
+
+/// Why a command line cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    #[error("unknown flag {flag}{}", did_you_mean(nearest))]
+    UnknownFlag { flag: String, nearest: Option<String> },
+    #[error("unknown flag -{0}; flags with long names begin with two dashes")]
+    UnknownLetter(char),
+    #[error("unknown command {command:?}{}", did_you_mean(nearest))]
+    UnknownCommand { command: String, nearest: Option<String> },
+    #[error("{flag} needs a value: {flag}={placeholder}")]
+    NoValue { flag: String, placeholder: &'static str },
+    #[error("{flag} takes no value")]
+    NeedlessValue { flag: String },
+    #[error("{flag} is given twice")]
+    Twice { flag: String },
+    #[error("{0:?} is one argument too many")]
+    TooMany(String),
+    #[error("{flag} stands for rules, which are a list: they can only be given in the file")]
+    Rules { flag: String },
+    #[error("{0} is not UTF-8")]
+    NotUtf8(String),
+}
+
+/// Commands, with what `--help` says of them.
+const COMMANDS: [(&str, &str); 5] = [
+    ("serve", "Take pushes and answer scrapes. This is the default command."),
+    (
+        "check-config [FILE]",
+        "Tell everything that is wrong with the configuration, or that it is fine. \
+         It takes the same flags as serve.",
+    ),
+    (
+        "print-config",
+        "Print the configuration that results from all layers, with secrets hidden. \
+         What is not a default says where it comes from.",
+    ),
+    (
+        "healthcheck [PATH|URL]",
+        "Ask the gateway that runs with this configuration for /-/healthy, or for the path or URL \
+         given. It exits with 0 if the answer is 200, with 1 otherwise.",
+    ),
+    ("help", "Print this page."),
+];
+
+const FILE_FLAG: &str = "--config.file";
+
+/// Reads `args` (without the program's name) and the variables of the environment.
+///
+/// # Errors
+/// For the first word that makes no sense.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, UsageError> {
+    let ours = |(name, _): &(OsString, OsString)| name.to_str().is_some_and(is_like_ours);
+    let environment = environment.into_iter().filter(ours).collect();
+    let mut sources = Sources { environment, ..Sources::default() };
+    let mut words: Vec<String> = Vec::new();
+    let mut parser = lexopt::Parser::from_args(args);
+    loop {
+        let flag = match parser.next() {
+            Ok(None) => break,
+            Ok(Some(Arg::Short('h'))) => return Ok(Command::ShortHelp),
+            Ok(Some(Arg::Long("help"))) => return Ok(Command::LongHelp),
+            Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
+            Ok(Some(Arg::Value(word))) => {
+                words.push(utf8(word, "an argument")?);
+                continue;
+            }
+            Ok(Some(Arg::Short(letter))) => return Err(UsageError::UnknownLetter(letter)),
+            Ok(Some(Arg::Long(name))) => format!("--{name}"),
+            Err(error) => return Err(UsageError::NotUtf8(error.to_string())),
+        };
+        if flag == FILE_FLAG {
+            let missing = || UsageError::NoValue { flag: flag.clone(), placeholder: "FILE" };
+            let path = parser.value().map_err(|_| missing())?;
+            if sources.file.replace(PathBuf::from(path)).is_some() {
+                return Err(UsageError::Twice { flag });
+            }
+        } else {
+            let (key, value) = setting(&flag, &mut parser)?;
+            let again = sources.flags.iter().any(|(name, _)| *name == key.name);
+            if again && key.kind != KeyKind::List {
+                return Err(UsageError::Twice { flag });
+            }
+            sources.flags.push((key.name, value));
+        }
+    }
+    command(words, sources)
+}
+
+/// The key that a flag sets, and to what.
+fn setting(flag: &str, parser: &mut lexopt::Parser) -> Result<(&'static Key, String), UsageError> {
+    let find = |flag: &str| schema().keys().find(|key| key.flag() == flag);
+    if let Some(key) = find(flag) {
+        let value = match key.kind {
+            KeyKind::Rules => return Err(UsageError::Rules { flag: flag.to_owned() }),
+            KeyKind::Switch => parser.optional_value().unwrap_or_else(|| "true".into()),
+            KeyKind::Scalar | KeyKind::List => parser.value().map_err(|_| UsageError::NoValue {
+                flag: flag.to_owned(),
+                placeholder: placeholder(key),
+            })?,
+        };
+        return Ok((key, utf8(value, flag)?));
+    }
+    let switch = flag.strip_prefix("--no-").and_then(|name| find(&format!("--{name}")));
+    match switch {
+        Some(key) if key.kind == KeyKind::Switch => match parser.optional_value() {
+            Some(_) => Err(UsageError::NeedlessValue { flag: flag.to_owned() }),
+            None => Ok((key, "false".to_owned())),
+        },
+        _ => Err(unknown_flag(flag)),
+    }
+}
+
+fn placeholder(key: &Key) -> &'static str {
+    let sections = describe().unwrap_or_default();
+    let mut keys = sections.iter().flat_map(|section| &section.keys);
+    keys.find(|described| described.key.name == key.name).map_or("VALUE", |key| key.placeholder)
+}
+
+fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageError> {
+    let mut words = words.into_iter();
+    let name = words.next();
+    let operand = match name.as_deref() {
+        Some("check-config" | "healthcheck") => words.next(),
+        _ => None,
+    };
+    if let Some(word) = words.next() {
+        return Err(UsageError::TooMany(word));
+    }
+    let name = name.as_deref().unwrap_or("serve");
+    if name == "check-config"
+        && let Some(file) = &operand
+        && sources.file.replace(PathBuf::from(file)).is_some()
+    {
+        return Err(UsageError::Twice { flag: FILE_FLAG.to_owned() });
+    }
+    if sources.file.is_none() {
+        let named = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        let named = named.map(|(_, path)| path).filter(|path| !path.is_empty());
+        sources.file = named.map(PathBuf::from);
+    }
+    match name {
+        "serve" => Ok(Command::Serve(sources)),
+        "check-config" => Ok(Command::CheckConfig(sources)),
+        "print-config" => Ok(Command::PrintConfig(sources)),
+        "healthcheck" => Ok(Command::Healthcheck(sources, operand)),
+        "help" => Ok(Command::LongHelp),
+        "version" => Ok(Command::Version),
+        other => {
+            let names = COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+            Err(UsageError::UnknownCommand {
+                command: other.to_owned(),
+                nearest: nearest(other, names).map(str::to_owned),
+            })
+        }
+    }
+}
+
+fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
+    text.into_string()
+        .map_err(|text| UsageError::NotUtf8(format!("{what} ({})", text.to_string_lossy())))
+}
+
+fn unknown_flag(flag: &str) -> UsageError {
+    // Without the dashes, which would make all flags alike.
+    let name = flag.trim_start_matches('-');
+    let flags: Vec<String> = schema()
+        .keys()
+        .filter(|key| key.kind != KeyKind::Rules)
+        .map(Key::flag)
+        .chain(["--help", "--version", FILE_FLAG].map(str::to_owned))
+        .collect();
+    let nearest = nearest(name, flags.iter().map(|flag| flag.trim_start_matches('-')));
+    let nearest = nearest.map(|name| format!("--{name}"));
+    UsageError::UnknownFlag { flag: flag.to_owned(), nearest }
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or(String::new(), |nearest| format!("; did you mean {nearest}?"))
+}
+
+/// Does what the command line says, up to the point where serving would begin. Answers go to
+/// `out`, complaints to `err`.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Outcome {
+    let command = match parse(args, environment) {
+        Ok(command) => command,
+        Err(error) => {
+            say(err, &format!("tallygate: {error}\nTry tallygate --help.\n"));
+            return Outcome::Exit(EXIT_USAGE);
+        }
+    };
+    match command {
+        Command::Serve(sources) => match sources.load() {
+            Ok(config) => Outcome::Serve(Box::new(config), sources),
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::CheckConfig(sources) => match sources.load() {
+            Ok(config) => {
+                say(out, &summary(&config));
+                Outcome::Exit(0)
+            }
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::PrintConfig(sources) => match sources.load() {
+            Ok(config) => {
+                say(out, &config.to_yaml());
+                Outcome::Exit(0)
+            }
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::Healthcheck(sources, asked) => match sources.load() {
+            Ok(config) => healthcheck(&config, asked.as_deref(), out, err),
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::ShortHelp => {
+            say(out, &short_help());
+            Outcome::Exit(0)
+        }
+        Command::LongHelp => {
+            say(out, &long_help());
+            Outcome::Exit(0)
+        }
+        Command::Version => {
+            say(out, &format!("tallygate {}\n", env!("CARGO_PKG_VERSION")));
+            Outcome::Exit(0)
+        }
+    }
+}
+
+fn healthcheck(
+    config: &Config,
+    asked: Option<&str>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Outcome {
+    let target = match target(config, asked) {
+        Ok(target) => target,
+        Err(error) => {
+            say(err, &format!("tallygate: {error}\n"));
+            return Outcome::Exit(EXIT_USAGE);
+        }
+    };
+    match check(&target) {
+        Ok(()) => {
+            say(out, &format!("ok: {target} answers 200\n"));
+            Outcome::Exit(0)
+        }
+        Err(error) => {
+            say(err, &format!("tallygate: {target}: {error}\n"));
+            Outcome::Exit(EXIT_FAILURE)
+        }
+    }
+}
+
+fn bad_config(errors: &ConfigErrors, err: &mut impl Write) -> Outcome {
+    let mut text = "tallygate: the configuration cannot be used:\n".to_owned();
+    for problem in &errors.0 {
+        text.push_str(&format!("  {problem}\n"));
+    }
+    say(err, &text);
+    Outcome::Exit(EXIT_USAGE)
+}
+
+/// What `check-config` says if all is well.
+fn summary(config: &Config) -> String {
+    let listen: Vec<&str> = config.web.listen_address.iter().map(|a| a.as_str()).collect();
+    let mut text = format!("ok: listens on {}", listen.join(", "));
+    if let Some(management) = &config.web.management_address {
+        text.push_str(&format!(", management on {}", management.as_str()));
+    }
+    text.push_str(&format!(", {} rules\n", config.rules.len()));
+    let settings = config.settings();
+    for (key, origin) in config.changed_keys() {
+        match settings.iter().find(|(name, _)| *name == key) {
+            Some((_, value)) => text.push_str(&format!("  {key} = {value} ({origin})\n")),
+            None => text.push_str(&format!("  {key} ({origin})\n")),
+        }
+    }
+    for warning in config.warnings() {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+fn say(stream: &mut impl Write, text: &str) {
+    // Nobody is left to be told if the reader is gone, as with `tallygate --help | head`.
+    let _reader_gone = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Configuration: `config/default.yaml` < file < environment < flags (DESIGN 8).
+//!
+//! The default file is embedded; it *is* the defaults, and the [`schema()`] of keys, flags and help
+//! is read from it. Each layer is checked for keys that are not ours, the layers are merged, and
+//! every key becomes a typed value of a section. Nothing stops at the first error: whoever has
+//! three mistakes in a file is told of three.
+//!
+//! Only [`Sources::load`] does I/O, for the file. Only `cli` and `app` use this module; components
+//! have options of their own.
+
+mod address;
+mod layers;
+mod print;
+mod problem;
+mod read;
+mod reference;
+mod reload;
+mod rules;
+mod schema;
+mod sections;
+mod setting;
+
+use std::collections::BTreeMap;
+
+pub use crate::units::{
+    ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
+};
+pub use address::{Address, Addresses, ExternalUrl, RoutePrefix};
+use layers::Layer;
+pub(crate) use layers::is_like_ours;
+pub use layers::{FILE_VARIABLE, Sources};
+pub use problem::{ConfigErrors, Origin, Problem, RuleFault};
+use read::Reader;
+pub use reference::{DescribedKey, DescribedSection, describe, markdown_reference};
+pub use reload::Reload;
+pub use schema::{
+    DEFAULT_YAML, Doc, ENVIRONMENT_PREFIX, Key, KeyKind, Schema, Section, flag_name, nearest,
+    schema,
+};
+use sections::Seen;
+pub use sections::{
+    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, SuccessCode, Timestamps,
+    Web,
+};
+
+use crate::rules::Rules;
+
+/// A configuration in which everything is right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub mode: Mode,
+    pub web: Web,
+    pub push: Push,
+    pub scrape: Scrape,
+    pub ttl: Expiry,
+    pub limits: Limits,
+    pub log: Log,
+    pub rules: Rules,
+    /// Where each key comes from.
+    origins: BTreeMap<&'static str, Origin>,
+    warnings: Vec<String>,
+}
+
+impl Sources {
+    /// Reads the file and puts the layers together.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        let mut problems = Vec::new();
+        let file = self.file.as_deref().map(|path| Layer::file(path, &mut problems));
+        let environment = Layer::environment(&self.environment, &mut problems);
+        let flags = Layer::flags(&self.flags);
+        let layers = file.into_iter().chain([environment, flags]);
+        let mut config = Config::from_layers(layers, problems)?;
+        let misnamed = layers::misnamed_variables(&self.environment);
+        config.warnings.extend(misnamed.into_iter().map(|(name, right)| {
+            format!("environment variable {name} is not used; did you mean {right}?")
+        }));
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// The defaults with what a text in YAML changes of them.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    pub fn from_yaml(text: &str) -> Result<Config, ConfigErrors> {
+        let mut problems = Vec::new();
+        let layer = Layer::yaml(text, Origin::File("the text".into()), &mut problems);
+        Config::from_layers([layer], problems)
+    }
+
+    fn from_layers(
+        layers: impl IntoIterator<Item = Layer>,
+        mut problems: Vec<Problem>,
+    ) -> Result<Config, ConfigErrors> {
+        let mut all = vec![Layer::defaults(&mut problems)];
+        all.extend(layers);
+        let config = match Reader::new(all, &mut problems) {
+            Ok(reader) => Config::read(reader),
+            Err(error) => {
+                problems.push(Problem::Conflict(error.to_string()));
+                None
+            }
+        };
+        match config {
+            Some(mut config) => {
+                config.check(&mut problems);
+                if let Some(url) = &config.web.external_url {
+                    config.web.route_prefix.resolve(url);
+                }
+                if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+            }
+            None => Err(ConfigErrors(problems)),
+        }
+    }
+
+    fn read(mut from: Reader<'_>) -> Option<Config> {
+        // All are read before any is missed, so that all errors are found.
+        let mode = from.get::<Mode>("mode");
+        let web = Web::read(&mut from);
+        let push = Push::read(&mut from);
+        let scrape = Scrape::read(&mut from);
+        let ttl = Expiry::read(&mut from);
+        let limits = Limits::read(&mut from);
+        let log = Log::read(&mut from);
+        let rules = from.rules();
+        Some(Config {
+            mode: mode?,
+            web: web?,
+            push: push?,
+            scrape: scrape?,
+            ttl: ttl?,
+            limits: limits?,
+            log: log?,
+            rules: rules?,
+            origins: from.into_origins(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// What only several keys together tell.
+    fn check(&self, problems: &mut Vec<Problem>) {
+        if let Some(management) = &self.web.management_address
+            && let Some(taken) = self.web.listen_address.iter().find(|a| a.collides(management))
+        {
+            problems.push(Problem::Conflict(format!(
+                "web.management_address {} and web.listen_address {} overlap; give the first one \
+                 a port of its own, such as :9092",
+                management.as_str(),
+                taken.as_str(),
+            )));
+        }
+        let Limits { body_bytes: sent, decoded_body_bytes: decoded, .. } = self.limits;
+        if decoded < sent {
+            problems.push(Problem::Conflict(format!(
+                "limits.decoded_body_bytes ({decoded}) is below limits.body_bytes ({sent}), so \
+                 that no push of that size could come in; raise the first or lower the second",
+            )));
+        }
+    }
+
+    /// Where the value of a key comes from.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// The keys that are not left at their defaults, in the order of the default file.
+    pub fn changed_keys(&self) -> impl Iterator<Item = (&'static str, &Origin)> {
+        let origin = |key: &'static Key| (key.name, self.origin(key.name));
+        schema().keys().map(origin).filter(|(_, origin)| **origin != Origin::Default)
+    }
+
+    /// What is odd, but no error.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Each key but the rules with its value, as a flag or variable would give it.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = Vec::new();
+        self.visit(&mut |seen| settings.push((seen.key, seen.text)));
+        settings
+    }
+
+    fn visit(&self, visitor: &mut dyn FnMut(Seen)) {
+        visitor(Seen::new("mode", &self.mode));
+        self.web.visit(visitor);
+        self.push.visit(visitor);
+        self.scrape.visit(visitor);
+        self.ttl.visit(visitor);
+        self.limits.visit(visitor);
+        self.log.visit(visitor);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! The sections of the configuration, as the program uses them.
+//!
+//! What each key means stands in `config/default.yaml` and nowhere else. `section!` makes of one
+//! list of keys the struct, its reading, its writing and its comparison.
+
+use std::time::Duration;
+
+use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
+use super::read::Reader;
+use super::setting::{Setting, words};
+use crate::model::{GaugeRule, Ttl, UntypedRule};
+use crate::units::ByteSize;
+
+/// What a visitor is told of each key, see `Config::visit`.
+pub(super) struct Seen {
+    pub(super) key: &'static str,
+    pub(super) placeholder: &'static str,
+    pub(super) text: String,
+    pub(super) yaml: String,
+}
+
+impl Seen {
+    pub(super) fn new<T: Setting>(key: &'static str, value: &T) -> Seen {
+        Seen { key, placeholder: T::PLACEHOLDER, text: value.text(), yaml: value.yaml() }
+    }
+}
+
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident in $section:literal {
+        $($field:ident: $type:ty $(, $check:expr)?;)+
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $(pub $field: $type),+
+        }
+
+        impl $name {
+            /// `None` if any of it is wrong; the reader then knows why.
+            pub(super) fn read(from: &mut Reader<'_>) -> Option<$name> {
+                // All are read before any is missed, so that all errors are found.
+                $(
+                    let $field = from.get::<$type>(concat!($section, ".", stringify!($field)));
+                    $(let $field = from.check(concat!($section, ".", stringify!($field)), $field, $check);)?
+                )+
+                Some($name { $($field: $field?),+ })
+            }
+
+            pub(super) fn visit(&self, visitor: &mut dyn FnMut(Seen)) {
+                $(visitor(Seen::new(concat!($section, ".", stringify!($field)), &self.$field));)+
+            }
+
+            pub(super) fn changes(&self, new: &$name, changed: &mut dyn FnMut(&'static str)) {
+                $(if self.$field != new.$field {
+                    changed(concat!($section, ".", stringify!($field)));
+                })+
+            }
+        }
+    };
+}
+
+section! {
+    /// Listening, connections, starting and stopping.
+    Web in "web" {
+        listen_address: Addresses;
+        management_address: Option<Address>;
+        route_prefix: RoutePrefix;
+        external_url: Option<ExternalUrl>;
+        enable_lifecycle: bool;
+        enable_admin_api: bool;
+        drain_delay: Duration, at_most(HOUR);
+        shutdown_timeout: Duration, within(SECOND, HOUR);
+        keep_alive: Duration, at_most(DAY);
+        workers: usize, at_most(1024);
+        read_header_timeout: Duration, within(TENTH, HOUR);
+        read_body_timeout: Duration, within(TENTH, HOUR);
+        write_stall_timeout: Duration, within(TENTH, HOUR);
+    }
+}
+
+section! {
+    /// What pushes may say, and how they are answered.
+    Push in "push" {
+        success_code: SuccessCode;
+        timestamps: Timestamps;
+        delete: Delete;
+        gauge: GaugeRule;
+        untyped: UntypedRule;
+        merge_hint: bool;
+    }
+}
+
+section! {
+    /// How scrapes are answered.
+    Scrape in "scrape" {
+        gzip_level: usize, within(1, 9);
+        created_samples: bool;
+        native_buckets: usize, within(1, 100_000);
+        max_in_flight: usize, within(1, 1000);
+    }
+}
+
+section! {
+    /// How long series are kept.
+    Expiry in "ttl" {
+        default: Ttl;
+        client_max: Ttl;
+        sweep_interval: Duration, within(TENTH, HOUR);
+    }
+}
+
+section! {
+    /// Bounds on everything that clients can make grow. 0 is no limit for `bucket_bounds`, `series`,
+    /// `series_per_job` and `families`; the others are never 0.
+    Limits in "limits" {
+        body_bytes: ByteSize, within(ByteSize::KIB, BODY_MAX);
+        decoded_body_bytes: ByteSize, within(ByteSize::KIB, BODY_MAX);
+        inflight_push_bytes: ByteSize, at_least(ByteSize::KIB);
+        samples_per_push: usize, at_least(1);
+        labels_per_series: usize, at_least(1);
+        label_name_bytes: ByteSize, at_least(ByteSize(1));
+        label_value_bytes: ByteSize, at_least(ByteSize(1));
+        metric_name_bytes: ByteSize, at_least(ByteSize(1));
+        bucket_bounds: usize;
+        series: usize;
+        series_per_job: usize;
+        families: usize;
+        connections: usize, within(1, 1_000_000);
+        header_bytes: ByteSize, within(ByteSize(4 << 10), ByteSize(128 << 10));
+    }
+}
+
+section! {
+    /// What is written to standard error.
+    Log in "log" {
+        level: LogLevel;
+        format: LogFormat;
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const TENTH: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Offsets into a push have 32 bits.
+const BODY_MAX: ByteSize = ByteSize(2 << 30);
+
+/// What a push means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Pushed counts add up.
+    Aggregate,
+}
+
+impl Setting for Mode {
+    const PLACEHOLDER: &'static str = "aggregate";
+
+    fn parse(text: &str) -> Result<Mode, String> {
+        match text {
+            "aggregate" => Ok(Mode::Aggregate),
+            "pushgateway" => Err("this version can only aggregate; accepted is aggregate".into()),
+            _ => Err("accepted is aggregate".into()),
+        }
+    }
+
+    fn text(&self) -> String {
+        "aggregate".to_owned()
+    }
+}
+
+words! {
+    /// Status of a push that was applied.
+    SuccessCode, "200|202" {
+        Ok = "200",
+        Accepted = "202",
+    }
+}
+
+impl SuccessCode {
+    pub fn code(self) -> u16 {
+        match self {
+            SuccessCode::Ok => 200,
+            SuccessCode::Accepted => 202,
+        }
+    }
+}
+
+words! {
+    /// What to do with timestamps on pushed samples.
+    Timestamps, "reject|ignore" {
+        Reject = "reject",
+        Ignore = "ignore",
+    }
+}
+
+words! {
+    /// What DELETE on a push path does.
+    Delete, "exact|ignore" {
+        /// It removes what was pushed under exactly that path.
+        Exact = "exact",
+        /// It removes nothing, but succeeds.
+        Ignore = "ignore",
+    }
+}
+
+words! {
+    /// Least serious level that is written.
+    LogLevel, "error|warn|info|debug|trace" {
+        Error = "error",
+        Warn = "warn",
+        Info = "info",
+        Debug = "debug",
+        Trace = "trace",
+    }
+}
+
+words! {
+    LogFormat, "logfmt|json" {
+        Logfmt = "logfmt",
+        Json = "json",
+    }
+}
+
+// === checks: `None` if the value is fine, otherwise what is accepted ===
+
+fn within<T: Setting + PartialOrd>(low: T, high: T) -> impl Fn(&T) -> Option<String> {
+    move |value| {
+        let outside = *value < low || *value > high;
+        outside.then(|| format!("accepted are values from {} to {}", low.text(), high.text()))
+    }
+}
+
+fn at_most<T: Setting + PartialOrd>(high: T) -> impl Fn(&T) -> Option<String> {
+    move |value| (*value > high).then(|| format!("accepted are values up to {}", high.text()))
+}
+
+fn at_least<T: Setting + PartialOrd>(low: T) -> impl Fn(&T) -> Option<String> {
+    move |value| (*value < low).then(|| format!("accepted are values from {}", low.text()))
+}

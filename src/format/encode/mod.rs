@@ -1,0 +1,160 @@
+//! Writes expositions, piece by piece: a scrape of a million series never stands in memory whole.
+//!
+//! ```text
+//! heads of all families ──▶ Plan: what is each called and typed in this format, which clash?
+//!                             │
+//! for each family:  begin_family(plan.get(i))
+//!                     series(labels, reading) …      appends to a buffer the caller drains
+//!                   end_family
+//! finish
+//! ```
+//!
+//! Whatever the store accepted becomes a readable exposition in every format: what a format cannot
+//! hold is written as the nearest thing it can (formats 7), and what would be said twice after
+//! escaping is left out and counted. Families come sorted by name and series by label text; that
+//! is the caller's order and kept.
+
+mod labels;
+mod lines;
+mod openmetrics;
+mod plan;
+mod protobuf;
+mod text;
+
+pub use openmetrics::fits as fits_openmetrics;
+pub use plan::{Decision, Family, Plan, Planned};
+
+use self::labels::LabelFinder;
+use super::escaping::Escaping;
+use super::negotiate::Format;
+use crate::model::Reading;
+
+/// What a scraper asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub format: Format,
+    pub escaping: Escaping,
+    /// OpenMetrics only: write start times as `_created` lines. Off by default, because readers
+    /// that do not know them make a series of each.
+    pub created_lines: bool,
+}
+
+/// One scrape, or a part of one.
+#[derive(Debug)]
+pub struct Encoder {
+    format: Writer,
+    names: labels::SeriesNames,
+    le: LabelFinder,
+    quantile: LabelFinder,
+    series_left_out: usize,
+}
+
+#[derive(Debug)]
+enum Writer {
+    Text(Box<text::Encoder>),
+    OpenMetrics(Box<openmetrics::Encoder>),
+    Protobuf(Box<protobuf::Encoder>),
+}
+
+impl Encoder {
+    pub fn new(options: Options) -> Encoder {
+        let format = match options.format {
+            Format::Text004 | Format::Text100 => Writer::Text(Box::new(text::Encoder::new())),
+            Format::OpenMetrics001 | Format::OpenMetrics100 => {
+                Writer::OpenMetrics(Box::new(openmetrics::Encoder::new(options)))
+            }
+            Format::ProtobufDelimited => {
+                Writer::Protobuf(Box::new(protobuf::Encoder::new(options.escaping)))
+            }
+        };
+        Encoder {
+            format,
+            names: labels::SeriesNames::new(options.escaping),
+            le: LabelFinder::new("le=\""),
+            quantile: LabelFinder::new("quantile=\""),
+            series_left_out: 0,
+        }
+    }
+
+    /// Starts a family; its head is written with its first series, so that a family without series
+    /// leaves no trace.
+    pub fn begin_family(&mut self, family: &Planned<'_>) {
+        self.open(family, true);
+    }
+
+    /// Starts a family whose head stands in an earlier part of the scrape, made by another encoder
+    /// with the same options. Only for families that [`Planned::is_divisible`], and series that
+    /// become equal by escaping are found only within one part.
+    pub fn continue_family(&mut self, family: &Planned<'_>) {
+        self.open(family, false);
+    }
+
+    fn open(&mut self, family: &Planned<'_>, head: bool) {
+        self.names.begin_family();
+        match &mut self.format {
+            Writer::Text(text) => text.open(family, head),
+            Writer::OpenMetrics(openmetrics) => openmetrics.open(family, head),
+            Writer::Protobuf(protobuf) => protobuf.open(family),
+        }
+    }
+
+    /// Appends one series of the open family. `labels` is canonical label text (see
+    /// [`crate::model::labels`]), without the labels that belong to the reading.
+    pub fn series(
+        &mut self,
+        out: &mut Vec<u8>,
+        labels: &[u8],
+        reading: &Reading<'_>,
+        created_ms: Option<i64>,
+    ) {
+        // Both a label of the series and one of its samples: no format can say that.
+        let reserved = match reading {
+            Reading::Histogram(_) => self.le.is_in(labels),
+            Reading::Summary { .. } => self.quantile.is_in(labels),
+            _ => false,
+        };
+        if reserved {
+            self.series_left_out += 1;
+            return;
+        }
+        let Some(labels) = self.names.series(labels) else {
+            self.series_left_out += 1;
+            return;
+        };
+        let written = match &mut self.format {
+            Writer::Text(text) => text.series(out, labels, reading),
+            Writer::OpenMetrics(openmetrics) => {
+                openmetrics.series(out, labels, reading, created_ms)
+            }
+            Writer::Protobuf(protobuf) => protobuf.series(out, labels, reading, created_ms),
+        };
+        if !written {
+            self.series_left_out += 1;
+        }
+    }
+
+    /// Appends what the family held back.
+    pub fn end_family(&mut self, out: &mut Vec<u8>) {
+        match &mut self.format {
+            Writer::Text(_) => {}
+            Writer::OpenMetrics(openmetrics) => openmetrics.end(out),
+            Writer::Protobuf(protobuf) => protobuf.end(out),
+        }
+    }
+
+    /// Appends what ends the exposition; parts of a scrape but the last do without it.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        if matches!(self.format, Writer::OpenMetrics(_)) {
+            out.extend_from_slice(b"# EOF\n");
+        }
+    }
+
+    /// Series that could not be written beside others of the same exposition: after escaping, two
+    /// of their labels or two of them have one name.
+    pub fn series_left_out(&self) -> usize {
+        self.series_left_out
+    }
+}
+
+#[cfg(test)]
+mod tests;

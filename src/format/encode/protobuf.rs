@@ -1,0 +1,423 @@
+//! The delimited protobuf format (formats 9), written field by field: what is known is the canonical
+//! label text, and copying it into generated messages first would cost more than the writing.
+//!
+//! A message begins with its length, so a family is collected before it is written, up to
+//! [`MESSAGE_BYTES_MAX`]: one that is larger comes in several messages of the same name, which
+//! Prometheus reads as one family, and a scrape of a million series stays within bounds.
+
+use prost::encoding::{WireType, encoded_len_varint};
+
+use super::labels::{Rewriter, Rewritten, raw_labels};
+use super::plan::Planned;
+use super::text::has_label_named;
+use crate::format::escaping::Escaping;
+use crate::format::protobuf::wire::MetricType;
+use crate::model::{Exemplar, HistogramReading, Kind, NativeBuckets, Number, Reading};
+
+/// Metrics collected before a message is written.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Prometheus' own NaN. Another one marks a series as stale, and its protobuf reader lets all pass.
+const NAN: u64 = 0x7ff8_0000_0000_0001;
+
+#[derive(Debug)]
+pub(super) struct Encoder {
+    /// Every field of the family but its metrics.
+    head: Vec<u8>,
+    state_label: String,
+    /// Metrics with their keys and lengths.
+    metrics: Vec<u8>,
+    /// The metric being written.
+    metric: Vec<u8>,
+    /// A part of it, and a part of that.
+    value: Vec<u8>,
+    part: Vec<u8>,
+    exemplar_names: Rewriter,
+    buckets: NativeLists,
+}
+
+/// One side of native buckets as the wire has it, reused.
+#[derive(Debug, Default)]
+struct NativeLists {
+    /// (offset, length)
+    spans: Vec<(i32, u32)>,
+    deltas: Vec<i64>,
+    counts: Vec<f64>,
+}
+
+impl Encoder {
+    pub(super) fn new(escaping: Escaping) -> Encoder {
+        Encoder {
+            head: Vec::new(),
+            state_label: String::new(),
+            metrics: Vec::new(),
+            metric: Vec::new(),
+            value: Vec::new(),
+            part: Vec::new(),
+            exemplar_names: Rewriter::new(escaping),
+            buckets: NativeLists::default(),
+        }
+    }
+
+    pub(super) fn open(&mut self, family: &Planned<'_>) {
+        let kind = match family.head.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge | Kind::Info | Kind::StateSet => MetricType::Gauge,
+            Kind::Untyped => MetricType::Untyped,
+            Kind::Summary => MetricType::Summary,
+            Kind::Histogram => MetricType::Histogram,
+            Kind::GaugeHistogram => MetricType::GaugeHistogram,
+        };
+        self.metrics.clear();
+        self.head.clear();
+        bytes(&mut self.head, 1, family.name.as_bytes());
+        if !family.head.help.is_empty() {
+            bytes(&mut self.head, 2, family.head.help.as_bytes());
+        }
+        varint(&mut self.head, 3, kind as u64);
+        if !family.head.unit.is_empty() {
+            bytes(&mut self.head, 5, family.head.unit.as_bytes());
+        }
+        self.state_label.clear();
+        self.state_label.push_str(&family.state_label);
+    }
+
+    /// False if the series cannot be written.
+    pub(super) fn series(
+        &mut self,
+        out: &mut Vec<u8>,
+        labels: &[u8],
+        reading: &Reading<'_>,
+        created_ms: Option<i64>,
+    ) -> bool {
+        self.metric.clear();
+        self.value.clear();
+        write_labels(&mut self.metric, labels);
+        match *reading {
+            Reading::Counter { value, exemplar } => {
+                double(&mut self.value, 1, value);
+                if let Some(exemplar) = exemplar {
+                    write_exemplar(&mut self.value, 2, exemplar, &mut self.exemplar_names);
+                }
+                timestamp(&mut self.value, 3, created_ms);
+                bytes(&mut self.metric, 3, &self.value);
+            }
+            Reading::Gauge(value) => {
+                double(&mut self.value, 1, value);
+                bytes(&mut self.metric, 2, &self.value);
+            }
+            Reading::Untyped(value) => {
+                double(&mut self.value, 1, value);
+                bytes(&mut self.metric, 5, &self.value);
+            }
+            Reading::Summary { count, sum, quantiles } => {
+                self.summary(count, sum, quantiles, created_ms);
+                bytes(&mut self.metric, 4, &self.value);
+            }
+            Reading::Histogram(histogram) => {
+                self.histogram(histogram, created_ms);
+                bytes(&mut self.metric, 7, &self.value);
+            }
+            Reading::StateSet(states) => {
+                if has_label_named(labels, &self.state_label) {
+                    return false;
+                }
+                let series = self.metric.len();
+                for (state, on) in states {
+                    self.metric.truncate(series);
+                    label(&mut self.metric, self.state_label.as_bytes(), state.as_bytes());
+                    self.value.clear();
+                    double(&mut self.value, 1, f64::from(u8::from(*on)));
+                    bytes(&mut self.metric, 2, &self.value);
+                    self.metric(out);
+                }
+                return true;
+            }
+        }
+        self.metric(out);
+        true
+    }
+
+    /// Collects the metric that was written.
+    fn metric(&mut self, out: &mut Vec<u8>) {
+        bytes(&mut self.metrics, 4, &self.metric);
+        if self.metrics.len() >= MESSAGE_BYTES_MAX {
+            self.end(out);
+        }
+    }
+
+    /// Writes what was collected as a message.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        if self.metrics.is_empty() {
+            return;
+        }
+        push_varint(out, (self.head.len() + self.metrics.len()) as u64);
+        out.extend_from_slice(&self.head);
+        out.append(&mut self.metrics);
+    }
+
+    fn summary(
+        &mut self,
+        count: Number,
+        sum: Option<f64>,
+        quantiles: &[(f64, f64)],
+        created_ms: Option<i64>,
+    ) {
+        let count = match count {
+            Number::Int(count) => count,
+            Number::Float(count) => count as u64,
+        };
+        varint(&mut self.value, 1, count);
+        if let Some(sum) = sum {
+            double(&mut self.value, 2, sum);
+        }
+        for &(quantile, value) in quantiles {
+            self.part.clear();
+            double(&mut self.part, 1, quantile);
+            double(&mut self.part, 2, value);
+            bytes(&mut self.value, 3, &self.part);
+        }
+        timestamp(&mut self.value, 4, created_ms);
+    }
+
+    fn histogram(&mut self, histogram: &HistogramReading, created_ms: Option<i64>) {
+        let float = is_float(histogram);
+        let out = &mut self.value;
+        count(out, 1, 4, histogram.count, float);
+        if let Some(sum) = histogram.sum {
+            double(out, 2, sum);
+        }
+        for bucket in &histogram.buckets {
+            self.part.clear();
+            count(&mut self.part, 1, 4, bucket.cumulative_count, float);
+            double(&mut self.part, 2, bucket.upper_bound);
+            if let Some(exemplar) = &bucket.exemplar {
+                write_exemplar(&mut self.part, 3, exemplar, &mut self.exemplar_names);
+            }
+            bytes(out, 3, &self.part);
+        }
+        if let Some(native) = &histogram.native {
+            sint(out, 5, i64::from(native.schema));
+            double(out, 6, native.zero_threshold);
+            count(out, 7, 8, native.zero_count, float);
+            self.buckets.fill(&native.negative, float);
+            self.buckets.write(out, &mut self.part, 9);
+            self.buckets.fill(&native.positive, float);
+            // Without a span and a zero bucket to tell by, it would be read as classic.
+            if is_unmarked(native) {
+                self.buckets.spans.push((0, 0));
+            }
+            self.buckets.write(out, &mut self.part, 12);
+        }
+        timestamp(out, 15, created_ms);
+        if histogram.native.is_some() {
+            for exemplar in &histogram.exemplars {
+                write_exemplar(out, 16, exemplar, &mut self.exemplar_names);
+            }
+        }
+    }
+}
+
+/// One number that is no integer makes all of them floats; so does one that no delta reaches.
+fn is_float(histogram: &HistogramReading) -> bool {
+    let float = |count: Number| matches!(count, Number::Float(_));
+    let native = histogram.native.as_ref().is_some_and(|native| {
+        let populations = native.positive.iter().chain(&native.negative);
+        float(native.zero_count)
+            || populations.into_iter().any(|&(_, count)| match count {
+                Number::Int(count) => i64::try_from(count).is_err(),
+                Number::Float(_) => true,
+            })
+    });
+    native
+        || float(histogram.count)
+        || histogram.buckets.iter().any(|bucket| float(bucket.cumulative_count))
+}
+
+/// Prometheus tells native histograms by spans, threshold or integer zero count.
+fn is_unmarked(native: &NativeBuckets) -> bool {
+    let populated = |side: &[(i32, Number)]| side.iter().any(|(_, count)| !count.is_zero());
+    native.zero_threshold == 0.0 && !populated(&native.positive) && !populated(&native.negative)
+}
+
+impl NativeLists {
+    /// Empty buckets are left out, and every gap begins a new span: Prometheus' bucket limit counts
+    /// the elements of the lists.
+    fn fill(&mut self, side: &[(i32, Number)], float: bool) {
+        self.spans.clear();
+        self.deltas.clear();
+        self.counts.clear();
+        let mut next = 0;
+        let mut before = 0;
+        for &(index, population) in side.iter().filter(|(_, population)| !population.is_zero()) {
+            match self.spans.last_mut() {
+                Some((_, length)) if index == next => *length += 1,
+                _ => self.spans.push((index.wrapping_sub(next), 1)),
+            }
+            next = index.wrapping_add(1);
+            match population {
+                _ if float => self.counts.push(population.as_f64()),
+                Number::Int(population) => {
+                    let population = population as i64;
+                    self.deltas.push(population - before);
+                    before = population;
+                }
+                Number::Float(_) => {}
+            }
+        }
+    }
+
+    /// Spans, deltas and counts have consecutive numbers.
+    fn write(&self, out: &mut Vec<u8>, part: &mut Vec<u8>, number: u32) {
+        for &(offset, length) in &self.spans {
+            part.clear();
+            sint(part, 1, i64::from(offset));
+            varint(part, 2, u64::from(length));
+            bytes(out, number, part);
+        }
+        if !self.deltas.is_empty() {
+            part.clear();
+            self.deltas.iter().for_each(|&delta| push_varint(part, zigzag(delta)));
+            bytes(out, number + 1, part);
+        }
+        if !self.counts.is_empty() {
+            part.clear();
+            self.counts.iter().for_each(|&count| part.extend_from_slice(&bits(count)));
+            bytes(out, number + 2, part);
+        }
+    }
+}
+
+fn write_labels(out: &mut Vec<u8>, labels: &[u8]) {
+    if memchr::memchr(b'\\', labels).is_some() {
+        for raw in raw_labels(labels) {
+            label(out, &raw.name(), &raw.value());
+        }
+        return;
+    }
+    // Without escapes every quote opens or closes something. Names and values are so short that
+    // looking at each byte is quicker than a search that has to be started for each of them.
+    let mut quotes = labels.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
+    let mut start = 0;
+    while let (Some(open), Some(close)) = (quotes.next(), quotes.next()) {
+        let (name, open, close) = if open > start {
+            (&labels[start..open - 1], open, close)
+        } else {
+            let name = &labels[open + 1..close];
+            let (Some(open), Some(close)) = (quotes.next(), quotes.next()) else { return };
+            (name, open, close)
+        };
+        label(out, name, &labels[open + 1..close]);
+        start = close + 2;
+    }
+}
+
+fn label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let text = name.len() + value.len();
+    out.reserve(text + 16);
+    if text + 4 < 0x80 {
+        // All keys and lengths take one byte, as they mostly do.
+        out.extend_from_slice(&[0x0a, text as u8 + 4, 0x0a, name.len() as u8]);
+        out.extend_from_slice(name);
+        out.extend_from_slice(&[0x12, value.len() as u8]);
+        out.extend_from_slice(value);
+    } else {
+        let length = 2 + length_len(name.len()) + length_len(value.len()) + text;
+        key(out, 1, WireType::LengthDelimited);
+        push_varint(out, length as u64);
+        bytes(out, 1, name);
+        bytes(out, 2, value);
+    }
+}
+
+/// Nothing, if the scraper could not tell its labels apart.
+fn write_exemplar(out: &mut Vec<u8>, number: u32, exemplar: &Exemplar, names: &mut Rewriter) {
+    let (Rewritten::Unchanged(labels) | Rewritten::Changed(labels)) =
+        names.rewrite(exemplar.labels.as_bytes())
+    else {
+        return;
+    };
+    // Exemplars are rare, a buffer of their own is cheap.
+    let mut message = Vec::with_capacity(labels.len() + 40);
+    write_labels(&mut message, labels);
+    double(&mut message, 2, exemplar.value);
+    timestamp(&mut message, 3, exemplar.timestamp_ms);
+    bytes(out, number, &message);
+}
+
+fn timestamp(out: &mut Vec<u8>, number: u32, milliseconds: Option<i64>) {
+    let Some(milliseconds) = milliseconds else { return };
+    let (seconds, nanos) =
+        (milliseconds.div_euclid(1000), milliseconds.rem_euclid(1000) * 1_000_000);
+    let length = 2 + encoded_len_varint(seconds as u64) + encoded_len_varint(nanos as u64);
+    key(out, number, WireType::LengthDelimited);
+    push_varint(out, length as u64);
+    varint(out, 1, seconds as u64);
+    varint(out, 2, nanos as u64);
+}
+
+/// A count in the field of its flavour.
+fn count(out: &mut Vec<u8>, integer: u32, float: u32, count: Number, is_float: bool) {
+    match count {
+        Number::Int(count) if !is_float => varint(out, integer, count),
+        _ => double(out, float, count.as_f64()),
+    }
+}
+
+#[inline]
+fn bytes(out: &mut Vec<u8>, number: u32, value: &[u8]) {
+    key(out, number, WireType::LengthDelimited);
+    push_varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+#[inline]
+fn varint(out: &mut Vec<u8>, number: u32, value: u64) {
+    key(out, number, WireType::Varint);
+    push_varint(out, value);
+}
+
+fn sint(out: &mut Vec<u8>, number: u32, value: i64) {
+    varint(out, number, zigzag(value));
+}
+
+#[inline]
+fn double(out: &mut Vec<u8>, number: u32, value: f64) {
+    key(out, number, WireType::SixtyFourBit);
+    out.extend_from_slice(&bits(value));
+}
+
+fn bits(value: f64) -> [u8; 8] {
+    if value.is_nan() { NAN.to_le_bytes() } else { value.to_le_bytes() }
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+/// The number is always a constant, so this comes down to one or two bytes.
+#[inline(always)]
+fn key(out: &mut Vec<u8>, number: u32, wire_type: WireType) {
+    push_varint(out, u64::from(number << 3 | wire_type as u32));
+}
+
+#[inline]
+fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+        return;
+    }
+    let mut buffer = [0; 10];
+    let mut length = 0;
+    while value >= 0x80 {
+        buffer[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    buffer[length] = value as u8;
+    out.extend_from_slice(&buffer[..=length]);
+}
+
+fn length_len(length: usize) -> usize {
+    encoded_len_varint(length as u64)
+}

@@ -1,0 +1,155 @@
+//! Text 0.0.4 and 1.0.0 (formats 3, 4 and 7): one syntax; names outside the legacy characters come
+//! in quotes if the scraper can read them, and have been escaped if not.
+//!
+//! Types that the format has no word for are written as the nearest one: gauge histograms as
+//! `histogram`, info and statesets as `gauge`, native histograms by their `+Inf` bucket alone.
+
+use super::labels::has_label;
+use super::lines::{
+    Bounds, Escapes, SampleName, bound_label, escape, metadata, state_label, text_value,
+};
+use super::plan::Planned;
+use crate::format::write_number::{text_count, text_float};
+use crate::model::{HistogramReading, Kind, Number, Reading};
+
+#[derive(Debug)]
+pub(super) struct Encoder {
+    /// What is to be written before the next series.
+    head: Vec<u8>,
+    state_label: String,
+    name: SampleName,
+    bucket: SampleName,
+    sum: SampleName,
+    count: SampleName,
+    bounds: Bounds,
+}
+
+impl Encoder {
+    pub(super) fn new() -> Encoder {
+        Encoder {
+            head: Vec::new(),
+            state_label: String::new(),
+            name: SampleName::default(),
+            bucket: SampleName::default(),
+            sum: SampleName::default(),
+            count: SampleName::default(),
+            bounds: Bounds::new(text_float),
+        }
+    }
+
+    pub(super) fn open(&mut self, family: &Planned<'_>, head: bool) {
+        let name = &family.name;
+        self.head.clear();
+        if head {
+            if !family.head.help.is_empty() {
+                metadata(&mut self.head, "HELP", name, "", family.head.help, Escapes::Plain);
+            }
+            metadata(&mut self.head, "TYPE", name, "", word(family.head.kind), Escapes::Plain);
+        }
+        self.name.set(name, "");
+        match family.head.kind {
+            Kind::Histogram | Kind::GaugeHistogram | Kind::Summary => {
+                self.bucket.set(name, "_bucket");
+                self.sum.set(name, "_sum");
+                self.count.set(name, "_count");
+            }
+            Kind::StateSet => {
+                self.state_label.clear();
+                self.state_label.push_str(&family.state_label);
+            }
+            _ => {}
+        }
+    }
+
+    /// False if the series cannot be written.
+    pub(super) fn series(
+        &mut self,
+        out: &mut Vec<u8>,
+        labels: &[u8],
+        reading: &Reading<'_>,
+    ) -> bool {
+        if let Reading::StateSet(_) = reading
+            && has_label_named(labels, &self.state_label)
+        {
+            return false;
+        }
+        out.append(&mut self.head);
+        match *reading {
+            Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) => {
+                self.name.write(out, labels);
+                text_value(out, value);
+            }
+            Reading::Summary { count, sum, quantiles } => {
+                for &(quantile, value) in quantiles {
+                    self.name.write_open(out, labels);
+                    bound_label(out, b"quantile", quantile, text_float);
+                    text_value(out, value);
+                }
+                self.sum_and_count(out, labels, sum, count);
+            }
+            Reading::Histogram(histogram) => self.histogram(out, labels, histogram),
+            Reading::StateSet(states) => {
+                for (state, on) in states {
+                    self.name.write_open(out, labels);
+                    state_label(out, &self.state_label, state);
+                    out.extend_from_slice(if *on { b"1\n" } else { b"0\n" });
+                }
+            }
+        }
+        true
+    }
+
+    fn histogram(&mut self, out: &mut Vec<u8>, labels: &[u8], histogram: &HistogramReading) {
+        let start = out.len();
+        self.bucket.write_open(out, labels);
+        let opened = start..out.len();
+        // The first line has its beginning already; the others copy it.
+        let mut first = true;
+        let mut line = |out: &mut Vec<u8>, label: &[u8], count| {
+            if !std::mem::take(&mut first) {
+                out.extend_from_within(opened.clone());
+            }
+            out.extend_from_slice(label);
+            text_count(out, count);
+            out.push(b'\n');
+        };
+        let buckets = &histogram.buckets;
+        for (label, bucket) in self.bounds.of(buckets).zip(buckets) {
+            line(out, label, bucket.cumulative_count);
+        }
+        if buckets.last().is_none_or(|last| last.upper_bound != f64::INFINITY) {
+            line(out, b"le=\"+Inf\"} ", histogram.count);
+        }
+        self.sum_and_count(out, labels, histogram.sum, histogram.count);
+    }
+
+    fn sum_and_count(&self, out: &mut Vec<u8>, labels: &[u8], sum: Option<f64>, count: Number) {
+        if let Some(sum) = sum {
+            self.sum.write(out, labels);
+            text_value(out, sum);
+        }
+        self.count.write(out, labels);
+        text_count(out, count);
+        out.push(b'\n');
+    }
+}
+
+/// As [`has_label`], for a name that may need quotes.
+pub(super) fn has_label_named(labels: &[u8], name: &str) -> bool {
+    if crate::model::name::is_legacy_label_name(name) {
+        return has_label(labels, name.as_bytes());
+    }
+    let mut quoted = Vec::new();
+    escape(&mut quoted, name, Escapes::Quoted);
+    super::labels::raw_labels(labels).any(|label| label.quoted && label.name == quoted)
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge | Kind::Info | Kind::StateSet => "gauge",
+        Kind::Untyped => "untyped",
+        Kind::Summary => "summary",
+        Kind::Histogram | Kind::GaugeHistogram => "histogram",
+    }
+}

@@ -1,0 +1,244 @@
+//! Reading text 0.0.4 and 1.0.0 (formats 3 and 4; they differ only in quoted names).
+//!
+//! ```text
+//! body   = { line LF } [ blanks ]               blank = space or tab
+//! line   = blanks [ "#" comment | sample ]
+//! sample = head blanks value [ blanks timestamp ] blanks        head: see `lex::list`
+//! ```
+//!
+//! Of the comments, `HELP name text` and `TYPE name type` mean something. The lines of a family may
+//! stand anywhere. A name belongs to the family of exactly this name if the body has one so far;
+//! else, less `_sum`, `_count` or `_bucket`, to a summary or histogram so far; else it begins an
+//! untyped family.
+
+mod family;
+mod value;
+
+use super::lex::{
+    At, Cursor, Dialect, Flaw, Head, Key, LabelList, Lexed, Line, Lines, Repeat, Token,
+};
+use super::{ParseError, Timestamps, lex};
+use crate::model::exposition::Bucket;
+use crate::model::{Builder, FamilyId, Kind, SeriesId};
+use family::{Families, Role};
+use value::{bound, end_of_sample, float, population, summary_count, value};
+
+/// How strictly text is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextOptions {
+    /// Accepts CR LF at the end of a line, and a last line without LF, as clients on other systems
+    /// and shell scripts write them (clients R9). The Pushgateway refuses both (formats 3).
+    ///
+    /// There is a risk in it: a body that was cut off inside its last number still reads well, with
+    /// another number. HTTP itself tells a body cut in transit (by length or last chunk), so this
+    /// concerns bodies that were cut before they were sent.
+    pub lenient_line_ends: bool,
+    pub timestamps: Timestamps,
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// For the first thing that is not as the grammar or formats 3 and 4 demand. The exposition must
+/// then not be used.
+pub fn parse(body: &[u8], builder: Builder<'_>, options: TextOptions) -> Result<(), ParseError> {
+    let text = lex::utf8(body)?;
+    let mut reader = Reader::new(builder, options);
+    reader.read(text).map_err(|flaw| flaw.locate(text))?;
+    Ok(reader.builder.finish()?)
+}
+
+/// Reads tokens only, and counts samples: the part of [`parse`] that benchmarks want to see alone.
+///
+/// # Errors
+/// For malformed sample lines.
+#[doc(hidden)]
+pub fn scan(body: &[u8], options: TextOptions) -> Result<usize, ParseError> {
+    fn read(text: &str, options: TextOptions) -> Lexed<usize> {
+        let mut samples = 0;
+        let mut list = LabelList::default();
+        for line in Lines::new(text) {
+            let Some(line) = options.without_line_end(line)? else { break };
+            let mut cursor = Cursor::new(&line);
+            cursor.skip_blanks();
+            if !matches!(cursor.peek(), None | Some(b'#')) {
+                cursor.head(Dialect::Text, "", &mut list)?;
+                float(value(&mut cursor)?)?;
+                end_of_sample(&mut cursor, options)?;
+                samples += 1;
+            }
+        }
+        Ok(samples)
+    }
+    let text = lex::utf8(body)?;
+    read(text, options).map_err(|flaw| flaw.locate(text))
+}
+
+impl TextOptions {
+    /// The line as it is to be read; `None` for blanks behind the last line feed.
+    #[inline]
+    fn without_line_end<'a>(self, line: Line<'a>) -> Lexed<Option<Line<'a>>> {
+        if self.lenient_line_ends {
+            let text = line.text.strip_suffix('\r').unwrap_or(line.text);
+            Ok(Some(Line { text, ..line }))
+        } else if line.ended {
+            Ok(Some(line))
+        } else if line.text.bytes().all(|byte| matches!(byte, b' ' | b'\t')) {
+            Ok(None)
+        } else {
+            let end = line.start + line.text.len();
+            Err(Flaw::new(end, "the last line does not end with a line feed: is the body cut off?"))
+        }
+    }
+}
+
+/// The last series of a histogram or summary.
+#[derive(Debug)]
+struct LastSeries<'a> {
+    family: FamilyId,
+    key: Key<'a>,
+    id: SeriesId,
+}
+
+/// Samples that repeat the one before but for bound or quantile, and the value.
+#[derive(Debug)]
+struct LastMember<'a> {
+    line: Repeat<'a>,
+    role: Role,
+    id: SeriesId,
+}
+
+struct Reader<'a, 'e> {
+    builder: Builder<'e>,
+    options: TextOptions,
+    list: LabelList<'a>,
+    families: Families<'a>,
+    last_series: Option<LastSeries<'a>>,
+    last_member: Option<LastMember<'a>>,
+}
+
+impl<'a, 'e> Reader<'a, 'e> {
+    fn new(builder: Builder<'e>, options: TextOptions) -> Reader<'a, 'e> {
+        Reader {
+            builder,
+            options,
+            list: LabelList::default(),
+            families: Families::default(),
+            last_series: None,
+            last_member: None,
+        }
+    }
+
+    fn read(&mut self, body: &'a str) -> Lexed<()> {
+        for line in Lines::new(body) {
+            let Some(line) = self.options.without_line_end(line)? else { break };
+            if let Some(member) = &self.last_member
+                && let Some((varying, mut cursor)) = member.line.find(&line)
+            {
+                let (role, id) = (member.role, member.id);
+                self.member(role, id, varying, &mut cursor)?;
+                continue;
+            }
+            let mut cursor = Cursor::new(&line);
+            cursor.skip_blanks();
+            match cursor.peek() {
+                None => {}
+                Some(b'#') => self.families.comment(&mut self.builder, cursor)?,
+                Some(_) => self.sample(cursor)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, mut cursor: Cursor<'a>) -> Lexed<()> {
+        let head = cursor.head(Dialect::Text, self.families.likely(), &mut self.list)?;
+        let (family, role) = self.families.resolve(&mut self.builder, &head)?;
+        let at = head.offset;
+        match role {
+            Role::Value => {
+                let number = float(value(&mut cursor)?)?;
+                end_of_sample(&mut cursor, self.options)?;
+                let id = self.builder.series(family, &mut self.list.labels).at(at)?;
+                self.builder.set_scalar(id, number).at(at)
+            }
+            Role::Bucket | Role::Quantile => {
+                let name = if role == Role::Bucket { "le" } else { "quantile" };
+                let Some(varying) = self.list.take(name) else {
+                    let message = format!("the sample needs a label {name:?}");
+                    return Err(Flaw::new(at, message));
+                };
+                if self.list.has(name) {
+                    return Err(Flaw::new(at, format!("label {name:?} is given twice")));
+                }
+                let id = self.member_series(family, head.key(Some(varying)), at)?;
+                let line = head.repeat(varying);
+                self.last_member = Some(LastMember { line, role, id });
+                let varying = head.token(&cursor, varying);
+                self.member(role, id, varying, &mut cursor)
+            }
+            Role::Sum => {
+                let sum = float(value(&mut cursor)?)?;
+                end_of_sample(&mut cursor, self.options)?;
+                let id = self.total_series(family, &head)?;
+                self.builder.set_sum(id, sum).at(at)
+            }
+            Role::Count => {
+                let count = value(&mut cursor)?;
+                let count = match self.builder.kind(family) {
+                    Kind::Summary => summary_count(count)?,
+                    _ => population(count)?,
+                };
+                end_of_sample(&mut cursor, self.options)?;
+                let id = self.total_series(family, &head)?;
+                self.builder.set_count(id, count).at(at)
+            }
+        }
+    }
+
+    /// A bucket or quantile whose name and labels are known; the cursor stands behind them.
+    #[inline]
+    fn member(
+        &mut self,
+        role: Role,
+        id: SeriesId,
+        varying: Token<'a>,
+        cursor: &mut Cursor<'a>,
+    ) -> Lexed<()> {
+        let value = value(cursor)?;
+        if role == Role::Bucket {
+            let upper_bound = bound(varying, "a number as bucket bound")?;
+            let cumulative_count = population(value)?;
+            self.builder.add_bucket(id, Bucket { upper_bound, cumulative_count, exemplar: None });
+        } else {
+            let quantile = bound(varying, "a number as quantile")?;
+            self.builder.add_quantile(id, quantile, float(value)?);
+        }
+        end_of_sample(cursor, self.options)
+    }
+
+    /// The series of a `_sum` or `_count`.
+    fn total_series(&mut self, family: FamilyId, head: &Head<'a>) -> Lexed<SeriesId> {
+        let reserved = if self.builder.kind(family) == Kind::Summary { "quantile" } else { "le" };
+        if self.list.has(reserved) {
+            let message = format!("label {reserved:?} has no place on a sum or count");
+            return Err(Flaw::new(head.offset, message));
+        }
+        self.member_series(family, head.key(None), head.offset)
+    }
+
+    /// The series with the labels in the list, which `key` stands for.
+    fn member_series(&mut self, family: FamilyId, key: Key<'a>, offset: usize) -> Lexed<SeriesId> {
+        if let Some(last) = &self.last_series
+            && last.family == family
+            && last.key == key
+        {
+            return Ok(last.id);
+        }
+        let id = self.builder.series(family, &mut self.list.labels).at(offset)?;
+        self.last_series = Some(LastSeries { family, key, id });
+        Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests;

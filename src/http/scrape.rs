@@ -1,0 +1,115 @@
+//! `GET /metrics`: negotiate, then send piece by piece what the gateway encodes.
+//!
+//! Small scrapes are encoded at once. Large ones are encoded on a thread of their own, one piece
+//! ahead of what the peer has taken, so that neither pushes on the same worker nor the store wait
+//! for anybody's network.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use actix_web::body;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::rt::task::{JoinHandle, spawn_blocking};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures_core::Stream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::Problem;
+use super::params::{self, list_header};
+use super::{Services, Surface};
+use crate::format::negotiate;
+use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
+
+/// Up to this many series are encoded on the spot.
+const INLINE_SERIES: usize = 500;
+
+pub(super) async fn scrape(
+    surface: Surface,
+    services: &Services,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let headers = request.headers();
+    let (format, escaping) = negotiate::accept(list_header(headers, "accept").as_deref());
+    let compression =
+        negotiate::accept_encoding(list_header(headers, "accept-encoding").as_deref());
+    let content = match surface {
+        Surface::Management => Content::Own,
+        Surface::Main if services.options.own_metrics_apart => Content::Pushed,
+        Surface::Main => Content::PushedAndOwn,
+    };
+    let selectors = params::selectors(request, false)?;
+
+    let mut response = HttpResponseBuilder::new(StatusCode::OK);
+    response
+        .insert_header((header::CONTENT_TYPE, format.content_type(escaping)))
+        .insert_header((header::VARY, "Accept, Accept-Encoding"))
+        .insert_header((header::CACHE_CONTROL, "no-store"));
+    if let Some(coding) = compression.name() {
+        response.insert_header((header::CONTENT_ENCODING, coding));
+    }
+    if request.method() == Method::HEAD {
+        // Its length is not known, so none is given.
+        return Ok(response.body(body::None::new()));
+    }
+    let permit = services
+        .scrapes
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::unavailable("too many scrapes at once (scrape.max_in_flight)"))?;
+
+    let gateway = services.gateway.clone();
+    let wanted = ScrapeRequest { format, escaping, compression, selectors, content };
+    if gateway.store().series_count() <= INLINE_SERIES {
+        return Ok(response.body(whole(&gateway, wanted).map_err(no_memory)?));
+    }
+    let first = spawn_blocking(move || advance(Box::new(gateway.scrape(wanted)?)));
+    Ok(response.streaming(Pieces { next: Some(first), _permit: permit }))
+}
+
+fn whole(gateway: &Gateway, wanted: ScrapeRequest) -> io::Result<Vec<u8>> {
+    let mut scrape = gateway.scrape(wanted)?;
+    let mut body = Vec::new();
+    while let Some(piece) = scrape.next_piece()? {
+        body.extend(piece);
+    }
+    Ok(body)
+}
+
+fn no_memory(error: io::Error) -> Problem {
+    Problem::unavailable(format!("compression: {error}"))
+}
+
+/// A piece, and the scrape itself unless it has come to its end.
+type Step = io::Result<Option<(Vec<u8>, Box<Scrape>)>>;
+
+fn advance(mut scrape: Box<Scrape>) -> Step {
+    Ok(scrape.next_piece()?.map(|piece| (piece, scrape)))
+}
+
+/// The pieces of one scrape as a stream.
+struct Pieces {
+    next: Option<JoinHandle<Step>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Stream for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(next) = &mut self.next else { return Poll::Ready(None) };
+        let step = ready!(Pin::new(next).poll(cx));
+        self.next = None;
+        match step.map_err(io::Error::other).flatten() {
+            Ok(Some((piece, scrape))) => {
+                self.next = Some(spawn_blocking(move || advance(scrape)));
+                Poll::Ready(Some(Ok(Bytes::from(piece))))
+            }
+            Ok(None) => Poll::Ready(None),
+            // The answer must not look complete.
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}

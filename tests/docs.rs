@@ -1,0 +1,330 @@
+//! What the documents say is what the source says, and what their examples show is what happens.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tallygate::config::{Config, markdown_reference};
+use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
+
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/ARCHITECTURE.md",
+    "docs/dependencies.md",
+    "docs/merging.md",
+];
+
+fn path(document: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(document)
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(path(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
+}
+
+/// Fails with all of the complaints.
+#[track_caller]
+fn none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+// === What is generated
+
+/// `UPDATE_DOCS=1 cargo test --test docs` writes the sections anew.
+#[test]
+fn generated_sections_are_what_the_source_says() {
+    let mut text = read("README.md");
+    let mut stale = Vec::new();
+    for (name, fresh) in [("configuration", markdown_reference()), ("metrics", metrics())] {
+        let begin = format!("<!-- generated: {name} -->\n");
+        let start = text.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
+        let length = text[start..].find("<!-- end -->").expect("the section has an end");
+        if text[start..start + length] != fresh {
+            text.replace_range(start..start + length, &fresh);
+            stale.push(name);
+        }
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path("README.md"), text).expect("write README.md");
+    } else {
+        assert!(stale.is_empty(), "stale in README.md: {stale:?}. UPDATE_DOCS=1 writes them anew");
+    }
+}
+
+fn metrics() -> String {
+    let mut out = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let labels: Vec<_> = metric.labels.split(", ").filter(|label| !label.is_empty()).collect();
+        let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let (name, kind, help) = (metric.name, metric.kind, metric.help);
+        let _ = writeln!(out, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+    out.push_str("\nValues of the labels:\n\n");
+    let mut list = |label: &str, words: Vec<&str>| {
+        let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(out, "- `{label}`: {words}");
+    };
+    list("outcome", Outcome::ALL.iter().map(|value| value.word()).collect());
+    list("limit", Limit::ALL.iter().map(|value| value.word()).collect());
+    list("cause", Cause::ALL.iter().map(|value| value.word()).collect());
+    list("format", BodyFormat::ALL.iter().map(|value| value.word()).collect());
+    list("encoding", BodyEncoding::ALL.iter().map(|value| value.word()).collect());
+    list("handler", Handler::ALL.iter().map(|value| value.word()).collect());
+    out
+}
+
+// === What is explained
+
+/// The names on the left of `=` in the tables of a manifest whose names end in `dependencies`.
+fn cargo_dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut inside = false;
+    for line in read(manifest).lines() {
+        if line.starts_with('[') {
+            inside = line.trim_end().ends_with("dependencies]");
+        } else if inside && let Some((name, _)) = line.split_once('=') {
+            names.push(name.trim().to_owned());
+        }
+    }
+    assert!(!names.is_empty(), "{manifest}");
+    names.retain(|name| name != "tallygate");
+    names
+}
+
+fn npm_dependencies(manifest: &str) -> Vec<String> {
+    let manifest: serde_json::Value = serde_json::from_str(&read(manifest)).expect("JSON");
+    let names = manifest["dependencies"].as_object().expect("dependencies");
+    names.keys().cloned().collect()
+}
+
+/// Those that are asked for by name; the others in the file come with them.
+fn python_dependencies(requirements: &str) -> Vec<String> {
+    let text = read(requirements);
+    let names = text.lines().filter_map(|line| line.split_once("==")).map(|(name, _)| name.into());
+    names.collect()
+}
+
+/// The first cells of the tables below a heading.
+fn explained(text: &str, heading: &str) -> BTreeSet<String> {
+    let (_, below) = text.split_once(&format!("\n## {heading}\n")).unwrap_or_default();
+    let below = below.split("\n## ").next().unwrap_or_default();
+    let cells = below.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    cells.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn every_dependency_is_explained() {
+    let text = read("docs/dependencies.md");
+    let mut complaints = Vec::new();
+    for (heading, dependencies) in [
+        ("The gateway, its tests and benchmarks", cargo_dependencies("Cargo.toml")),
+        ("Fuzzing", cargo_dependencies("fuzz/Cargo.toml")),
+        ("Test clients in Rust", cargo_dependencies("tests/clients/rust/Cargo.toml")),
+        ("Test clients in Node", npm_dependencies("tests/clients/node/package.json")),
+        ("Test clients in Python", python_dependencies("tests/clients/python/requirements.txt")),
+    ] {
+        let explained = explained(&text, heading);
+        for name in dependencies.iter().filter(|name| !explained.contains(*name)) {
+            complaints.push(format!("docs/dependencies.md, {heading:?}: {name} is missing"));
+        }
+        for name in explained.iter().filter(|name| !dependencies.contains(name)) {
+            complaints.push(format!("docs/dependencies.md, {heading:?}: {name} is not used"));
+        }
+    }
+    none(&complaints);
+}
+
+/// Paths in backquotes that look like files of ours.
+#[test]
+fn files_that_are_named_exist() {
+    let mut complaints = Vec::new();
+    for document in DOCUMENTS {
+        let text = read(document);
+        for word in text.split('`').filter(|word| !word.contains(char::is_whitespace)) {
+            let ours = ["src/", "tests/", "docs/", "benches/", "fuzz/", "config/", "proto/"];
+            let file = ours.iter().any(|folder| word.starts_with(folder));
+            let pattern = word.contains(['*', '<', '{', '…']);
+            if file && !pattern && !path(word).exists() {
+                complaints.push(format!("{document} names {word}, which does not exist"));
+            }
+        }
+    }
+    none(&complaints);
+}
+
+// === Links
+
+/// As GitHub makes them of headings.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = heading.chars().filter(|&c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn anchors(text: &str) -> BTreeSet<String> {
+    outside_of_blocks(text).filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+fn outside_of_blocks(text: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    text.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        inside ^= fence;
+        !inside && !fence
+    })
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut complaints = Vec::new();
+    for document in DOCUMENTS {
+        let text = read(document);
+        for line in outside_of_blocks(&text) {
+            for link in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                if link.contains("://") {
+                    continue;
+                }
+                let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
+                let target = match file {
+                    "" => path(document),
+                    file => path(document).parent().expect("a folder").join(file),
+                };
+                let found = match fragment {
+                    "" => target.exists(),
+                    fragment => fs::read_to_string(&target)
+                        .is_ok_and(|text| anchors(&text).contains(fragment)),
+                };
+                if !found {
+                    complaints.push(format!("{document}: the link to {link} leads nowhere"));
+                }
+            }
+        }
+    }
+    none(&complaints);
+}
+
+// === Examples
+
+/// A block between fences.
+#[derive(Debug)]
+struct Block {
+    /// Of its first line in the document.
+    line: usize,
+    language: String,
+    /// The last line before it that is not empty.
+    before: String,
+    text: String,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut inside = false;
+    let mut before = "";
+    for (at, line) in text.lines().enumerate() {
+        match line.strip_prefix("```") {
+            Some(language) if !inside => {
+                let (language, before) = (language.to_owned(), before.to_owned());
+                blocks.push(Block { line: at + 2, language, before, text: String::new() });
+                inside = true;
+            }
+            Some(_) => {
+                inside = false;
+                before = line;
+            }
+            None if inside => {
+                let block = blocks.last_mut().expect("it was begun");
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            None if line.trim().is_empty() => {}
+            None => before = line,
+        }
+    }
+    assert!(!inside, "a block has no end");
+    blocks
+}
+
+#[test]
+fn configuration_examples_load() {
+    let mut complaints = Vec::new();
+    for document in DOCUMENTS {
+        for block in blocks(&read(document)).iter().filter(|block| block.language == "yaml") {
+            let of_prometheus = block.text.contains("scrape_configs:");
+            if !of_prometheus && let Err(error) = Config::from_yaml(&block.text) {
+                complaints.push(format!("{document}:{}: {error}", block.line));
+            }
+        }
+    }
+    none(&complaints);
+}
+
+/// The real binary; stopped when dropped.
+struct Gateway {
+    child: Child,
+    address: String,
+}
+
+impl Gateway {
+    fn start() -> Gateway {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tallygate"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TALLYGATE__")) {
+            command.env_remove(name);
+        }
+        command.args(["--web.listen-address=127.0.0.1:0", "--web.drain-delay=0s"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, rest) = line.split_once("message=listening address=")?;
+            rest.split(' ').next().map(str::to_owned)
+        });
+        // Somebody must go on reading, or the gateway would wait for it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Gateway { child, address: address.expect("it listens") }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Every shell block behind `<!-- tested -->` is run, in order and against one fresh gateway per
+/// document. A block of text right behind it is what it must print.
+#[test]
+fn tested_examples_print_what_they_say() {
+    let mut run = 0;
+    for document in DOCUMENTS {
+        let blocks = blocks(&read(document));
+        if !blocks.iter().any(|block| block.before == "<!-- tested -->") {
+            continue;
+        }
+        let gateway = Gateway::start();
+        for (at, block) in blocks.iter().enumerate() {
+            if block.before != "<!-- tested -->" {
+                continue;
+            }
+            let script = block.text.replace("localhost:9091", &gateway.address);
+            let output = Command::new("bash")
+                .args(["-euo", "pipefail", "-c", &script])
+                .output()
+                .expect("bash runs");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            let place = format!("{document}:{}", block.line);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{place}: {}\n{printed}{errors}", output.status);
+            let expected = blocks.get(at + 1).filter(|next| next.before == "```");
+            if let Some(expected) = expected.filter(|next| next.language == "text") {
+                assert_eq!(printed.trim_end(), expected.text.trim_end(), "{place}");
+            }
+            run += 1;
+        }
+    }
+    assert!(run >= 5, "only {run} examples found");
+}

@@ -1,0 +1,83 @@
+//! Programs that are not ours: push clients, Prometheus and its promtool.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use super::binary;
+
+/// Runs the binary under test until it ends.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    binary().args(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+}
+
+/// Starts a push client that `tests/setup` has installed; see the head of `tests/clients/curl.sh`.
+#[track_caller]
+pub(crate) fn client(name: &str, arguments: [&str; 4]) -> Child {
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "target", "clients", "bin", name].iter().collect();
+    Command::new(&path)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}; run tests/setup first", path.display()))
+}
+
+/// A Prometheus server; [`Stopped`] ends it.
+#[track_caller]
+pub(crate) fn prometheus(arguments: &[String]) -> Child {
+    Command::new("prometheus")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("prometheus: {error}; run tests/setup first"))
+}
+
+/// A process that is stopped when this is dropped.
+pub(crate) struct Stopped(pub(crate) Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Fails unless `promtool check metrics` can read the text.
+///
+/// It also has opinions on names and help texts (status 3). What clients push is theirs to name,
+/// so only what it cannot read counts here; see [`promtool_lint`] for our own.
+#[track_caller]
+pub(crate) fn promtool_accepts(text: &str) {
+    let output = promtool(text);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "promtool: {complaint}\n{text}");
+}
+
+/// What `promtool check metrics` dislikes about names, types and help texts.
+#[track_caller]
+pub(crate) fn promtool_lint(text: &str) -> String {
+    promtool_accepts(text);
+    String::from_utf8_lossy(&promtool(text).stderr).into_owned()
+}
+
+#[track_caller]
+fn promtool(text: &str) -> Output {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("promtool: {error}; run tests/setup first"));
+    let mut input = promtool.stdin.take().expect("piped");
+    std::thread::scope(|scope| {
+        // It stops reading where it cannot go on.
+        scope.spawn(move || _ = input.write_all(text.as_bytes()));
+        promtool.wait_with_output().expect("promtool ends")
+    })
+}

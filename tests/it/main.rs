@@ -1,0 +1,29 @@
+//! The gateway from outside: the real binary, its HTTP surface, its command line, its log. One file
+//! per verb or promise.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
+
+mod api;
+mod clients;
+mod config;
+mod delete;
+mod formats;
+mod harness;
+mod hazards;
+mod lifecycle;
+mod limits;
+mod log;
+mod merge;
+mod metrics;
+mod oracles;
+mod prometheus;
+mod prometheus_native;
+mod push;
+mod refuse;
+mod round_trip;
+mod routes;
+mod rules;
+mod scrape;
+mod storm;
+mod transport;
+mod ttl;
