@@ -352,6 +352,10 @@ impl State {
     }
 
     fn merge_scalar(&mut self, new: f64, stamp: Stamp) {
+        // An operator may have changed the rule since the value was checked.
+        if check_gauge(self.gauge_rule(), new).is_err() {
+            return;
+        }
         match self {
             State::Sum { total, .. } => total.add_f64(new),
             State::Last { value, stamp: held } => {
