@@ -182,8 +182,11 @@ impl Histogram {
     /// Adds a push whose bounds are all [known](Histogram::knows).
     pub fn merge(&mut self, pushed: &PushedHistogram<'_>) {
         add_number(&mut self.count, pushed.count());
-        if let (Some(total), Some(sum)) = (&mut self.sum, pushed.sum) {
-            total.add_f64(sum);
+        match (&mut self.sum, pushed.sum) {
+            (Some(total), Some(sum)) => total.add_f64(sum),
+            // Known to have one when checked, unless an operator has changed the rule since.
+            (Some(_), None) => self.sum = None,
+            (None, _) => {}
         }
         if pushed.is_classic() {
             self.classic

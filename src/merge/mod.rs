@@ -352,6 +352,10 @@ impl State {
     }
 
     fn merge_scalar(&mut self, new: f64, stamp: Stamp) {
+        // An operator may have changed the rule since the value was checked.
+        if check_gauge(self.gauge_rule(), new).is_err() {
+            return;
+        }
         match self {
             State::Sum { total, .. } => total.add_f64(new),
             State::Last { value, stamp: held } => {
@@ -443,7 +447,11 @@ fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
 pub fn is_regular(kind: Kind, series: &PushedSeries<'_>) -> bool {
     let whole = |count: &Number| matches!(count, Number::Int(_));
     match series.value {
-        PushedValue::Scalar(_) | PushedValue::StateSet(_) => true,
+        // What is untyped may turn out to count.
+        PushedValue::Scalar(value) => {
+            !matches!(kind, Kind::Counter | Kind::Untyped) || value >= 0.0
+        }
+        PushedValue::StateSet(_) => true,
         PushedValue::Summary { count, .. } => count.as_ref().is_none_or(whole),
         PushedValue::Histogram { count, sum, buckets, .. } => {
             let below = buckets.iter().next().is_some_and(|first| first.upper_bound < 0.0);

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::{MutexGuard, RwLockReadGuard};
 
 use super::series::{Birth, Family, SeriesRef};
-use super::{PushContext, Store, Structure, Terms, job_of, rule_of, seconds};
-use crate::merge::{self, State};
+use super::{ChosenBy, PushContext, Store, Structure, Terms, job_of, seconds};
+use crate::merge::{self, MergeRules, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
-use crate::model::{Exposition, FamilyId, Kind};
+use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
 
 /// The stored series that a push names, in its order; `None` is to be born. A buffer for
 /// [`Store::admit`], used again and again.
@@ -156,6 +156,18 @@ impl Families {
         adopt_metadata(&family, &pushed);
         self.last = Some((series.family, family.clone()));
         family
+    }
+}
+
+/// The rule by which a series has to go on, where it is part of its state and the operator's.
+fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
+    let MergeRules { gauge, untyped } = terms.rules;
+    match kind {
+        Kind::Gauge | Kind::GaugeHistogram if terms.chosen_by == ChosenBy::Operator => Some(gauge),
+        Kind::Untyped if untyped == UntypedRule::Last => Some(GaugeRule::Last),
+        // A counter may come upon a series from before its type was known.
+        Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
+        _ => None,
     }
 }
 

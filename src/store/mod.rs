@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::merge::{MergeRules, Stamp};
 use crate::model::exposition::{PushedSeries, SeriesHasher};
-use crate::model::{GaugeRule, Kind, UntypedRule, labels};
+use crate::model::labels;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use index::Index;
@@ -156,18 +156,6 @@ impl Store {
 
     fn find_series(&self, family: &Arc<Family>, pushed: &PushedSeries<'_>) -> Option<SeriesRef> {
         self.series.find(pushed.hash, |series| series.is(family, pushed.labels))
-    }
-}
-
-/// The rule by which a series has to go on, where it is part of its state and the operator's.
-fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
-    let MergeRules { gauge, untyped } = terms.rules;
-    match kind {
-        Kind::Gauge | Kind::GaugeHistogram if terms.chosen_by == ChosenBy::Operator => Some(gauge),
-        Kind::Untyped if untyped == UntypedRule::Last => Some(GaugeRule::Last),
-        // A counter may come upon a series from before its type was known.
-        Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
-        _ => None,
     }
 }
 

@@ -77,8 +77,6 @@ impl Family {
     /// Untyped becomes a counter; nothing else ever changes.
     pub(super) fn refine(&self, kind: Kind) {
         self.kind.store(kind as u8, Relaxed);
-        // What was added as untyped may have been negative.
-        self.note_irregular();
     }
 
     /// See [`merge::is_regular`](crate::merge::is_regular).

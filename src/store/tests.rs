@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::merge::Refusal;
-use crate::model::{Exposition, Grouping, Label, Number, ReadBuffer, Reading};
+use crate::model::{
+    Exposition, GaugeRule, Grouping, Kind, Label, Number, ReadBuffer, Reading, UntypedRule,
+};
 
 fn context(group: &str) -> PushContext<'_> {
     PushContext { group, stamp: 0, now_ms: 1_000_000, limits: StoreLimits::default() }

@@ -33,7 +33,7 @@ pub(crate) struct Push {
     pub(crate) limits: StoreLimits,
     /// Rule of the gauges; `None`: what the name of the family says, see [`rule_by_name`].
     pub(crate) gauge: Option<GaugeRule>,
-    pub(crate) by_operator: bool,
+    pub(crate) chosen_by: ChosenBy,
     pub(crate) untyped: UntypedRule,
     /// Leave out this label of the body, as a rule of the operator would; series may meet then.
     pub(crate) drop_label: Option<String>,
@@ -73,7 +73,8 @@ pub(crate) struct PushHistogram {
 
 impl Push {
     pub(crate) fn of(families: Vec<PushFamily>) -> Push {
-        Push { families, now_ms: 1_700_000_000_000, ..Push::default() }
+        let chosen_by = ChosenBy::Push;
+        Push { families, chosen_by, now_ms: 1_700_000_000_000, ..Push::default() }
     }
 
     pub(crate) fn grouping(&self) -> Grouping {
@@ -87,8 +88,7 @@ impl Push {
     pub(crate) fn terms(&self, family: &str) -> Terms {
         let gauge = self.gauge.unwrap_or_else(|| rule_by_name(family));
         let rules = MergeRules { gauge, untyped: self.untyped };
-        let chosen_by = if self.by_operator { ChosenBy::Operator } else { ChosenBy::Push };
-        Terms { rules, chosen_by, ttl_s: self.ttl_s }
+        Terms { rules, chosen_by: self.chosen_by, ttl_s: self.ttl_s }
     }
 
     /// Parsed, as it were.

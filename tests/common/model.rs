@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use num_bigint::BigInt;
 use tallygate::model::reading::BucketReading;
 use tallygate::model::{Exemplar, GaugeRule, HistogramReading, Kind, Reading, UntypedRule};
+use tallygate::store::ChosenBy;
 
 use super::exactly::{nearest, nearest_mean, number, units, units_of};
 use super::histogram::HistogramModel;
@@ -234,7 +235,13 @@ impl Model {
 impl Family {
     fn push(&mut self, push: &Push, name: &str, pushed: &PushSeries) -> Result<(), Refused> {
         let rules = push.terms(name).rules;
+        let labels = canonical(push, pushed);
+        let is_gauge = matches!(self.kind, Kind::Gauge | Kind::GaugeHistogram);
         let asked = match self.kind {
+            // Where nobody has chosen, the series goes on as it is.
+            _ if is_gauge && push.chosen_by == ChosenBy::Default => {
+                self.series.get(&labels).map_or(Some(rules.gauge), |series| series.rule)
+            }
             Kind::Gauge | Kind::GaugeHistogram => Some(rules.gauge),
             Kind::Untyped if rules.untyped == UntypedRule::Last => Some(GaugeRule::Last),
             Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
@@ -242,7 +249,7 @@ impl Family {
         };
         accept_if(self.kind != Kind::Untyped || rules.untyped != UntypedRule::Reject)?;
         accept_if(fits(self.kind, asked, &pushed.value))?;
-        let series = self.series.entry(canonical(push, pushed)).or_insert_with(|| Series {
+        let series = self.series.entry(labels).or_insert_with(|| Series {
             group: push.grouping().key().to_owned(),
             created_ms: push.now_ms - 1,
             touched_s: 0,
@@ -254,7 +261,7 @@ impl Family {
             },
         });
         if series.rule != asked {
-            accept_if(push.by_operator || matches!(self.kind, Kind::Untyped | Kind::Counter))?;
+            accept_if(!is_gauge || push.chosen_by == ChosenBy::Operator)?;
             series.change_rule(asked);
         }
         match (&mut series.content, &pushed.value) {

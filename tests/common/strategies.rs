@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tallygate::model::exposition::Bucket;
 use tallygate::model::{Exemplar, GaugeRule, Kind, NativeBuckets, Number, UntypedRule};
-use tallygate::store::StoreLimits;
+use tallygate::store::{ChosenBy, StoreLimits};
 
 use super::{Push, PushFamily, PushHistogram, PushSeries, PushValue};
 
@@ -53,7 +53,7 @@ pub(crate) fn wild_push() -> impl Strategy<Value = Push> {
     let families = (families(FAMILIES.to_vec()), prop::option::weighted(0.4, mishap()));
     let terms = (
         prop::option::weighted(0.2, select(GaugeRule::ALL)),
-        prop::bool::weighted(0.5),
+        select(vec![ChosenBy::Default, ChosenBy::Push, ChosenBy::Operator]),
         prop_oneof![8 => Just(UntypedRule::Sum), 1 => select(UntypedRule::ALL)],
         prop::option::weighted(0.2, select(vec!["a", "instance", "job"])),
     );
@@ -70,7 +70,7 @@ pub(crate) fn wild_push() -> impl Strategy<Value = Push> {
                 families.retain(|other| other.name != family.name);
                 families.insert(at.index(families.len() + 1), family);
             }
-            let (gauge, by_operator, untyped, drop_label) = terms;
+            let (gauge, chosen_by, untyped, drop_label) = terms;
             let drop_label = drop_label.map(str::to_owned);
             Push {
                 grouping,
@@ -78,7 +78,7 @@ pub(crate) fn wild_push() -> impl Strategy<Value = Push> {
                 ttl_s,
                 limits,
                 gauge,
-                by_operator,
+                chosen_by,
                 untyped,
                 drop_label,
                 ..Push::of(families)

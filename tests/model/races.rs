@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::thread;
 
 use tallygate::model::exposition::Bucket;
-use tallygate::model::{Kind, NativeBuckets, Number, ReadBuffer, Reading};
-use tallygate::store::{AdmitError, Store, StoreLimit, StoreLimits};
+use tallygate::model::{GaugeRule, Kind, NativeBuckets, Number, ReadBuffer, Reading};
+use tallygate::store::{AdmitError, ChosenBy, Store, StoreLimit, StoreLimits};
 
 use super::common::{Push, PushHistogram, PushValue, cases, counter, family, shown};
 use super::threads::read_all;
@@ -298,5 +298,51 @@ fn layouts_that_change_while_histograms_are_read() {
         assert_eq!(histogram.count, Number::Int(3 * pushes));
         let tenth = num_bigint::BigInt::from(pushes) * super::common::exactly::units(0.1);
         assert_eq!(histogram.sum, Some(super::common::exactly::nearest(&tenth)));
+    }
+}
+
+#[test]
+fn rules_that_change_while_gauges_are_pushed() {
+    let store = Store::default();
+    // Many, so that a rule can change between the check of a value and its merge.
+    let gauges = |value: f64| {
+        let mut gauges = family("g", Kind::Gauge, &[], PushValue::Scalar(value));
+        gauges.series = (0..250)
+            .flat_map(|i| {
+                let label = i.to_string();
+                family("g", Kind::Gauge, &[("a", &label)], PushValue::Scalar(value)).series
+            })
+            .collect();
+        Push::of(vec![gauges])
+    };
+    let by_operator = |rule, value| {
+        let push = gauges(value);
+        Push { gauge: Some(rule), chosen_by: ChosenBy::Operator, ..push }.apply(&store).unwrap();
+    };
+    by_operator(GaugeRule::Last, 1.0);
+    at_once(|thread| {
+        for turn in 0..rounds() / 4 {
+            match (thread, turn % 2) {
+                (0, 0) => by_operator(GaugeRule::Sum, 1.0),
+                (0, _) => by_operator(GaugeRule::Last, 1.0),
+                _ => {
+                    match (Push { chosen_by: ChosenBy::Default, ..gauges(f64::NAN) }).apply(&store)
+                    {
+                        // Refused while some of them are sums.
+                        Ok(_) | Err(AdmitError::Refused { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+        }
+    });
+    by_operator(GaugeRule::Sum, 0.0);
+    let mut buffer = ReadBuffer::default();
+    for series in store.families()[0].series().iter() {
+        series.with_state(|state| state.read(Kind::Gauge, 160, &mut buffer));
+        match buffer.reading() {
+            Reading::Gauge(value) => assert!((0.0..1e6).contains(&value), "{value}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

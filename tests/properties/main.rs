@@ -30,6 +30,12 @@ fn pushed(pushes: &[Push]) -> Store {
     store
 }
 
+/// Which families keep their type in formats that are strict about it.
+fn regular(store: &Store) -> BTreeMap<String, bool> {
+    let families = store.families();
+    families.iter().map(|family| (family.name().to_owned(), family.is_regular())).collect()
+}
+
 proptest! {
     #![proptest_config(cases(256))]
 
@@ -39,7 +45,9 @@ proptest! {
         (pushes, shuffled) in prop::collection::vec(push(), 1..8)
             .prop_flat_map(|pushes| (Just(pushes.clone()), Just(pushes).prop_shuffle())),
     ) {
-        prop_assert_eq!(shown(&pushed(&pushes)), shown(&pushed(&shuffled)));
+        let (store, other) = (pushed(&pushes), pushed(&shuffled));
+        prop_assert_eq!(shown(&store), shown(&other));
+        prop_assert_eq!(regular(&store), regular(&other));
     }
 
     /// 2: a push of many series equals many pushes of one, and many series of one push that become

@@ -267,3 +267,14 @@ fn a_gauge_histogram_may_change_its_rule() {
     let sum = "le1=33 le2=33 le5=77 le+Inf=110 count=110";
     assert_eq!(change(&mut state, GaugeRule::Sum, "le1=3 le5=7 le+Inf=10"), sum);
 }
+
+#[test]
+fn a_sum_that_went_missing_after_the_check_is_shown_no_more() {
+    // Checked while the latest one was shown, merged when they add up.
+    let latest = rules(GaugeRule::Last);
+    let mut state = merged(Kind::GaugeHistogram, latest, &["count=1 sum=1"]).unwrap();
+    state.change_rule(GaugeRule::Sum);
+    let (exposition, stamp) = parse(Kind::GaugeHistogram, "count=2");
+    state.merge(&exposition.series().next().unwrap(), stamp);
+    assert_eq!(shown(Kind::GaugeHistogram, &state), "le+Inf=3 count=3");
+}

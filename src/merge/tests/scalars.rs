@@ -288,3 +288,20 @@ fn a_gauge_rule_goes_on_from_the_value_shown() {
         assert_eq!(shown, expected, "{from} {pushes:?}, then {to} {next}");
     }
 }
+
+#[test]
+fn what_was_checked_by_another_rule_spoils_nothing() {
+    // The operator changes the rule of a series between the check and the merge of a push.
+    for (rule, shown_after) in [
+        (GaugeRule::Sum, "3"),
+        (GaugeRule::Mean, "3"),
+        (GaugeRule::Min, "3"),
+        (GaugeRule::Max, "3"),
+        (GaugeRule::Last, "NaN"),
+    ] {
+        let mut state = merged(Kind::Gauge, rules(rule), &["3"]).unwrap();
+        let (exposition, stamp) = parse(Kind::Gauge, "t=1 NaN");
+        state.merge(&exposition.series().next().unwrap(), stamp);
+        assert_eq!(shown(Kind::Gauge, &state), shown_after, "{rule}");
+    }
+}
