@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::sleep;
 use tracing::level_filters::LevelFilter;
@@ -84,6 +84,9 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
             Box::new(move || configured.config.lock().flags())
         },
     ));
+    // Both before anybody can connect: no push is turned away, no signal ends the process midway.
+    let mut signals = Signals::listen()?;
+    lifecycle.set(Phase::Ready);
     let servers = http::start(&services, &server, &main, management).map_err(RunError::Listen)?;
     for address in &servers.main {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -92,16 +95,15 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         tracing::info!(%address, "listening for management");
     }
     spawn_local(sweep(configured.clone()));
-    lifecycle.set(Phase::Ready);
 
-    let drain = wait_for_end(&configured, &lifecycle).await?;
+    let drain = signals.end(&configured, &lifecycle).await;
     lifecycle.set(Phase::Draining);
     if drain {
         tracing::info!(delay_s = web.drain_delay.as_secs_f64(), "draining");
         // Who asks a second time does not want to wait.
         tokio::select! {
             () = sleep(web.drain_delay) => {}
-            asked = wait_for_end(&configured, &lifecycle) => { asked?; }
+            _ = signals.end(&configured, &lifecycle) => {}
         }
     }
     servers.stop().await;
@@ -109,21 +111,36 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Until the process is told to stop; reloads on the way. True if others may still send requests:
-/// after SIGTERM it takes a while until load balancers have noticed, after Ctrl-C nobody waits.
-async fn wait_for_end(configured: &Configured, lifecycle: &Lifecycle) -> Result<bool, RunError> {
-    let listen = |kind| signal(kind).map_err(RunError::Signals);
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(true),
-            _ = interrupt.recv() => return Ok(false),
-            () = lifecycle.asked_to_quit() => return Ok(false),
-            _ = hangup.recv() => {
-                // Logged and counted where it happens.
-                let _ = configured.reload();
+/// The signals that concern us. From the first one on they no longer end the process by themselves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, RunError> {
+        let listen = |kind| signal(kind).map_err(RunError::Signals);
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Until the process is told to stop; reloads on the way. True if others may still send
+    /// requests: after SIGTERM it takes a while until load balancers have noticed, after Ctrl-C
+    /// nobody waits.
+    async fn end(&mut self, configured: &Configured, lifecycle: &Lifecycle) -> bool {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return true,
+                _ = self.interrupt.recv() => return false,
+                () = lifecycle.asked_to_quit() => return false,
+                _ = self.hangup.recv() => {
+                    // Logged and counted where it happens.
+                    let _ = configured.reload();
+                }
             }
         }
     }

@@ -5,6 +5,17 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Connection, Gateway, Request, config, eventually, flag, start};
 
+/// From the moment it listens, signals end it in good order and no push is turned away.
+#[test]
+fn ready_as_soon_as_it_listens() {
+    for _ in 0..10 {
+        let mut gateway = start();
+        gateway.accept("/metrics", "a 1\n");
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait(), Some(0));
+    }
+}
+
 // === probes ===
 
 #[test]
