@@ -11,7 +11,8 @@
 //! 3. One lock per series, for one merge or one reading; under it only that of the layouts of its
 //!    family.
 //!
-//! Tables, lists and metadata have locks inside, under which no other is taken. No lock is held while bytes are parsed, encoded or moved.
+//! Tables, lists and metadata have locks inside, under which no other is taken. No lock is held while
+//! bytes are parsed, encoded or moved.
 
 mod admit;
 mod apply;
