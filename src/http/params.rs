@@ -17,7 +17,7 @@ pub(super) fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>
 }
 
 /// The text of a header; one that is not visible ASCII counts as none.
-pub(super) fn header<'r>(headers: &'r HeaderMap, name: impl AsHeaderName) -> Option<&'r str> {
+pub(super) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
