@@ -92,7 +92,8 @@ where
             state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
-        if !merge::is_regular(family.kind(), pushed) {
+        family.note_change();
+        if family.is_regular() && !merge::is_regular(family.kind(), pushed) {
             family.note_irregular();
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
@@ -123,7 +124,9 @@ where
         let store = self.store;
         store.series.insert(series.clone());
         store.series_count.fetch_add(1, Relaxed);
+        family.note_birth(pushed.labels);
         family.index.add(series.clone());
+        family.note_change();
         if family.live.fetch_add(1, Relaxed) == 0 {
             store.families.insert(family.clone());
             store.family_index.add(family.clone());

@@ -114,7 +114,7 @@ impl Store {
         self.series_count.fetch_sub(1, Relaxed);
 
         let family = &series.family;
-        family.index.note_dead();
+        family.note_death(series.labels());
         if family.live.fetch_sub(1, Relaxed) == 1 {
             family.dead.store(true, Relaxed);
             self.families.remove(family);
