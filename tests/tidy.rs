@@ -7,19 +7,20 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
+    ("auth", &["model"]),
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
     ("store", &["model", "merge"]),
     ("gateway", &["model", "clock", "merge", "rules", "format", "telemetry", "store"]),
-    ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
-    ("config", &["model", "units", "rules"]),
+    ("http", &["model", "units", "lifecycle", "auth", "format", "telemetry", "gateway"]),
+    ("config", &["model", "units", "auth", "rules"]),
     ("cli", &["config"]),
 ];
 

@@ -140,6 +140,10 @@ impl Key {
 }
 
 pub fn flag_name(key: &str) -> String {
+    if key == "web.config_file" {
+        // As it is called by everything else that reads such a file.
+        return "--web.config.file".to_owned();
+    }
     format!("--{}", key.replace('_', "-"))
 }
 
