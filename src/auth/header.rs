@@ -20,6 +20,8 @@ pub enum Credentials {
 pub enum HeaderError {
     #[error("Authorization must be Basic or Bearer")]
     Scheme,
+    #[error("there is more than one Authorization header")]
+    Several,
     #[error("the credentials are not base64")]
     Base64,
     #[error("the user name is not UTF-8")]

@@ -205,6 +205,11 @@ impl Policy {
         found.and_then(|user| self.allow(user, right)).into()
     }
 
+    /// Whether anybody has a token.
+    pub fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
     /// Compares with all of them, so that time tells nothing.
     fn by_token(&self, token: &Hidden) -> Option<usize> {
         let hash = TokenHash::of(&token.0);

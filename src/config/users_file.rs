@@ -142,3 +142,6 @@ fn token(text: &str) -> Result<TokenHash, String> {
     }
     Ok(TokenHash::of(token.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

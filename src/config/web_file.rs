@@ -67,7 +67,8 @@ impl ClientAuth {
         ("RequireAndVerifyClientCert", ClientAuth::RequireAndVerify),
     ];
 
-    fn verifies(self) -> bool {
+    /// The certificate must come from `client_ca`.
+    pub fn verifies(self) -> bool {
         matches!(self, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
     }
 }
@@ -381,3 +382,6 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 pub(super) fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, LabelScope, OutOfScope, Ttl};
+use crate::persistence::{NotDurable, Ticket};
 use crate::rules::Decision;
 use crate::store::{AdmitError, ChosenBy, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
@@ -27,6 +28,8 @@ pub struct PushRequest<'a> {
     pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
+    /// What the sender is bound to; the grouping key was checked against it.
+    pub scope: Option<&'a LabelScope>,
 }
 
 /// What a push has brought.
@@ -35,6 +38,8 @@ pub struct Pushed {
     pub samples: usize,
     pub series: usize,
     pub series_born: usize,
+    /// When it may be acknowledged.
+    pub ticket: Ticket,
 }
 
 /// Why a push was refused. Nothing has changed then.
@@ -52,8 +57,12 @@ pub enum PushError {
     HintNotAllowed,
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
     Ttl { max: Ttl },
+    #[error("after the rules of this gateway, {0}")]
+    OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
 }
 
 /// Names of our own metrics start so.
@@ -76,11 +85,13 @@ pub(super) struct Buffers {
 }
 
 impl Gateway {
-    /// Merges a push, or refuses it whole.
+    /// Merges a push, or refuses it whole. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, or a value cannot be merged.
+    /// If the body cannot be read, a limit is passed, a value cannot be merged, or nothing can be
+    /// made to last at present.
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
+        self.check_writable()?;
         let settings = self.settings();
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
             plan: Plan::default(),
@@ -107,6 +118,7 @@ impl Gateway {
         parse(request, settings, exposition)?;
         validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
+        check_scope(request, settings, &buffers.exposition)?;
 
         let Buffers { plan, exposition, terms, .. } = buffers;
         let (exposition, terms) = (&*exposition, &*terms);
@@ -119,7 +131,11 @@ impl Gateway {
         };
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
-        let applied = self.store.admit(exposition, context, terms_of, plan)?.apply();
+        let (applied, ticket) = {
+            let pass = self.commits.enter();
+            let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
+            (applied, pass.ticket())
+        };
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(dropped);
@@ -128,6 +144,7 @@ impl Gateway {
             samples: exposition.samples(),
             series: applied.series_merged,
             series_born: applied.series_born,
+            ticket,
         })
     }
 }
@@ -241,6 +258,22 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
         current = Some((family, rules));
     }
     dropped
+}
+
+/// The path wins over labels in the body, so only a rule can have changed a label that the sender is
+/// bound to. What is left out by a rule is not looked at.
+fn check_scope(
+    request: &PushRequest<'_>,
+    settings: &Settings,
+    exposition: &Exposition,
+) -> Result<(), OutOfScope> {
+    let Some(scope) = request.scope.filter(|_| !settings.rules.is_empty()) else { return Ok(()) };
+    for at in 0..exposition.series_len() {
+        if let Some(series) = exposition.get(SeriesId::new(at)) {
+            scope.check_series(series.labels)?;
+        }
+    }
+    Ok(())
 }
 
 fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {

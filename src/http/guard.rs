@@ -14,8 +14,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use super::error::Problem;
-use crate::auth::{Caller, Identified, PasswordCheck, Policy, Refusal, Right};
-use crate::model::{Grouping, OutOfScope};
+use crate::auth::{Caller, HeaderError, Identified, PasswordCheck, Policy, Refusal, Right};
+use crate::model::Grouping;
 use crate::telemetry::{AuthRefusal, Telemetry};
 
 /// Requests that may wait for the check of a password. Each costs a bcrypt run, and attackers can
@@ -56,11 +56,7 @@ struct Active {
 impl Guard {
     /// Lets everybody in, for ever.
     pub fn open() -> Guard {
-        Guard {
-            active: None,
-            running: Semaphore::new(1),
-            waiting: Semaphore::new(WAITING_MAX),
-        }
+        Guard { active: None, running: Semaphore::new(1), waiting: Semaphore::new(WAITING_MAX) }
     }
 
     pub fn new(protection: Protection) -> Guard {
@@ -125,14 +121,14 @@ impl Guard {
         let mut headers = request.headers().get_all(header::AUTHORIZATION);
         let identified = policy.identify(headers.next().map(HeaderValue::as_bytes), right);
         let outcome = match identified {
-            // Two of them could be read in two ways.
-            _ if headers.next().is_some() => Err(Refusal::Malformed(crate::auth::HeaderError::Scheme)),
+            // Which one counts? A proxy may have thought otherwise.
+            _ if headers.next().is_some() => Err(Refusal::Malformed(HeaderError::Several)),
             Identified::Caller(caller) => Ok(caller),
             Identified::Refused(refusal) => Err(refusal),
             Identified::Ask(check) => match self.ask(check).await {
                 Some(outcome) => outcome,
                 None => {
-                    telemetry.auth_refused(AuthRefusal::Busy, &peer(request), request.path());
+                    telemetry.request_refused(AuthRefusal::Busy, &peer(request), request.path());
                     let detail = "too many passwords are being checked at once";
                     return Err(Problem::unavailable(detail));
                 }
@@ -145,7 +141,7 @@ impl Guard {
                 Refusal::Wrong => AuthRefusal::Wrong,
                 Refusal::Right(_) => AuthRefusal::Right,
             };
-            telemetry.auth_refused(reason, &peer(request), request.path());
+            telemetry.request_refused(reason, &peer(request), request.path());
             match refusal {
                 Refusal::Right(right) => Problem::forbidden(refusal.to_string())
                     .hint(format!("the right {} is given in auth.file", right.word())),
@@ -169,26 +165,26 @@ impl Guard {
     }
 }
 
-fn peer(request: &HttpRequest) -> String {
+/// The address of the other side.
+pub(super) fn peer(request: &HttpRequest) -> String {
     request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default()
 }
 
-/// Refuses a grouping key that the caller is not to touch.
+/// The grouping key in the path of a push or deletion, if the caller may touch it. `path` is what
+/// follows `/metrics`, still encoded.
 ///
 /// # Errors
-/// 403 that says which label stands in the way.
-pub(super) fn check_scope(caller: &Caller, grouping: &Grouping) -> Result<(), Problem> {
+/// 400 if it cannot be read, 403 that says which label stands in the way.
+pub(super) fn grouping(caller: &Caller, path: &str) -> Result<Grouping, Problem> {
+    let grouping = super::grouping::parse(path)?;
+    check_scope(caller, &grouping)?;
+    Ok(grouping)
+}
+
+fn check_scope(caller: &Caller, grouping: &Grouping) -> Result<(), Problem> {
     match &caller.scope {
         Some(scope) => scope.check_key(grouping).map_err(Problem::from),
         None => Ok(()),
-    }
-}
-
-impl From<OutOfScope> for Problem {
-    fn from(error: OutOfScope) -> Problem {
-        let problem = Problem::forbidden(error.to_string())
-            .hint("this user may push under some labels only, which auth.file gives");
-        Problem { auth_refusal: Some(AuthRefusal::Labels), ..problem }
     }
 }
 

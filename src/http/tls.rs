@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::Protocol;
-use actix_http::error::DispatchError;
 use actix_web::rt::net::TcpStream;
 use parking_lot::RwLock;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
@@ -140,7 +139,8 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
 fn first_expiry(chain: &[CertificateDer<'_>]) -> Result<u64, TlsError> {
     let mut first = u64::MAX;
     for certificate in chain {
-        let parsed = x509_cert::Certificate::from_der(certificate).map_err(TlsError::Certificate)?;
+        let parsed =
+            x509_cert::Certificate::from_der(certificate).map_err(TlsError::Certificate)?;
         let not_after = parsed.tbs_certificate().validity().not_after.to_unix_duration();
         first = first.min(not_after.as_secs());
     }
@@ -178,11 +178,9 @@ impl Tls {
         &self,
         stream: TcpStream,
         timeout: Duration,
-    ) -> Result<Accepted, DispatchError> {
-        match tokio::time::timeout(timeout, self.handshake(stream)).await {
-            Ok(accepted) => accepted.map_err(DispatchError::Io),
-            Err(_) => Err(DispatchError::SlowRequest),
-        }
+    ) -> io::Result<Accepted> {
+        let handshake = tokio::time::timeout(timeout, self.handshake(stream)).await;
+        handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn handshake(&self, mut stream: TcpStream) -> io::Result<Accepted> {

@@ -35,8 +35,7 @@ pub(super) fn verifier(
             }
             let builder =
                 WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-            let builder =
-                if clients.required { builder } else { builder.allow_unauthenticated() };
+            let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
             builder.build().map_err(|error| TlsError::ClientCa(error.to_string()))?
         }
     };
