@@ -112,7 +112,7 @@ impl Security {
             (Some(_), None) => Err(SecurityError::TlsGone),
             _ => Ok(loaded),
         });
-        let result = match loaded {
+        match loaded {
             Ok(loaded) => {
                 let mut seen = look(&loaded.files);
                 seen.extend(before);
@@ -136,8 +136,7 @@ impl Security {
                 self.telemetry.protection_refused(&reason);
                 Err(reason)
             }
-        };
-        result
+        }
     }
 
     /// Loads the files again whenever one of them changes, for ever.

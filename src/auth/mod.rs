@@ -196,7 +196,7 @@ impl Policy {
             Some(Ok(Credentials::Bearer(token))) => self.by_token(&token).ok_or(Refusal::Wrong),
             Some(Ok(Credentials::Basic { user, password })) => {
                 let check = PasswordCheck::new(self.clone(), user, password, right);
-                return match check.from_memory() {
+                return match check.remembered() {
                     Some(outcome) => outcome.into(),
                     None => Identified::Ask(check),
                 };
@@ -214,7 +214,7 @@ impl Policy {
     fn by_token(&self, token: &Hidden) -> Option<usize> {
         let hash = TokenHash::of(&token.0);
         let matching = self.tokens.iter().filter(|(other, _)| other.is_same(&hash));
-        matching.map(|(_, user)| *user).last()
+        matching.fold(None, |_, (_, user)| Some(*user))
     }
 
     fn allow(&self, user: usize, right: Right) -> Result<Caller, Refusal> {

@@ -156,7 +156,7 @@ impl PasswordCheck {
     }
 
     /// What came of it earlier, if it was asked before.
-    pub(super) fn from_memory(&self) -> Option<Result<Caller, Refusal>> {
+    pub(super) fn remembered(&self) -> Option<Result<Caller, Refusal>> {
         let right = self.policy.passwords.remembered(self.mark.as_ref()?)?;
         Some(self.outcome(right))
     }
@@ -166,7 +166,7 @@ impl PasswordCheck {
     /// # Errors
     /// If the password is wrong, or the user lacks the right.
     pub fn run(self) -> Result<Caller, Refusal> {
-        if let Some(outcome) = self.from_memory() {
+        if let Some(outcome) = self.remembered() {
             return outcome;
         }
         let passwords = &self.policy.passwords;

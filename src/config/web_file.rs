@@ -340,7 +340,7 @@ fn read_headers(from: &mut Table) -> Vec<(&'static str, String)> {
         let Some(value) = from.text(name) else { continue };
         if !values.is_empty() && !values.contains(&&*value) {
             from.wrong(name, &format!("accepted are {}", values.join(" and ")));
-        } else if value.bytes().any(|byte| byte < b' ' || byte >= 0x7f) {
+        } else if !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             from.wrong(name, "a header holds printable ASCII only");
         } else {
             headers.push((name, value));
