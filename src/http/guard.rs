@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use parking_lot::{Mutex, RwLock};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::error::Problem;
@@ -39,7 +40,7 @@ pub struct Protection {
 #[derive(Debug)]
 pub struct Guard {
     /// `None` where nothing was configured at start.
-    active: Option<RwLock<Arc<Active>>>,
+    active: Option<ArcSwap<Active>>,
     /// Runs of bcrypt at a time.
     running: Semaphore,
     waiting: Semaphore,
@@ -62,7 +63,7 @@ impl Guard {
     pub fn new(protection: Protection) -> Guard {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Guard {
-            active: Some(RwLock::new(Arc::new(Active::new(protection, None)))),
+            active: Some(ArcSwap::from_pointee(Active::new(protection, None))),
             // Half of them stay for those who are known already.
             running: Semaphore::new((cores / 2).max(1)),
             ..Guard::open()
@@ -72,21 +73,20 @@ impl Guard {
     /// From the next request on. A rate limit that stays as it is goes on as it is.
     pub fn replace(&self, protection: Protection) {
         if let Some(active) = &self.active {
-            let mut active = active.write();
-            *active = Arc::new(Active::new(protection, Some(&active)));
+            active.store(Arc::new(Active::new(protection, Some(&active.load()))));
         }
     }
 
     /// For a configuration that has become invalid.
     pub fn set_broken(&self) {
         if let Some(active) = &self.active {
-            let broken = Protection { broken: true, ..active.read().protection.clone() };
+            let broken = Protection { broken: true, ..active.load().protection.clone() };
             self.replace(broken);
         }
     }
 
     fn active(&self) -> Option<Arc<Active>> {
-        self.active.as_ref().map(|active| active.read().clone())
+        self.active.as_ref().map(ArcSwap::load_full)
     }
 
     /// Takes one request from the rate limit.
@@ -175,8 +175,8 @@ pub(super) fn peer(request: &HttpRequest) -> String {
 ///
 /// # Errors
 /// 400 if it cannot be read, 403 that says which label stands in the way.
-pub(super) fn grouping(caller: &Caller, path: &str) -> Result<Grouping, Problem> {
-    let grouping = super::grouping::parse(path)?;
+pub(super) fn grouping(caller: &Caller, path: &str) -> Result<Arc<Grouping>, Problem> {
+    let grouping = super::grouping::parse_again(path)?;
     check_scope(caller, &grouping)?;
     Ok(grouping)
 }

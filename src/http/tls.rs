@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_http::Protocol;
 use actix_web::rt::net::TcpStream;
-use parking_lot::RwLock;
+use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -81,7 +81,7 @@ pub enum TlsError {
 
 /// The settings of a listener, which can be replaced while it runs.
 #[derive(Debug)]
-pub struct Tls(RwLock<Arc<ServerConfig>>);
+pub struct Tls(ArcSwap<ServerConfig>);
 
 /// Settings that were found to be right.
 #[derive(Clone, Debug)]
@@ -93,12 +93,12 @@ pub struct TlsSettings {
 
 impl Tls {
     pub fn new(settings: &TlsSettings) -> Tls {
-        Tls(RwLock::new(settings.config.clone()))
+        Tls(ArcSwap::new(settings.config.clone()))
     }
 
     /// From the next handshake on.
     pub fn replace(&self, settings: &TlsSettings) {
-        *self.0.write() = settings.config.clone();
+        self.0.store(settings.config.clone());
     }
 }
 
@@ -196,7 +196,7 @@ impl Tls {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let config = self.0.read().clone();
+        let config = self.0.load_full();
         let stream = start.into_stream(config).await?;
         let protocol = match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,
