@@ -56,12 +56,13 @@ pub(super) fn divide(
             && bytes > 2 * PART_BYTES
             && decision.of(source.head()).is_divisible()
             && options.format != Format::ProtobufDelimited
-            // Two labels that become one are found only in one part.
+            && let (series, number) = family.numbered_series()
+            // Two labels that become one are found only in one part. Series born after this are not
+            // in the list.
             && (options.escaping == Escaping::AllowUtf8 || !family.has_quoted_names())
         {
             run.end(at, &mut chunks);
             run.start = at + 1;
-            let (series, number) = family.numbered_series();
             let each = (series.len() / (bytes / PART_BYTES)).max(1);
             for (nth, start) in (0..series.len()).step_by(each).enumerate() {
                 let range = start..series.len().min(start + each);

@@ -335,6 +335,8 @@ impl Maker<'_> {
 
     fn stored(&mut self, family: &Family, kind: Kind, all: &[SeriesRef]) {
         let native = self.settings.native_limit(family.name(), kind);
+        // The list was taken before: none of it has other names than the family tells now.
+        self.encoder.names_are_plain(!family.has_quoted_names());
         for series in all {
             if !self.selectors.is_empty() && !self.is_selected(family.name(), series.labels()) {
                 continue;
