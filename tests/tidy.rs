@@ -7,10 +7,11 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
+    ("random", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
     ("rules", &["model"]),
@@ -18,9 +19,21 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("telemetry", &["model"]),
     ("persistence", &[]),
     ("store", &["model", "merge", "persistence"]),
+    ("delivery", &["model", "persistence"]),
     (
         "gateway",
-        &["model", "clock", "merge", "rules", "format", "telemetry", "persistence", "store"],
+        &[
+            "model",
+            "clock",
+            "random",
+            "merge",
+            "rules",
+            "format",
+            "telemetry",
+            "persistence",
+            "store",
+            "delivery",
+        ],
     ),
     ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
     ("config", &["model", "units", "rules"]),
@@ -31,8 +44,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
 const ROOT_ITEMS: [&str; 1] = ["REVISION"];
 
 /// What only some files may name: the beginning of a name, and where it may stand.
-const CONFINED: [(&str, &[&str]); 6] = [
+const CONFINED: [(&str, &[&str]); 8] = [
     ("actix", &["http/"]),
+    ("getrandom", &["random.rs"]),
+    ("siphasher", &["delivery/"]),
     ("dashmap", &["store/table.rs"]),
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
@@ -42,7 +57,8 @@ const CONFINED: [(&str, &[&str]); 6] = [
 
 /// What these layers do without: time comes as an argument, and nothing is logged, awaited, read
 /// or sent.
-const PURE: [&str; 6] = ["model/", "units.rs", "merge/", "rules/", "format/", "store/"];
+const PURE: [&str; 7] =
+    ["model/", "units.rs", "merge/", "rules/", "format/", "store/", "delivery/"];
 const IMPURE: [&str; 9] = [
     "SystemTime",
     "Instant",

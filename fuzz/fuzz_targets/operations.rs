@@ -32,6 +32,7 @@ fuzz_target!(|input: &str| {
                     merge: merge.map(|at| GaugeRule::ALL[at]),
                     ttl: (what == 't').then_some(Ttl::After(std::time::Duration::from_secs(1))),
                     time: None,
+                    identity: None,
                 };
                 if gateway.push(&request).is_err() {
                     let after = tallygate_fuzz::scrape(&gateway, Format::Text100);

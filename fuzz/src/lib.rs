@@ -34,8 +34,9 @@ pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
 
 pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
     let grouping = Grouping::default();
+    let grouping = &grouping;
     let request =
-        PushRequest { grouping: &grouping, format, body, merge: None, ttl: None, time: None };
+        PushRequest { grouping, format, body, merge: None, ttl: None, time: None, identity: None };
     gateway.push(&request).is_ok()
 }
 

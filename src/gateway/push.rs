@@ -3,6 +3,7 @@
 
 use super::{Gateway, OverLimit, Settings};
 use crate::clock::Now;
+use crate::delivery::{Attempt, Claim, ClaimError, Claimed, PushId};
 use crate::format::ParseError;
 use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
@@ -28,6 +29,16 @@ pub struct PushRequest<'a> {
     pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
+    /// By which other tries of the same push are known; without it each counts.
+    pub identity: Option<Identity<'a>>,
+}
+
+/// Which push this is, among those of one client.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Who pushes, where that is known.
+    pub principal: Option<&'a str>,
+    pub id: &'a PushId,
 }
 
 /// What a push has brought.
@@ -38,6 +49,8 @@ pub struct Pushed {
     pub series_born: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
+    /// An earlier try has brought it, and this one nothing.
+    pub replayed: bool,
 }
 
 /// Why a push was refused. Nothing has changed then.
@@ -53,6 +66,10 @@ pub enum PushError {
     LabelTaken { label: String, family: String, kind: Kind },
     #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
     HintNotAllowed,
+    #[error("a push without an Idempotency-Key is not accepted here ({by})")]
+    KeyRequired { by: &'static str },
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
     Ttl { max: Ttl },
     #[error(transparent)]
@@ -84,18 +101,26 @@ impl Gateway {
     /// Merges a push, or refuses it whole. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, a value cannot be merged, or nothing can be
-    /// made to last at present.
+    /// If the body cannot be read, a limit is passed, a value cannot be merged, another try of the
+    /// push is in progress or may have been long ago, or nothing can be made to last at present.
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         self.check_writable()?;
         let settings = self.settings();
+        // Before all else: if it was applied, that is the answer, whatever has changed since.
+        let claim = match request.identity {
+            None => None,
+            Some(identity) => match self.claim(request, identity, &settings)? {
+                Claimed::Now(claim) => Some(claim),
+                Claimed::Before => return Ok(self.replayed()),
+            },
+        };
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
             plan: Plan::default(),
             exposition: Exposition::new(self.store.hasher().clone()),
             terms: Vec::new(),
             labels: String::new(),
         });
-        let pushed = self.push_with(request, &settings, &mut buffers);
+        let pushed = self.push_with(request, &settings, claim, &mut buffers);
         buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
             self.buffers.lock().push(buffers);
@@ -107,13 +132,19 @@ impl Gateway {
         &self,
         request: &PushRequest<'_>,
         settings: &Settings,
+        claim: Option<Claim<'_>>,
         buffers: &mut Buffers,
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
         validate(request.grouping, exposition, settings)?;
-        let dropped = relabel(settings, default, buffers);
+        let relabelled = relabel(settings, default, buffers);
+        if claim.is_none()
+            && let Some(by) = relabelled.key_required_by
+        {
+            return Err(PushError::KeyRequired { by });
+        }
 
         let Buffers { plan, exposition, terms, .. } = buffers;
         let (exposition, terms) = (&*exposition, &*terms);
@@ -129,19 +160,61 @@ impl Gateway {
         let (applied, ticket) = {
             let pass = self.commits.enter();
             let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
+            if let Some(claim) = claim {
+                claim.done();
+            }
             (applied, pass.ticket())
         };
 
         self.telemetry.series_born(applied.series_born);
-        self.telemetry.series_dropped_by_rule(dropped);
+        self.telemetry.series_dropped_by_rule(relabelled.dropped);
         self.telemetry.samples_dropped(exposition.created_dropped(), exposition.quantiles());
         Ok(Pushed {
             samples: exposition.samples(),
             series: applied.series_merged,
             series_born: applied.series_born,
             ticket,
+            replayed: false,
         })
     }
+
+    fn claim(
+        &self,
+        request: &PushRequest<'_>,
+        identity: Identity<'_>,
+        settings: &Settings,
+    ) -> Result<Claimed<'_>, ClaimError> {
+        // Push-Time is not part of it: each try may well say when it was sent.
+        let ttl = request.ttl.map(|ttl| ttl.seconds().to_le_bytes());
+        let content = [
+            request.body,
+            request.format.word().as_bytes(),
+            request.merge.map_or("", GaugeRule::word).as_bytes(),
+            ttl.as_ref().map_or(&[], |seconds| seconds),
+        ];
+        let attempt = attempt(request.grouping, identity, &content);
+        self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
+    }
+
+    /// What an earlier try has done is part of this commit at the latest.
+    fn replayed(&self) -> Pushed {
+        let ticket = self.commits.enter().ticket();
+        Pushed { ticket, replayed: true, ..Pushed::default() }
+    }
+
+    /// Another try of this push is in progress.
+    pub fn is_in_flight(&self, grouping: &Grouping, identity: Identity<'_>) -> bool {
+        self.delivery.is_claimed(&attempt(grouping, identity, &[]))
+    }
+}
+
+fn attempt<'a>(
+    grouping: &'a Grouping,
+    identity: Identity<'a>,
+    content: &'a [&'a [u8]],
+) -> Attempt<'a> {
+    let Identity { principal, id } = identity;
+    Attempt { principal, grouping, id, content }
 }
 
 /// How series merge where no rule says otherwise.
@@ -216,15 +289,27 @@ fn validate(
     Ok(())
 }
 
-/// Applies the operator's rules: who stays, under which name and labels, and how it merges. The
-/// number of series left out.
-fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize {
+/// What the rules have done to a push as a whole.
+#[derive(Debug, Default)]
+struct Relabelled {
+    /// Series left out.
+    dropped: usize,
+    /// What asks for an idempotency key.
+    key_required_by: Option<&'static str>,
+}
+
+/// Applies the operator's rules: who stays, under which name and labels, and how it merges.
+fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabelled {
     let Buffers { exposition, terms, labels, .. } = buffers;
     terms.clear();
-    if settings.rules.is_empty() {
-        return 0;
-    }
+    let by_default = settings.require_key.then_some("push.require_key");
     let mut dropped = 0;
+    if settings.rules.is_empty() {
+        return Relabelled { dropped, key_required_by: by_default };
+    }
+    // One series that asks for a key is enough; a rule may excuse others.
+    let mut asked_by = None;
+    let mut kept = false;
     let mut current = None;
     for at in 0..exposition.series_len() {
         let id = SeriesId::new(at);
@@ -237,11 +322,16 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
                 (series.family, settings.rules.for_family(name))
             }
         };
+        let (mut drop, mut by) = (false, by_default);
         if !rules.is_empty() {
             let decision = rules.decide(series.labels);
             terms[at] = terms_by(&decision, default);
             labels.clear();
-            if decision.drop {
+            drop = decision.drop;
+            if let Some(required) = decision.require_key {
+                by = required.then_some("require_key of a rule");
+            }
+            if drop {
                 exposition.drop_series(id);
                 dropped += 1;
             } else if decision.relabel.apply(series.labels, labels) {
@@ -250,9 +340,13 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
                 exposition.rename_series(id, decision.family, None);
             }
         }
+        if !drop {
+            kept = true;
+            asked_by = asked_by.or(by);
+        }
         current = Some((family, rules));
     }
-    dropped
+    Relabelled { dropped, key_required_by: if kept { asked_by } else { by_default } }
 }
 
 fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {

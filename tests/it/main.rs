@@ -10,6 +10,7 @@ mod delete;
 mod formats;
 mod harness;
 mod hazards;
+mod keys;
 mod lifecycle;
 mod limits;
 mod log;
