@@ -7,13 +7,14 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
     ("random", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
+    ("auth", &["model"]),
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
@@ -35,8 +36,8 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "delivery",
         ],
     ),
-    ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
-    ("config", &["model", "units", "rules"]),
+    ("http", &["model", "units", "lifecycle", "auth", "format", "telemetry", "gateway"]),
+    ("config", &["model", "units", "auth", "rules"]),
     ("cli", &["config"]),
 ];
 
@@ -44,7 +45,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
 const ROOT_ITEMS: [&str; 1] = ["REVISION"];
 
 /// What only some files may name: the beginning of a name, and where it may stand.
-const CONFINED: [(&str, &[&str]); 8] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     ("actix", &["http/"]),
     ("getrandom", &["random.rs"]),
     ("siphasher", &["delivery/"]),
@@ -52,7 +53,11 @@ const CONFINED: [(&str, &[&str]); 8] = [
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
     ("regex", &["rules/"]),
-    ("tokio", &["app.rs", "http/", "lifecycle.rs"]),
+    ("rustls", &["http/"]),
+    ("x509_cert", &["http/"]),
+    ("bcrypt::", &["auth/"]),
+    ("ring::", &["auth/", "http/"]),
+    ("tokio", &["app/", "http/", "lifecycle.rs"]),
 ];
 
 /// What these layers do without: time comes as an argument, and nothing is logged, awaited, read

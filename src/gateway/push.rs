@@ -14,7 +14,7 @@ use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, LabelScope, OutOfScope, Ttl};
 use crate::persistence::{NotDurable, Ticket};
 use crate::rules::Decision;
 use crate::store::{AdmitError, Applied, ChosenBy, Plan, PushContext, Terms};
@@ -34,6 +34,24 @@ pub struct PushRequest<'a> {
     pub time: Option<i64>,
     /// By which other tries of the same push are known; without it each counts.
     pub identity: Option<Identity<'a>>,
+    /// What the sender is bound to; the grouping key was checked against it.
+    pub scope: Option<&'a LabelScope>,
+}
+
+impl<'a> PushRequest<'a> {
+    /// One that says nothing of itself, from somebody who is bound to nothing.
+    pub fn new(grouping: &'a Grouping, format: PushFormat, body: &'a [u8]) -> PushRequest<'a> {
+        PushRequest {
+            grouping,
+            format,
+            body,
+            merge: None,
+            ttl: None,
+            time: None,
+            identity: None,
+            scope: None,
+        }
+    }
 }
 
 /// Which push this is, among those of one client.
@@ -75,6 +93,8 @@ pub enum PushError {
     Claim(#[from] ClaimError),
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
     Ttl { max: Ttl },
+    #[error("after the rules of this gateway, {0}")]
+    OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
     #[error(transparent)]
@@ -159,6 +179,7 @@ impl Gateway {
         {
             return Err(PushError::KeyRequired { by });
         }
+        check_scope(request, settings, &buffers.exposition)?;
 
         let Buffers { plan, exposition, terms, layouts, .. } = buffers;
         let terms_of =
@@ -403,6 +424,22 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabe
         current = Some((family, rules));
     }
     Relabelled { dropped, key_required_by: if kept { asked_by } else { by_default } }
+}
+
+/// The path wins over labels in the body, so only a rule can have changed a label that the sender is
+/// bound to. What is left out by a rule is not looked at.
+fn check_scope(
+    request: &PushRequest<'_>,
+    settings: &Settings,
+    exposition: &Exposition,
+) -> Result<(), OutOfScope> {
+    let Some(scope) = request.scope.filter(|_| !settings.rules.is_empty()) else { return Ok(()) };
+    for at in 0..exposition.series_len() {
+        if let Some(series) = exposition.get(SeriesId::new(at)) {
+            scope.check_series(series.labels)?;
+        }
+    }
+    Ok(())
 }
 
 fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {

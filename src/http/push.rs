@@ -17,7 +17,8 @@ use futures_core::Stream;
 
 use super::error::{self, Problem};
 use super::params::{PushParams, header, list_header};
-use super::{Services, grouping};
+use super::{Services, guard};
+use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
@@ -39,6 +40,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 #[derive(Debug)]
 struct Push {
     grouping: Arc<Grouping>,
+    caller: Caller,
     params: PushParams,
     format: PushFormat,
     /// In the order they were applied; mostly none.
@@ -47,7 +49,7 @@ struct Push {
 
 impl Push {
     fn identity(&self) -> Option<Identity<'_>> {
-        self.params.id.as_ref().map(|id| Identity { principal: None, id })
+        self.params.id.as_ref().map(|id| Identity { principal: self.caller.name.as_deref(), id })
     }
 }
 
@@ -55,10 +57,11 @@ pub(super) async fn push(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     group: &str,
 ) -> HttpResponse {
     let gateway = &services.gateway;
-    match receive(services, request, payload, group).await {
+    match receive(services, request, payload, caller, group).await {
         Ok((pushed, _)) if pushed.replayed => {
             gateway.telemetry().push_replayed(group);
             let mut response = HttpResponse::new(services.options.push_success);
@@ -70,10 +73,13 @@ pub(super) async fn push(
             HttpResponse::new(services.options.push_success)
         }
         Err(problem) => {
-            let peer = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            let peer = guard::peer(request);
             let telemetry = gateway.telemetry();
             if let Some(limit) = problem.limit_passed {
                 telemetry.limit_refused(limit);
+            }
+            if let Some(reason) = problem.auth_refusal {
+                telemetry.auth_refused(reason);
             }
             telemetry.push_refused(problem.outcome(), group, &peer, problem.detail());
             problem.response()
@@ -85,6 +91,7 @@ async fn receive(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
@@ -92,7 +99,8 @@ async fn receive(
     }
     let headers = request.headers();
     let push = Push {
-        grouping: grouping::parse_again(group)?,
+        grouping: guard::grouping(&caller, group)?,
+        caller,
         params: PushParams::of(request)?,
         format: negotiate::push_format(header(headers, CONTENT_TYPE)).map_err(unsupported)?,
         codings: negotiate::content_encoding(list_header(headers, CONTENT_ENCODING).as_deref())
@@ -141,7 +149,8 @@ fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem>
     };
     let PushParams { merge, ttl, time, .. } = push.params;
     let (grouping, format, identity) = (&push.grouping, push.format, push.identity());
-    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, identity })?)
+    let scope = push.caller.scope.as_deref();
+    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, identity, scope })?)
 }
 
 /// Many pushers take any 4xx for final, so it is worth to wait a little (merge-semantics 3, rule 5).
