@@ -253,7 +253,7 @@ impl From<PushError> for Problem {
                 )
             }
             PushError::Claim(error) => error.into(),
-            PushError::OutOfScope(error) => error.into(),
+            PushError::OutOfScope(error) => Problem { detail, ..error.into() },
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {
