@@ -10,6 +10,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod merge;
 pub mod model;
+pub mod persistence;
 pub mod rules;
 pub mod store;
 pub mod telemetry;

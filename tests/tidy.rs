@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
@@ -16,8 +16,12 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
-    ("store", &["model", "merge"]),
-    ("gateway", &["model", "clock", "merge", "rules", "format", "telemetry", "store"]),
+    ("persistence", &[]),
+    ("store", &["model", "merge", "persistence"]),
+    (
+        "gateway",
+        &["model", "clock", "merge", "rules", "format", "telemetry", "persistence", "store"],
+    ),
     ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
     ("config", &["model", "units", "rules"]),
     ("cli", &["config"]),

@@ -15,6 +15,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::Clock;
 use crate::format::Timestamps;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
+pub use crate::persistence::NotDurable;
+use crate::persistence::{Batch, Commits, Table, Ticket};
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
@@ -99,6 +101,7 @@ impl NativeLimit {
 /// One gateway: a store, and what is done with it.
 #[derive(Debug)]
 pub struct Gateway {
+    commits: Arc<Commits>,
     store: Store,
     settings: RwLock<Arc<Settings>>,
     telemetry: Arc<Telemetry>,
@@ -110,9 +113,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// With state in memory only.
     pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
+        Gateway::with_commits(settings, telemetry, Arc::default())
+    }
+
+    /// With state that lasts, if somebody commits it.
+    pub fn with_commits(
+        settings: Settings,
+        telemetry: Arc<Telemetry>,
+        commits: Arc<Commits>,
+    ) -> Gateway {
         let gateway = Gateway {
-            store: Store::default(),
+            store: Store::new(commits.clone()),
+            commits,
             settings: RwLock::new(Arc::new(settings)),
             telemetry,
             clock: Clock::default(),
@@ -151,6 +165,38 @@ impl Gateway {
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub fn commits(&self) -> &Arc<Commits> {
+        &self.commits
+    }
+
+    /// Moves what has changed since the last call into the batch; for the committer, which holds
+    /// the gate alone.
+    pub fn collect(&self, _batch: &mut Batch) {}
+
+    /// Takes a record back at start.
+    ///
+    /// # Errors
+    /// If it is none of ours, or damaged.
+    pub fn restore(&self, table: Table, _key: &[u8], _value: &[u8]) -> Result<(), String> {
+        Err(format!("a record of {table:?}, which nobody keeps"))
+    }
+
+    /// Whether changes can be made to last at present.
+    ///
+    /// # Errors
+    /// If the last commit failed.
+    pub fn check_writable(&self) -> Result<(), NotDurable> {
+        self.commits.check()
+    }
+
+    /// Waits until what the ticket stands for may be acknowledged.
+    ///
+    /// # Errors
+    /// If it could not be made to last.
+    pub async fn safe(&self, ticket: Ticket) -> Result<(), NotDurable> {
+        self.commits.safe(ticket).await
     }
 
     /// Removes the series first pushed under exactly this grouping key (canonical label text).
