@@ -2,12 +2,10 @@
 // fields by the compiler. Takes a JSON list of objects on standard input; prints a line per complaint.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const modules = process.argv[2];
-const require = createRequire(join(modules, "x.js"));
 const packages = {
   "monitoring.coreos.com": "@kubernetes-models/prometheus-operator",
   "gateway.networking.k8s.io": "@kubernetes-models/gateway-api",
@@ -18,10 +16,10 @@ const lines = [];
 let complaints = 0;
 for (const [at, object] of JSON.parse(readFileSync(0, "utf8")).entries()) {
   const [group, version] = object.apiVersion.split("/");
-  const module = `${packages[group]}/${group}/${version}/${object.kind}`;
-  const kinds = await import(pathToFileURL(require.resolve(module)));
+  const module = `${packages[group]}/${group}/${version}`;
+  const kinds = await import(pathToFileURL(join(modules, module, "index.js")));
   try {
-    new (kinds[object.kind] ?? kinds.default[object.kind])(object).validate();
+    new kinds[object.kind](object).validate();
   } catch (error) {
     complaints += 1;
     console.log(`${object.kind} ${object.metadata.name}: ${error.message}`);
