@@ -193,6 +193,8 @@ fn every_dependency_is_explained() {
         ("Test clients in Rust", cargo_dependencies("tests/clients/rust/Cargo.toml")),
         ("Test clients in Node", npm_dependencies("tests/clients/node/package.json")),
         ("Test clients in Python", python_dependencies("tests/clients/python/requirements.txt")),
+        ("Tests of the chart, from PyPI", python_dependencies("tests/chart/requirements.in")),
+        ("Tests of the chart, from npm", npm_dependencies("tests/chart/package.json")),
     ] {
         let explained = explained(&text, heading);
         for name in dependencies.iter().filter(|name| !explained.contains(*name)) {
