@@ -1,10 +1,12 @@
-"""Pushes over kept connections until nobody listens any more, and tells what became of the pushes.
+"""Pushes to a gateway while it is told to stop, as pods of a cluster would, and tells what became of the pushes.
 
-    load.py URL SECONDS      prints "ACKNOWLEDGED BROKEN"
+    load.py URL READY_URL      prints "ACKNOWLEDGED BROKEN"
 
-Acknowledged are those answered with 200. Broken are those whose connection broke after they had been sent, or that got
-another answer: what a client would have to guess about. A refused connection, or one that was closed before a push was
-sent, is neither.
+The readiness probe is asked as a kubelet does. When it fails, pushes still come in for REMOVAL_S, since the other nodes
+of a cluster learn with a delay that a pod has left the Service; then nobody connects any more.
+
+Acknowledged are pushes that were answered with 200. Broken are those that got another answer, or whose connection broke
+after they had been sent: a client would have to guess about them.
 """
 
 import http.client
@@ -12,56 +14,58 @@ import sys
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 THREADS = 4
+REMOVAL_S = 2
+SECONDS_MAX = 60
 BODY = b'# TYPE load_test_total counter\nload_test_total{kind="a"} 1\n'
 
+acknowledged, broken = [], []
+removed = threading.Event()
 
-def load(url, until, counts, lock):
-    acknowledged = broken = 0
+
+def load(url):
     connection = None
-    seen = False
-    while time.monotonic() < until:
-        if connection is None:
-            connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
-            try:
-                connection.connect()
-            except ConnectionRefusedError:
-                if seen:
-                    break
-                connection = None
-                time.sleep(0.05)
-                continue
-        seen = True
+    while not removed.is_set():
         try:
+            if connection is None:
+                connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+                connection.connect()
             connection.request("POST", "/metrics/job/load", BODY)
             answer = connection.getresponse()
             answer.read()
-        except (OSError, http.client.HTTPException):
-            broken += 1
+        except (OSError, http.client.HTTPException) as error:
+            broken.append(repr(error))
             connection = None
             continue
-        if answer.status == 200:
-            acknowledged += 1
-        else:
-            broken += 1
+        (acknowledged if answer.status == 200 else broken).append(answer.status)
         if answer.will_close:
             connection.close()
             connection = None
-    with lock:
-        counts[0] += acknowledged
-        counts[1] += broken
 
 
-def main(url, seconds):
-    counts, lock = [0, 0], threading.Lock()
-    arguments = urllib.parse.urlsplit(url), time.monotonic() + float(seconds), counts, lock
-    threads = [threading.Thread(target=load, args=arguments) for _ in range(THREADS)]
+def probe(url):
+    until = time.monotonic() + SECONDS_MAX
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(url, timeout=3).close()
+        except OSError:
+            break
+        time.sleep(0.2)
+    time.sleep(REMOVAL_S)
+    removed.set()
+
+
+def main(url, ready_url):
+    threads = [threading.Thread(target=load, args=[urllib.parse.urlsplit(url)]) for _ in range(THREADS)]
+    threads.append(threading.Thread(target=probe, args=[ready_url]))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    print(*counts)
+    print(len(acknowledged), len(broken))
+    print(*broken[:5], file=sys.stderr)
 
 
 main(*sys.argv[1:])

@@ -27,6 +27,7 @@ def main(folder):
     assert set(context) <= APPLIED, set(context) - APPLIED
     assert context["readOnlyRootFilesystem"] and not context["privileged"] and context["runAsNonRoot"], context
     assert not context["allowPrivilegeEscalation"] and context["capabilities"] == {"drop": ["ALL"]}, context
+    assert context["fsGroup"] == context["runAsGroup"], "the volume belongs to a group that the process is not in"
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounts == {"config": "/etc/tallygate", "data": "/data"}, mounts
     files = pathlib.Path(folder) / "etc/tallygate"
