@@ -10,13 +10,15 @@ use std::process::{Child, Command, Stdio};
 use tallygate::config::{Config, DescribedKey, KeyKind, describe, markdown_reference};
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
     "docs/dependencies.md",
+    "docs/kubernetes.md",
     "docs/merging.md",
+    "helm/tallygate/README.md",
 ];
 
 fn path(document: &str) -> PathBuf {
