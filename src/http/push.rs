@@ -2,11 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_core::Stream;
@@ -30,7 +32,7 @@ const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
 /// A push as far as its head tells.
 #[derive(Debug)]
 struct Push {
-    grouping: Grouping,
+    grouping: Arc<Grouping>,
     params: PushParams,
     format: PushFormat,
     /// In the order they were applied; mostly none.
@@ -72,10 +74,10 @@ async fn receive(
     }
     let headers = request.headers();
     let push = Push {
-        grouping: grouping::parse(group)?,
+        grouping: grouping::parse_again(group)?,
         params: PushParams::of(request)?,
-        format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
-        codings: negotiate::content_encoding(list_header(headers, "content-encoding").as_deref())
+        format: negotiate::push_format(header(headers, CONTENT_TYPE)).map_err(unsupported)?,
+        codings: negotiate::content_encoding(list_header(headers, CONTENT_ENCODING).as_deref())
             .map_err(unsupported)?,
     };
     let (body, permit) = read_body(services, request, payload).await?;
@@ -124,7 +126,7 @@ async fn read_body(
 ) -> Result<(Bytes, Permit), Problem> {
     let gateway = &services.gateway;
     let limits = gateway.settings().limits;
-    let length = header(request.headers(), "content-length").and_then(|n| n.parse::<usize>().ok());
+    let length = header(request.headers(), CONTENT_LENGTH).and_then(|n| n.parse::<usize>().ok());
     let announced = length.unwrap_or(0);
     limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
     let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;

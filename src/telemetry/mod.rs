@@ -316,8 +316,8 @@ impl Telemetry {
 
     /// What of accepted pushes is not merged, because it cannot be.
     pub fn samples_dropped(&self, created: usize, quantiles: usize) {
-        self.handles.created_dropped.increment(created as u64);
-        self.handles.quantiles_dropped.increment(quantiles as u64);
+        add(&self.handles.created_dropped, created);
+        add(&self.handles.quantiles_dropped, quantiles);
     }
 
     /// `group` is the grouping key, `peer` the address; the body never gets into the log.
@@ -337,11 +337,11 @@ impl Telemetry {
     }
 
     pub fn series_dropped_by_rule(&self, series: usize) {
-        self.handles.series_dropped.increment(series as u64);
+        add(&self.handles.series_dropped, series);
     }
 
     pub fn series_born(&self, series: usize) {
-        self.handles.series_born.increment(series as u64);
+        add(&self.handles.series_born, series);
     }
 
     pub fn series_removed(&self, cause: Cause, series: usize) {
@@ -454,6 +454,13 @@ impl Handles {
             reload_time: gauge!("tallygate_config_last_reload_success_timestamp_seconds"),
             reload_success: gauge!("tallygate_config_last_reload_successful"),
         }
+    }
+}
+
+/// Nothing is added without touching the counter, which all cores would write.
+fn add(counter: &Counter, count: usize) {
+    if count > 0 {
+        counter.increment(count as u64);
     }
 }
 
