@@ -18,8 +18,9 @@ const DOCUMENTS: [&str; 8] = [
     "docs/dependencies.md",
     "docs/kubernetes.md",
     "docs/merging.md",
-    "helm/tallygate/README.md",
+    CHART_README,
 ];
+const CHART_README: &str = "helm/tallygate/README.md";
 
 fn path(document: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(document)
@@ -322,7 +323,9 @@ fn blocks(text: &str) -> Vec<Block> {
 #[test]
 fn configuration_examples_load() {
     let mut complaints = Vec::new();
-    for document in DOCUMENTS {
+    // Those of the chart are its values, which tests/chart tries.
+    let of_chart = |document: &&&str| !["docs/kubernetes.md", CHART_README].contains(document);
+    for document in DOCUMENTS.iter().filter(of_chart) {
         for block in blocks(&read(document)).iter().filter(|block| block.language == "yaml") {
             let of_prometheus = block.text.contains("scrape_configs:");
             if !of_prometheus && let Err(error) = Config::from_yaml(&block.text) {
