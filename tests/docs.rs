@@ -7,10 +7,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tallygate::config::{Config, DescribedKey, KeyKind, describe, markdown_reference};
+use tallygate::config::{
+    Config, DescribedKey, KeyKind, UsersFile, WebFile, describe, markdown_reference,
+};
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -18,6 +20,7 @@ const DOCUMENTS: [&str; 8] = [
     "docs/dependencies.md",
     "docs/kubernetes.md",
     "docs/merging.md",
+    "docs/security.md",
     CHART_README,
 ];
 const CHART_README: &str = "helm/tallygate/README.md";
@@ -334,6 +337,24 @@ fn configuration_examples_load() {
         }
     }
     none(&complaints);
+}
+
+#[test]
+fn examples_of_other_files_load() {
+    let mut seen = 0;
+    for block in DOCUMENTS.iter().flat_map(|document| blocks(&read(document))) {
+        let error = match &*block.language {
+            "yaml web" => WebFile::parse(&block.text, Path::new("")).err(),
+            "yaml users" => {
+                let token = |_: &Path| Ok("0123456789abcdef".to_owned());
+                UsersFile::parse(&block.text, Path::new(""), &token).err()
+            }
+            _ => continue,
+        };
+        assert_eq!(error, None, "{}", block.text);
+        seen += 1;
+    }
+    assert!(seen >= 2, "docs/security.md shows both files");
 }
 
 /// The real binary; stopped when dropped.

@@ -78,6 +78,7 @@ fn push(
         merge: gauge,
         ttl: None,
         time: Some(time),
+        scope: None,
     };
     let pushed = gateway.push(&request);
     pushed.map(|p| (p.samples, p.series, p.series_born)).map_err(|error| {

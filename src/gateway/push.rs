@@ -13,7 +13,7 @@ use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, LabelScope, OutOfScope, Ttl};
 use crate::persistence::{NotDurable, Ticket};
 use crate::rules::Decision;
 use crate::store::{AdmitError, Applied, ChosenBy, Plan, PushContext, Terms};
@@ -31,6 +31,8 @@ pub struct PushRequest<'a> {
     pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
+    /// What the sender is bound to; the grouping key was checked against it.
+    pub scope: Option<&'a LabelScope>,
 }
 
 /// What a push has brought.
@@ -58,6 +60,8 @@ pub enum PushError {
     HintNotAllowed,
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
     Ttl { max: Ttl },
+    #[error("after the rules of this gateway, {0}")]
+    OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
     #[error(transparent)]
@@ -125,6 +129,7 @@ impl Gateway {
         parse(request, settings, exposition)?;
         validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
+        check_scope(request, settings, &buffers.exposition)?;
 
         let Buffers { plan, exposition, terms, layouts, .. } = buffers;
         let terms_of =
@@ -300,6 +305,22 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
         current = Some((family, rules));
     }
     dropped
+}
+
+/// The path wins over labels in the body, so only a rule can have changed a label that the sender is
+/// bound to. What is left out by a rule is not looked at.
+fn check_scope(
+    request: &PushRequest<'_>,
+    settings: &Settings,
+    exposition: &Exposition,
+) -> Result<(), OutOfScope> {
+    let Some(scope) = request.scope.filter(|_| !settings.rules.is_empty()) else { return Ok(()) };
+    for at in 0..exposition.series_len() {
+        if let Some(series) = exposition.get(SeriesId::new(at)) {
+            scope.check_series(series.labels)?;
+        }
+    }
+    Ok(())
 }
 
 fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {

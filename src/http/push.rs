@@ -15,7 +15,8 @@ use futures_core::Stream;
 
 use super::error::{self, Problem};
 use super::params::{PushParams, header, list_header};
-use super::{Services, grouping};
+use super::{Services, guard};
+use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
@@ -33,6 +34,7 @@ const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
 #[derive(Debug)]
 struct Push {
     grouping: Arc<Grouping>,
+    caller: Caller,
     params: PushParams,
     format: PushFormat,
     /// In the order they were applied; mostly none.
@@ -43,19 +45,23 @@ pub(super) async fn push(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     group: &str,
 ) -> HttpResponse {
     let gateway = &services.gateway;
-    match receive(services, request, payload, group).await {
+    match receive(services, request, payload, caller, group).await {
         Ok((pushed, took)) => {
             gateway.telemetry().push_accepted(pushed.samples, took);
             HttpResponse::new(services.options.push_success)
         }
         Err(problem) => {
-            let peer = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            let peer = guard::peer(request);
             let telemetry = gateway.telemetry();
             if let Some(limit) = problem.limit_passed {
                 telemetry.limit_refused(limit);
+            }
+            if let Some(reason) = problem.auth_refusal {
+                telemetry.auth_refused(reason);
             }
             telemetry.push_refused(problem.outcome(), group, &peer, problem.detail());
             problem.response()
@@ -67,6 +73,7 @@ async fn receive(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
@@ -74,7 +81,8 @@ async fn receive(
     }
     let headers = request.headers();
     let push = Push {
-        grouping: grouping::parse_again(group)?,
+        grouping: guard::grouping(&caller, group)?,
+        caller,
         params: PushParams::of(request)?,
         format: negotiate::push_format(header(headers, CONTENT_TYPE)).map_err(unsupported)?,
         codings: negotiate::content_encoding(list_header(headers, CONTENT_ENCODING).as_deref())
@@ -110,8 +118,8 @@ fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem>
         &decoded
     };
     let PushParams { merge, ttl, time } = push.params;
-    let (grouping, format) = (&push.grouping, push.format);
-    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time })?)
+    let (grouping, format, scope) = (&push.grouping, push.format, push.caller.scope.as_deref());
+    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, scope })?)
 }
 
 fn unsupported(error: negotiate::Unsupported) -> Problem {
