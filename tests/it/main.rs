@@ -12,6 +12,7 @@ mod delete;
 mod formats;
 mod harness;
 mod hazards;
+mod keys;
 mod lifecycle;
 mod limits;
 mod log;
