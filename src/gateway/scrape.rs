@@ -188,6 +188,7 @@ impl Gateway {
             families: self.store.family_count(),
             connections: self.connections(),
             inflight_push_bytes: self.inflight_bytes(),
+            delivery: self.delivery_used(),
         }
     }
 }

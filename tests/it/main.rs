@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
 mod api;
+mod auth;
 mod clients;
 mod config;
+mod cors;
 mod delete;
 mod formats;
 mod harness;
 mod hazards;
+mod keys;
 mod lifecycle;
 mod limits;
 mod log;
@@ -19,11 +22,14 @@ mod oracles;
 mod prometheus;
 mod prometheus_native;
 mod push;
+mod push_tool;
 mod refuse;
 mod round_trip;
 mod routes;
 mod rules;
 mod scrape;
 mod storm;
+mod tls;
 mod transport;
 mod ttl;
+mod web_config;
