@@ -12,7 +12,7 @@ use std::io::{self, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-pub use chunks::{Chunk, Encoder, Envelope};
+pub use chunks::{Chunk, Encoder, Envelope, encode};
 
 /// A coding that the body of a push may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

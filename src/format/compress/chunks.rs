@@ -62,7 +62,11 @@ impl Encoder {
     pub fn chunk(&mut self, plain: &mut Vec<u8>) -> io::Result<Chunk> {
         let mut sum = Crc::new();
         let bytes = match &mut self.0 {
-            Inner::Identity => std::mem::take(plain),
+            Inner::Identity => {
+                // The next chunk will be about as long.
+                let next = Vec::with_capacity(plain.len() + plain.len() / 8);
+                std::mem::replace(plain, next)
+            }
             Inner::Gzip(compress) => {
                 sum.update(plain);
                 shrunk(deflate(compress, plain)?)
@@ -78,6 +82,20 @@ impl Encoder {
 fn shrunk(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.shrink_to_fit();
     bytes
+}
+
+/// Compresses something that is whole.
+///
+/// # Errors
+/// As [`Encoder`].
+pub fn encode(compression: Compression, levels: Levels, plain: &[u8]) -> io::Result<Vec<u8>> {
+    let chunk = Encoder::new(compression, levels)?.chunk(&mut plain.to_vec())?;
+    let mut out = Vec::with_capacity(chunk.bytes.len() + 32);
+    let mut envelope = Envelope::begin(compression, &mut out);
+    envelope.add(&chunk.sum);
+    out.extend_from_slice(&chunk.bytes);
+    envelope.finish(&mut out);
+    Ok(out)
 }
 
 fn deflate(compress: &mut Compress, plain: &[u8]) -> io::Result<Vec<u8>> {
