@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod format;
 pub mod gateway;
+pub mod groups;
 pub mod http;
 pub mod lifecycle;
 pub mod merge;

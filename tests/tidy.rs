@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
@@ -17,7 +17,8 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("format", &["model"]),
     ("telemetry", &["model"]),
     ("store", &["model", "merge"]),
-    ("gateway", &["model", "clock", "merge", "rules", "format", "telemetry", "store"]),
+    ("groups", &["model"]),
+    ("gateway", &["model", "clock", "merge", "rules", "format", "telemetry", "store", "groups"]),
     ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
     ("config", &["model", "units", "rules"]),
     ("cli", &["config"]),
@@ -38,7 +39,7 @@ const CONFINED: [(&str, &[&str]); 6] = [
 
 /// What these layers do without: time comes as an argument, and nothing is logged, awaited, read
 /// or sent.
-const PURE: [&str; 6] = ["model/", "units.rs", "merge/", "rules/", "format/", "store/"];
+const PURE: [&str; 7] = ["model/", "units.rs", "merge/", "rules/", "format/", "store/", "groups/"];
 const IMPURE: [&str; 9] = [
     "SystemTime",
     "Instant",

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
 };
-pub use address::{Address, Addresses, ExternalUrl, RoutePrefix};
+pub use address::{Address, Addresses, ExternalUrl, RoutePrefix, TelemetryPath};
 use layers::Layer;
 pub(crate) use layers::is_like_ours;
 pub use layers::{FILE_VARIABLE, Sources};
@@ -39,8 +39,8 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, SuccessCode, Timestamps,
-    Web,
+    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape, SuccessCode,
+    Timestamps, Web,
 };
 
 use crate::rules::Rules;
@@ -54,6 +54,7 @@ pub struct Config {
     pub scrape: Scrape,
     pub ttl: Expiry,
     pub limits: Limits,
+    pub persistence: Persistence,
     pub log: Log,
     pub rules: Rules,
     /// Where each key comes from.
@@ -73,6 +74,8 @@ impl Sources {
         let flags = Layer::flags(&self.flags);
         let layers = file.into_iter().chain([environment, flags]);
         let mut config = Config::from_layers(layers, problems)?;
+        let idle = config.idle_keys().into_iter();
+        config.warnings.extend(idle.map(|key| format!("{key} means nothing in mode aggregate")));
         let misnamed = layers::misnamed_variables(&self.environment);
         config.warnings.extend(misnamed.into_iter().map(|(name, right)| {
             format!("environment variable {name} is not used; did you mean {right}?")
@@ -125,6 +128,7 @@ impl Config {
         let scrape = Scrape::read(&mut from);
         let ttl = Expiry::read(&mut from);
         let limits = Limits::read(&mut from);
+        let persistence = Persistence::read(&mut from);
         let log = Log::read(&mut from);
         let rules = from.rules();
         Some(Config {
@@ -134,6 +138,7 @@ impl Config {
             scrape: scrape?,
             ttl: ttl?,
             limits: limits?,
+            persistence: persistence?,
             log: log?,
             rules: rules?,
             origins: from.into_origins(),
@@ -160,6 +165,26 @@ impl Config {
                  that no push of that size could come in; raise the first or lower the second",
             )));
         }
+    }
+
+    /// Keys that mean nothing in this mode but are set: whoever did it expects something.
+    fn idle_keys(&self) -> Vec<&'static str> {
+        const PUSHGATEWAY: [&str; 6] = [
+            "web.telemetry_path",
+            "push.disable_consistency_check",
+            "push.enable_utf8_names",
+            "push.allow_mode",
+            "persistence.file",
+            "persistence.interval",
+        ];
+        if self.mode == Mode::Pushgateway {
+            return Vec::new();
+        }
+        let defaults = Config::from_yaml("").map(|config| config.settings()).unwrap_or_default();
+        let settings = self.settings().into_iter().zip(defaults);
+        let changed = settings
+            .filter(|((name, value), (_, default))| PUSHGATEWAY.contains(name) && value != default);
+        changed.map(|((name, _), _)| name).collect()
     }
 
     /// Where the value of a key comes from.
@@ -192,6 +217,7 @@ impl Config {
         self.scrape.visit(visitor);
         self.ttl.visit(visitor);
         self.limits.visit(visitor);
+        self.persistence.visit(visitor);
         self.log.visit(visitor);
     }
 }

@@ -235,7 +235,7 @@ mod tests {
             ("web.body_bytes", Some("limits.body_bytes")),
             ("gzip_level", Some("scrape.gzip_level")),
             ("rule", Some("rules")),
-            ("persistence.file", None),
+            ("storage.tsdb.path", None),
             ("", None),
         ] {
             assert_eq!(schema().nearest(wrong), right, "{wrong}");

@@ -1,10 +1,11 @@
 //! Types of configuration values: how each is read from text, written back, and described.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 
-use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
+use super::address::{Address, Addresses, ExternalUrl, RoutePrefix, TelemetryPath};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::units::{ByteSize, Secret, format_duration, parse_duration};
 
@@ -225,6 +226,39 @@ impl Setting for RoutePrefix {
 
     fn text(&self) -> String {
         self.written().to_owned()
+    }
+
+    fn yaml(&self) -> String {
+        quoted(&self.text())
+    }
+}
+
+impl Setting for TelemetryPath {
+    const PLACEHOLDER: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<TelemetryPath, String> {
+        TelemetryPath::parse(text)
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+
+    fn yaml(&self) -> String {
+        quoted(&self.text())
+    }
+}
+
+/// Of a file that need not exist; empty is none.
+impl Setting for Option<PathBuf> {
+    const PLACEHOLDER: &'static str = "FILE";
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map_or(String::new(), |path| path.to_string_lossy().into_owned())
     }
 
     fn yaml(&self) -> String {

@@ -33,6 +33,9 @@ pub struct TextOptions {
     /// another number. HTTP itself tells a body cut in transit (by length or last chunk), so this
     /// concerns bodies that were cut before they were sent.
     pub lenient_line_ends: bool,
+    /// A blank behind a value promises a timestamp, and what follows must be one. So it is in the
+    /// Pushgateway (pushgateway-contract 4).
+    pub blank_means_timestamp: bool,
     pub timestamps: Timestamps,
 }
 
@@ -157,7 +160,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         match role {
             Role::Value => {
                 let number = float(value(&mut cursor)?)?;
-                end_of_sample(&mut cursor, self.options)?;
+                self.end_of_sample(&mut cursor)?;
                 let id = self.builder.series(family, &mut self.list.labels).at(at)?;
                 self.builder.set_scalar(id, number).at(at)
             }
@@ -178,7 +181,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             }
             Role::Sum => {
                 let sum = float(value(&mut cursor)?)?;
-                end_of_sample(&mut cursor, self.options)?;
+                self.end_of_sample(&mut cursor)?;
                 let id = self.total_series(family, &head)?;
                 self.builder.set_sum(id, sum).at(at)
             }
@@ -188,7 +191,7 @@ impl<'a, 'e> Reader<'a, 'e> {
                     Kind::Summary => summary_count(count)?,
                     _ => population(count)?,
                 };
-                end_of_sample(&mut cursor, self.options)?;
+                self.end_of_sample(&mut cursor)?;
                 let id = self.total_series(family, &head)?;
                 self.builder.set_count(id, count).at(at)
             }
@@ -213,7 +216,15 @@ impl<'a, 'e> Reader<'a, 'e> {
             let quantile = bound(varying, "a number as quantile")?;
             self.builder.add_quantile(id, quantile, float(value)?);
         }
-        end_of_sample(cursor, self.options)
+        self.end_of_sample(cursor)
+    }
+
+    #[inline]
+    fn end_of_sample(&mut self, cursor: &mut Cursor<'a>) -> Lexed<()> {
+        if end_of_sample(cursor, self.options)? && self.builder.replaces() {
+            self.builder.complain(lex::TIMESTAMP_IN_GROUP.to_owned());
+        }
+        Ok(())
     }
 
     /// The series of a `_sum` or `_count`.

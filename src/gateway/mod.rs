@@ -1,10 +1,12 @@
 //! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
 //! state lives beyond the [`Store`].
 
+mod group;
 pub mod limits;
 mod push;
 mod query;
 mod scrape;
+mod shown;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -14,16 +16,21 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::format::Timestamps;
+use crate::groups::Groups;
+pub use crate::groups::{Family as GroupFamily, Group, PushRefused, Replace};
+use crate::model::exposition::Names;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
+pub use group::{GroupPushError, GroupPushRequest};
 pub use limits::{Limits, OverLimit};
 pub use push::{PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
+pub use shown::{PUSH_FAILURE_TIME_HELP, PUSH_TIME_HELP};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +52,8 @@ pub struct Settings {
     pub created_samples: bool,
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
+    /// What pushes to groups may bear.
+    pub group_names: Names,
     pub limits: Limits,
 }
 
@@ -63,6 +72,7 @@ impl Default for Settings {
             gzip_level: 1,
             created_samples: false,
             native_buckets: 160,
+            group_names: Names::Legacy,
             limits: Limits::default(),
         }
     }
@@ -100,6 +110,8 @@ impl NativeLimit {
 #[derive(Debug)]
 pub struct Gateway {
     store: Store,
+    /// What pushes replace, in pushgateway mode.
+    groups: Option<Groups>,
     settings: RwLock<Arc<Settings>>,
     telemetry: Arc<Telemetry>,
     clock: Clock,
@@ -113,6 +125,7 @@ impl Gateway {
     pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
         let gateway = Gateway {
             store: Store::default(),
+            groups: None,
             settings: RwLock::new(Arc::new(settings)),
             telemetry,
             clock: Clock::default(),
@@ -122,6 +135,17 @@ impl Gateway {
         };
         gateway.show_limits();
         gateway
+    }
+
+    /// A gateway in pushgateway mode: pushes replace, unless one asks to be added up.
+    pub fn with_groups(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
+        let gateway = Gateway::new(settings, telemetry);
+        let groups = Groups::new(gateway.store.hasher().clone(), Telemetry::pushgateway_names());
+        Gateway { groups: Some(groups), ..gateway }
+    }
+
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
     }
 
     pub fn settings(&self) -> Arc<Settings> {
@@ -151,6 +175,13 @@ impl Gateway {
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Series to be shown.
+    pub fn series_count(&self) -> usize {
+        let size = self.groups.as_ref().map(Groups::size).unwrap_or_default();
+        // Each group has two of its own.
+        self.store.series_count() + size.series + 2 * size.groups
     }
 
     /// Removes the series first pushed under exactly this grouping key (canonical label text).

@@ -19,6 +19,7 @@ pub mod grouping;
 mod params;
 mod probes;
 mod push;
+mod pushgateway;
 mod route;
 mod scrape;
 mod server;
@@ -37,6 +38,8 @@ use crate::gateway::{Gateway, OverLimit};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
 use error::Problem;
+pub use pushgateway::PushgatewayOptions;
+pub use pushgateway::path as group_path;
 pub use route::Surface;
 use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
@@ -57,6 +60,10 @@ pub struct HttpOptions {
     /// Our own metrics are on the management listener and not in the main scrape.
     pub own_metrics_apart: bool,
     pub scrapes_max: usize,
+    /// Path under which people reach the gateway; no trailing slash.
+    pub external_path: String,
+    /// Set in pushgateway mode.
+    pub pushgateway: Option<PushgatewayOptions>,
 }
 
 /// Loads the configuration again and tells what came of it, or why it stays.
@@ -115,19 +122,19 @@ async fn dispatch(
     request: HttpRequest,
     mut payload: web::Payload,
 ) -> HttpResponse {
-    let route =
-        route::route(surface, &services.options.route_prefix, request.method(), request.path());
-    let handler = route.as_ref().map_or(Handler::Other, Route::handler);
-    let response = match check_header(services, &request) {
-        Ok(()) => match route {
-            Ok(route) => answer(surface, services, &request, &mut payload, route).await,
-            Err(NoRoute::NotFound) => Err(Problem::not_found()),
-            Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
-        },
-        Err(problem) => Err(problem),
+    let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
+    let (handler, response) = match (check_header(services, &request), pushgateway) {
+        (Err(problem), _) => (Handler::Other, Err(problem)),
+        (Ok(()), Some(options)) => {
+            pushgateway::answer(services, options, &request, &mut payload).await
+        }
+        (Ok(()), None) => answer(surface, services, &request, &mut payload).await,
     };
     let in_step = push::drain(&mut payload).await;
-    let mut response = response.unwrap_or_else(|problem| problem.response());
+    let mut response = response.unwrap_or_else(|problem| match pushgateway {
+        Some(_) => problem.plain_response(),
+        None => problem.response(),
+    });
     // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
     let ends_by_closing =
         request.version() == Version::HTTP_10 && response.body().size() == BodySize::Stream;
@@ -143,7 +150,26 @@ async fn dispatch(
     response
 }
 
+/// Also, what the request counts as.
 async fn answer(
+    surface: Surface,
+    services: &Services,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> (Handler, Result<HttpResponse, Problem>) {
+    let prefix = &services.options.route_prefix;
+    match route::route(surface, prefix, request.method(), request.path()) {
+        Ok(route) => {
+            (route.handler(), answer_route(surface, services, request, payload, route).await)
+        }
+        Err(NoRoute::NotFound) => (Handler::Other, Err(Problem::not_found())),
+        Err(NoRoute::MethodNotAllowed { allow }) => {
+            (Handler::Other, Err(Problem::method_not_allowed(allow)))
+        }
+    }
+}
+
+async fn answer_route(
     surface: Surface,
     services: &Services,
     request: &HttpRequest,

@@ -6,6 +6,7 @@
 
 pub mod log;
 mod process;
+mod pushgateway;
 mod registry;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Kind;
 use process::Process;
+pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
 use registry::Registry;
 
@@ -47,6 +49,7 @@ described! {
     Counter connections_refused_total {} "Connections closed at once because limits.connections were open."
     Counter created_samples_dropped_total {} "Pushed _created pseudo samples, which are start times and not merged."
     Gauge families {} "Metric families stored."
+    Gauge groups {} "Groups stored, in pushgateway mode."
     Counter http_requests_total { handler, code } "Answered requests."
     Gauge inflight_push_bytes {} "Bodies of pushes in flight, as received."
     Gauge limit { limit } "Configured limits; 0 is none."
@@ -92,6 +95,8 @@ macro_rules! label_values {
         }
     };
 }
+
+use label_values;
 
 label_values!(
     /// What became of a push.
@@ -182,6 +187,7 @@ pub struct Telemetry {
     /// By [`Handler`] and [`CODES`].
     requests: Vec<AtomicU64>,
     refusals: log::Throttle,
+    pushgateway: pushgateway::Pushgateway,
 }
 
 /// What is counted, ready to be; where there are several, by the label value as index.
@@ -206,6 +212,7 @@ struct Handles {
     left_out_series: Counter,
     series: Gauge,
     families: Gauge,
+    groups: Gauge,
     connections: Gauge,
     connections_refused: Counter,
     inflight_push_bytes: Gauge,
@@ -218,6 +225,7 @@ struct Handles {
 pub struct Use {
     pub series: usize,
     pub families: usize,
+    pub groups: usize,
     pub connections: usize,
     pub inflight_push_bytes: usize,
 }
@@ -244,7 +252,14 @@ impl Telemetry {
             Handles::new()
         });
         let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
-        Telemetry { registry, handles, started_ms, requests, refusals: log::Throttle::default() }
+        Telemetry {
+            registry,
+            handles,
+            started_ms,
+            requests,
+            refusals: log::Throttle::default(),
+            pushgateway: pushgateway::Pushgateway::default(),
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -256,6 +271,7 @@ impl Telemetry {
     pub fn snapshot(&self, used: Use) -> Vec<OwnSnapshot> {
         self.handles.series.set(used.series as f64);
         self.handles.families.set(used.families as f64);
+        self.handles.groups.set(used.groups as f64);
         self.handles.connections.set(used.connections as f64);
         self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
         for (limit, gauge) in &self.handles.limit_used {
@@ -448,6 +464,7 @@ impl Handles {
             left_out_series: counter!("tallygate_scrape_left_out_total", "what" => "series"),
             series: gauge!("tallygate_series"),
             families: gauge!("tallygate_families"),
+            groups: gauge!("tallygate_groups"),
             connections: gauge!("tallygate_connections"),
             connections_refused: counter!("tallygate_connections_refused_total"),
             inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),
