@@ -62,7 +62,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     telemetry.configuration_loaded(started_ms);
     let gateway = Arc::new(match config.mode {
         config::Mode::Aggregate => Gateway::new(settings(&config), telemetry),
-        config::Mode::Pushgateway => Gateway::with_groups(settings(&config), telemetry),
+        config::Mode::Pushgateway => Gateway::new(settings(&config), telemetry).with_groups(),
     });
     let lifecycle = Arc::new(Lifecycle::default());
     let (options, server, web) =

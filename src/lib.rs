@@ -11,6 +11,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod merge;
 pub mod model;
+pub mod persistence;
 pub mod rules;
 pub mod store;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
@@ -16,9 +16,23 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
-    ("store", &["model", "merge"]),
-    ("groups", &["model"]),
-    ("gateway", &["model", "clock", "merge", "rules", "format", "telemetry", "store", "groups"]),
+    ("persistence", &[]),
+    ("store", &["model", "merge", "persistence"]),
+    ("groups", &["model", "format", "persistence"]),
+    (
+        "gateway",
+        &[
+            "model",
+            "clock",
+            "merge",
+            "rules",
+            "format",
+            "telemetry",
+            "persistence",
+            "store",
+            "groups",
+        ],
+    ),
     ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
     ("config", &["model", "units", "rules"]),
     ("cli", &["config"]),

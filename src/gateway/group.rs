@@ -8,6 +8,7 @@ use crate::groups::{self, GroupPush, PushRefused, Replace};
 use crate::model::exposition::Names;
 use crate::model::name::is_legacy_metric_name;
 use crate::model::{Exposition, Grouping};
+use crate::persistence::{NotDurable, Ticket};
 use crate::telemetry::{Cause, Limit};
 
 /// A push to a group whose body is whole and decompressed.
@@ -34,47 +35,69 @@ pub enum GroupPushError {
     OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Refused(#[from] PushRefused),
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+}
+
+/// What a push to a group has brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupPushed {
+    pub samples: usize,
+    /// When it may be acknowledged.
+    pub ticket: Ticket,
 }
 
 impl Gateway {
-    /// Stores a push to a group; how many samples it has.
+    /// Stores a push to a group. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, or it does not fit to what is stored.
-    pub fn push_group(&self, request: &GroupPushRequest<'_>) -> Result<usize, GroupPushError> {
-        let Some(groups) = &self.groups else { return Ok(0) };
+    /// If the body cannot be read, a limit is passed, it does not fit to what is stored, or nothing
+    /// can be made to last at present.
+    pub fn push_group(
+        &self,
+        request: &GroupPushRequest<'_>,
+    ) -> Result<GroupPushed, GroupPushError> {
+        let Some(groups) = &self.groups else { return Ok(GroupPushed::default()) };
+        self.check_writable()?;
         let settings = self.settings();
         let mut exposition = Exposition::new(groups.hasher().clone());
         parse(request, settings.group_names, &mut exposition)?;
         validate(&exposition, &settings)?;
         let protobuf = request.format == PushFormat::Protobuf;
         let now_ns = self.clock.now().stamp;
+        let families = groups::families(&exposition, protobuf, now_ns);
+        let pass = self.commits.enter();
         groups.push(GroupPush {
             grouping: request.grouping,
             replace: request.replace,
-            families: groups::families(&exposition, protobuf, now_ns),
+            families,
             complaints: exposition.complaints(),
             complaints_left_out: exposition.complaints_left_out(),
             now_ns,
             series_max: settings.limits.store.series,
         })?;
-        Ok(exposition.samples())
+        Ok(GroupPushed { samples: exposition.samples(), ticket: pass.ticket() })
     }
 
     /// Forgets a group, if there is one.
-    pub fn delete_replaced_group(&self, key: &str) {
-        if let Some(groups) = &self.groups {
-            groups.delete(key);
+    pub fn delete_replaced_group(&self, key: &str) -> Ticket {
+        let pass = self.commits.enter();
+        match self.groups.as_ref().is_some_and(|groups| groups.delete(key)) {
+            true => pass.ticket(),
+            false => Ticket::default(),
         }
     }
 
     /// Forgets all groups and all that was added up.
-    pub fn wipe_groups(&self) {
+    pub fn wipe_groups(&self) -> Ticket {
+        let mut ticket = Ticket::default();
         if let Some(groups) = &self.groups {
+            let pass = self.commits.enter();
             let wiped = groups.wipe();
+            ticket = pass.ticket();
             tracing::info!(cause = Cause::Wiped.word(), groups = wiped, "groups removed");
         }
-        self.wipe();
+        ticket.max(self.wipe().ticket)
     }
 }
 

@@ -20,12 +20,14 @@ use crate::groups::Groups;
 pub use crate::groups::{Family as GroupFamily, Group, PushRefused, Replace};
 use crate::model::exposition::Names;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
+pub use crate::persistence::NotDurable;
+use crate::persistence::{Batch, Commits, Table, Ticket};
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
-pub use group::{GroupPushError, GroupPushRequest};
+pub use group::{GroupPushError, GroupPushRequest, GroupPushed};
 pub use limits::{Limits, OverLimit};
 pub use push::{PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
@@ -109,6 +111,7 @@ impl NativeLimit {
 /// One gateway: a store, and what is done with it.
 #[derive(Debug)]
 pub struct Gateway {
+    commits: Arc<Commits>,
     store: Store,
     /// What pushes replace, in pushgateway mode.
     groups: Option<Groups>,
@@ -122,10 +125,21 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// With state in memory only.
     pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
+        Gateway::with_commits(settings, telemetry, Arc::default())
+    }
+
+    /// With state that lasts, if somebody commits it.
+    pub fn with_commits(
+        settings: Settings,
+        telemetry: Arc<Telemetry>,
+        commits: Arc<Commits>,
+    ) -> Gateway {
         let gateway = Gateway {
-            store: Store::default(),
+            store: Store::new(commits.clone()),
             groups: None,
+            commits,
             settings: RwLock::new(Arc::new(settings)),
             telemetry,
             clock: Clock::default(),
@@ -137,11 +151,12 @@ impl Gateway {
         gateway
     }
 
-    /// A gateway in pushgateway mode: pushes replace, unless one asks to be added up.
-    pub fn with_groups(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
-        let gateway = Gateway::new(settings, telemetry);
-        let groups = Groups::new(gateway.store.hasher().clone(), Telemetry::pushgateway_names());
-        Gateway { groups: Some(groups), ..gateway }
+    /// Goes into pushgateway mode: pushes replace, unless one asks to be added up.
+    pub fn with_groups(self) -> Gateway {
+        let kept = self.commits.are_kept();
+        let own = Telemetry::pushgateway_names();
+        let groups = Groups::new(self.store.hasher().clone(), own, kept);
+        Gateway { groups: Some(groups), ..self }
     }
 
     pub fn groups(&self) -> Option<&Groups> {
@@ -182,6 +197,48 @@ impl Gateway {
         let size = self.groups.as_ref().map(Groups::size).unwrap_or_default();
         // Each group has two of its own.
         self.store.series_count() + size.series + 2 * size.groups
+    }
+
+    pub fn commits(&self) -> &Arc<Commits> {
+        &self.commits
+    }
+
+    /// Moves what has changed since the last call into the batch; for the committer, which holds
+    /// the gate alone.
+    pub fn collect(&self, batch: &mut Batch) {
+        if let Some(groups) = &self.groups {
+            groups.collect(batch);
+        }
+    }
+
+    /// Takes a record back at start.
+    ///
+    /// # Errors
+    /// If it is none of ours, or damaged.
+    pub fn restore(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        match (table, &self.groups) {
+            (Table::Groups, Some(groups)) => groups.restore(key, value),
+            (Table::Groups, None) => {
+                Err("groups are stored here: start with mode pushgateway".into())
+            }
+            _ => Err(format!("a record of {table:?}, which nobody keeps")),
+        }
+    }
+
+    /// Whether changes can be made to last at present.
+    ///
+    /// # Errors
+    /// If the last commit failed.
+    pub fn check_writable(&self) -> Result<(), NotDurable> {
+        self.commits.check()
+    }
+
+    /// Waits until what the ticket stands for may be acknowledged.
+    ///
+    /// # Errors
+    /// If it could not be made to last.
+    pub async fn safe(&self, ticket: Ticket) -> Result<(), NotDurable> {
+        self.commits.safe(ticket).await
     }
 
     /// Removes the series first pushed under exactly this grouping key (canonical label text).

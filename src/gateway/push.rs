@@ -11,6 +11,7 @@ use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
 use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
+use crate::persistence::{NotDurable, Ticket};
 use crate::rules::Decision;
 use crate::store::{AdmitError, ChosenBy, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
@@ -35,6 +36,8 @@ pub struct Pushed {
     pub samples: usize,
     pub series: usize,
     pub series_born: usize,
+    /// When it may be acknowledged.
+    pub ticket: Ticket,
 }
 
 /// Why a push was refused. Nothing has changed then.
@@ -54,6 +57,8 @@ pub enum PushError {
     Ttl { max: Ttl },
     #[error(transparent)]
     Admit(#[from] AdmitError),
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
 }
 
 /// Names of our own metrics start so.
@@ -76,11 +81,13 @@ pub(super) struct Buffers {
 }
 
 impl Gateway {
-    /// Merges a push, or refuses it whole.
+    /// Merges a push, or refuses it whole. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, or a value cannot be merged.
+    /// If the body cannot be read, a limit is passed, a value cannot be merged, or nothing can be
+    /// made to last at present.
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
+        self.check_writable()?;
         let settings = self.settings();
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
             plan: Plan::default(),
@@ -119,7 +126,11 @@ impl Gateway {
         };
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
-        let applied = self.store.admit(exposition, context, terms_of, plan)?.apply();
+        let (applied, ticket) = {
+            let pass = self.commits.enter();
+            let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
+            (applied, pass.ticket())
+        };
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(dropped);
@@ -128,6 +139,7 @@ impl Gateway {
             samples: exposition.samples(),
             series: applied.series_merged,
             series_born: applied.series_born,
+            ticket,
         })
     }
 }

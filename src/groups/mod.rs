@@ -16,6 +16,7 @@
 
 mod check;
 mod family;
+mod record;
 mod table;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,8 @@ pub struct Groups {
     hasher: SeriesHasher,
     /// Families that are not pushed but shown with them: ours.
     own: BTreeMap<&'static str, Kind>,
+    /// What changes is collected by somebody.
+    kept: bool,
     state: Mutex<State>,
 }
 
@@ -138,6 +141,8 @@ struct State {
     groups: BTreeMap<Arc<str>, Arc<Group>>,
     names: Names,
     owners: Owners,
+    /// For those that keep records.
+    changed: record::Changed,
 }
 
 /// How much is stored.
@@ -149,12 +154,14 @@ pub struct Size {
 }
 
 impl Groups {
-    /// `own` are the families that an exposition has besides the pushed ones.
+    /// `own` are the families that an exposition has besides the pushed ones. `kept` tells that
+    /// somebody will [`collect`](Groups::collect) what changes.
     pub fn new(
         hasher: SeriesHasher,
         own: impl IntoIterator<Item = (&'static str, Kind)>,
+        kept: bool,
     ) -> Groups {
-        Groups { hasher, own: own.into_iter().collect(), state: Mutex::default() }
+        Groups { hasher, own: own.into_iter().collect(), kept, state: Mutex::default() }
     }
 
     /// Pushes must be parsed into an [`Exposition`](crate::model::Exposition) with this hasher.
@@ -190,6 +197,9 @@ impl Groups {
         };
         if let Err(refused) = clashes {
             group.failed = Stamp::now(now_ns);
+            if self.kept {
+                state.changed.note(grouping.key(), []);
+            }
             state.put(group);
             return Err(refused.into());
         }
@@ -198,6 +208,9 @@ impl Groups {
         let found = room.saturating_sub(count(&replaced));
         if push.series_max > 0 && found > push.series_max && found > state.owners.len() {
             return Err(PushRefused::TooManySeries { max: push.series_max, found });
+        }
+        if self.kept {
+            state.changed.note(grouping.key(), replaced.iter().chain(&families));
         }
         state.exchange(grouping.key(), &replaced, &families);
         match replace {
@@ -213,14 +226,22 @@ impl Groups {
     pub fn delete(&self, key: &str) -> bool {
         let mut state = self.state.lock();
         let Some(group) = state.groups.remove(key) else { return false };
+        if self.kept {
+            state.changed.note(key, &group.families);
+        }
         state.exchange(key, &group.families, &[]);
         true
     }
 
     /// Forgets all; how many groups there were.
     pub fn wipe(&self) -> usize {
-        let state = std::mem::take(&mut *self.state.lock());
-        state.groups.len()
+        let mut state = self.state.lock();
+        let State { groups, mut changed, .. } = std::mem::take(&mut *state);
+        if self.kept {
+            groups.values().for_each(|group| changed.note(group.grouping.key(), &group.families));
+            state.changed = changed;
+        }
+        groups.len()
     }
 
     /// All groups as they are now, in the order of their keys.

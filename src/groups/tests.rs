@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::exposition::Names;
 use crate::model::{Exposition, Label, Number};
+use crate::persistence::{Batch, Table};
 
 /// A pushed series: family, kind, and labels of the body.
 type Pushed = (&'static str, Kind, Vec<(&'static str, &'static str)>);
@@ -108,8 +109,9 @@ proptest! {
 
     #[test]
     fn groups_are_what_a_naive_model_says(steps in prop::collection::vec(step(), 1..25)) {
-        let groups = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)]);
+        let groups = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)], true);
         let mut model: BTreeMap<usize, Group> = BTreeMap::new();
+        let mut records = BTreeMap::new();
         for (now, step) in (1..).zip(steps) {
             match step {
                 Step::Push { group, replace, series, value } => {
@@ -158,17 +160,87 @@ proptest! {
             let expected: BTreeMap<String, Group> =
                 model.iter().map(|(group, of)| (grouping(*group).key().to_owned(), of.clone())).collect();
             prop_assert_eq!(stored, expected);
+            if now % 3 != 0 {
+                commit(&groups, &mut records);
+            }
             let all = model.values().flatten();
             let size = groups.size();
             prop_assert_eq!(size.series, all.clone().map(|(_, (_, series))| series.len()).sum::<usize>());
             prop_assert_eq!(size.families, all.map(|(name, _)| name).collect::<BTreeSet<_>>().len());
         }
+        commit(&groups, &mut records);
+        let restored = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)], true);
+        for (key, value) in &records {
+            restored.restore(key, value).unwrap();
+        }
+        prop_assert_eq!(restored.size(), groups.size());
+        let all = |groups: &Groups| -> Vec<_> {
+            let group = |group: &Arc<super::Group>| {
+                (group.grouping.clone(), group.pushed, group.failed, shown(&group.families))
+            };
+            groups.snapshot().iter().map(group).collect()
+        };
+        prop_assert_eq!(all(&restored), all(&groups));
+    }
+}
+
+/// What a disk would hold.
+fn commit(groups: &Groups, records: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+    let mut batch = Batch::default();
+    groups.collect(&mut batch);
+    for change in batch.changes() {
+        assert_eq!(change.table, Table::Groups);
+        match change.value {
+            Some(value) => _ = records.insert(change.key.to_vec(), value.to_vec()),
+            None => _ = records.remove(change.key),
+        }
     }
 }
 
 #[test]
+fn everything_of_a_family_survives_in_a_record() {
+    let text = "# HELP h H\"\\\\\n# TYPE h histogram\nh_bucket{le=\"2\"} 1.5\nh_bucket{le=\"1\"} 3\n\
+                h_sum NaN\nh_count 2\n# TYPE s summary\ns{quantile=\"0.9\",a=\"\"} -0\n\
+                s{quantile=\"0.5\",a=\"\"} NaN\ns_count{a=\"\"} 7\nu{b=\"x\\n\"} -Inf\n";
+    let groups = Groups::new(SeriesHasher::default(), [], true);
+    let key = grouping(3);
+    let mut exposition = Exposition::new(groups.hasher().clone());
+    let builder = exposition.build_replacing(&key, Names::Legacy);
+    crate::format::text::parse(text.as_bytes(), builder, Default::default()).unwrap();
+    groups
+        .push(GroupPush {
+            grouping: &key,
+            replace: Replace::Group,
+            families: families(&exposition, false, 7),
+            complaints: &[],
+            complaints_left_out: 0,
+            now_ns: 7,
+            series_max: 0,
+        })
+        .unwrap();
+    let mut records = BTreeMap::new();
+    commit(&groups, &mut records);
+    let restored = Groups::new(groups.hasher().clone(), [], true);
+    records.iter().for_each(|(key, value)| restored.restore(key, value).unwrap());
+    // As text, because NaN is not equal to itself.
+    assert_eq!(format!("{:?}", restored.snapshot()), format!("{:?}", groups.snapshot()));
+    // A second copy would be somebody else's.
+    let (key, value) = records.iter().find(|(key, _)| key.ends_with(b"u")).unwrap();
+    assert!(restored.restore(key, value).is_err());
+    for (key, value) in &records {
+        for end in 0..value.len() {
+            let fresh = Groups::new(SeriesHasher::default(), [], true);
+            let cut = fresh.restore(key, &value[..end]);
+            assert!(cut.is_err() || fresh.size().series < restored.size().series, "{end}");
+        }
+    }
+    let newer: Vec<u8> = [&[2][..], &[0; 32]].concat();
+    assert!(restored.restore(key, &newer).unwrap_err().contains("version 2"));
+}
+
+#[test]
 fn all_clashes_are_told() {
-    let groups = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)]);
+    let groups = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)], true);
     let push = |key: &Grouping, series: &[Pushed]| {
         let exposition = parsed(&groups, key, series, 1.0);
         groups.push(GroupPush {

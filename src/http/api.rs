@@ -119,7 +119,7 @@ pub(super) async fn delete_series(
     let selectors = params::selectors(request, true)?;
     let dry_run = params::dry_run(request);
     let work = move |gateway: &Gateway| gateway.delete_matching(&selectors, dry_run);
-    Ok(removed(&services.offload(work).await?, dry_run))
+    Ok(removed(&services.remove(work).await?, dry_run))
 }
 
 /// `PUT /api/v1/admin/wipe`
@@ -128,7 +128,7 @@ pub(super) async fn delete_series(
 /// 403 where the admin API is off.
 pub(super) async fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
     admin(services)?;
-    services.offload(Gateway::wipe).await?;
+    services.remove(Gateway::wipe).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
-use crate::gateway::{AdmitError, OverLimit, PushError, StoreLimit};
+use crate::gateway::{AdmitError, NotDurable, OverLimit, PushError, StoreLimit};
 use crate::telemetry::log::beginning;
 use crate::telemetry::{Limit, Outcome};
 
@@ -210,6 +210,16 @@ impl From<PathError> for Problem {
     }
 }
 
+/// Nothing was taken back: a change that was under way may last nevertheless.
+impl From<NotDurable> for Problem {
+    fn from(error: NotDurable) -> Problem {
+        Problem {
+            title: "not durable",
+            ..Problem::unavailable(error.to_string()).hint("try again")
+        }
+    }
+}
+
 impl From<DecodeError> for Problem {
     fn from(error: DecodeError) -> Problem {
         match error {
@@ -240,6 +250,7 @@ impl From<PushError> for Problem {
                 let problem = Problem::bad_request(detail).hint("leave the label out of the path");
                 Problem { family: Some(family), ..problem }
             }
+            PushError::NotDurable(error) => error.into(),
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {

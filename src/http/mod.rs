@@ -34,7 +34,7 @@ pub use actix_web::http::StatusCode;
 use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::gateway::{Gateway, OverLimit};
+use crate::gateway::{Gateway, OverLimit, Removed};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
 use error::Problem;
@@ -108,6 +108,17 @@ impl Services {
         let gateway = self.gateway.clone();
         let done = web::block(move || work(&gateway)).await;
         done.map_err(|_| Problem::unavailable("the gateway is stopping"))
+    }
+
+    /// Does work that removes series, and waits until that is safe.
+    async fn remove(
+        &self,
+        work: impl FnOnce(&Gateway) -> Removed + Send + 'static,
+    ) -> Result<Removed, Problem> {
+        self.gateway.check_writable()?;
+        let removed = self.offload(work).await?;
+        self.gateway.safe(removed.ticket).await?;
+        Ok(removed)
     }
 
     fn flags(&self) -> BTreeMap<String, String> {
@@ -204,7 +215,7 @@ async fn delete(
     let grouping = grouping::parse(group)?;
     let dry_run = params::dry_run(request);
     let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
-    Ok(api::removed(&services.offload(work).await?, dry_run))
+    Ok(api::removed(&services.remove(work).await?, dry_run))
 }
 
 fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {

@@ -79,7 +79,7 @@ async fn receive(
         codings: negotiate::content_encoding(list_header(headers, "content-encoding").as_deref())
             .map_err(unsupported)?,
     };
-    let (body, _permit) = read_body(services, request, payload).await?;
+    let (body, permit) = read_body(services, request, payload).await?;
     let (format, encoding) = (body_format(push.format), body_encoding(&push.codings));
     services.gateway.telemetry().push_body(format, encoding, body.len());
 
@@ -89,6 +89,9 @@ async fn receive(
     } else {
         services.offload(move |gateway| merge(gateway, &push, &body)).await??
     };
+    // The body is done with; only its effect has yet to reach the disk.
+    drop(permit);
+    services.gateway.safe(pushed.ticket).await?;
     Ok((pushed, started.elapsed()))
 }
 

@@ -11,6 +11,7 @@ use crate::merge::histogram::{PushedHistogram, union};
 use crate::merge::{self, Refusal, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, Kind, SeriesId, UntypedRule};
+use crate::persistence::Pass;
 
 /// Why a push is not let in. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -62,12 +63,13 @@ impl LimitError {
 
 impl Store {
     /// Checks a whole push against what is stored and reserves what it needs; changes nothing.
-    /// `terms` tells how each series merges.
+    /// `pass` is that of this store's gate, `terms` tells how each series merges.
     ///
     /// # Errors
     /// If any part of it cannot be merged or would pass a limit.
     pub fn admit<'s, 'e, T>(
         &'s self,
+        pass: &'e Pass<'s>,
         exposition: &'e Exposition,
         context: PushContext<'e>,
         terms: T,
@@ -76,7 +78,6 @@ impl Store {
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
-        let gate = self.gate.read();
         let mut structure = None;
         if !self.survey(exposition, &terms, plan)? {
             // Something is new. Look again where nobody else can create anything.
@@ -86,7 +87,7 @@ impl Store {
             }
             structure = Some(guard);
         }
-        Ok(Admitted { store: self, exposition, context, terms, plan, structure, _gate: gate })
+        Ok(Admitted { store: self, exposition, context, terms, plan, structure, _pass: pass })
     }
 
     /// Looks everything up and checks each value. True if nothing has to be created.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use parking_lot::{MutexGuard, RwLockReadGuard};
+use parking_lot::MutexGuard;
 
 use super::series::{Birth, Family, SeriesRef};
 use super::{ChosenBy, PushContext, Store, Structure, Terms, job_of, seconds};
 use crate::merge::{self, MergeRules, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
+use crate::persistence::Pass;
 
 /// The stored series that a push names, in its order; `None` is to be born. A buffer for
 /// [`Store::admit`], used again and again.
@@ -32,7 +33,7 @@ pub struct Admitted<'s, 'e, T> {
     pub(super) terms: T,
     pub(super) plan: &'e mut Plan,
     pub(super) structure: Option<MutexGuard<'s, Structure>>,
-    pub(super) _gate: RwLockReadGuard<'s, ()>,
+    pub(super) _pass: &'e Pass<'s>,
 }
 
 /// What applying a push has created.

@@ -2,7 +2,7 @@
 //!
 //! # Locks, in the order they are taken
 //!
-//! 1. The *gate*. A push holds it shared from its first look-up to its last merge, whoever removes
+//! 1. The *gate*, which belongs to [`Commits`]. A push holds it shared from its first look-up to its last merge, whoever removes
 //!    series takes it exclusively for at most [`SLICE`] of them. So nothing a push has found can
 //!    vanish before the push is done, and "is it expired?" and "remove it" are one step.
 //! 2. The *structure*. A push that creates anything (series, family, bucket) holds it from its first
@@ -25,11 +25,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use crate::merge::{MergeRules, Stamp};
 use crate::model::exposition::{PushedSeries, SeriesHasher};
 use crate::model::labels;
+use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use index::Index;
@@ -40,7 +41,7 @@ use table::Table;
 #[derive(Debug)]
 pub struct Store {
     hasher: SeriesHasher,
-    gate: RwLock<()>,
+    commits: Arc<Commits>,
     structure: Mutex<Structure>,
     families: Table<Arc<Family>>,
     family_index: Index<Arc<Family>>,
@@ -105,17 +106,7 @@ pub enum ChosenBy {
 
 impl Default for Store {
     fn default() -> Store {
-        Store {
-            hasher: SeriesHasher::default(),
-            gate: RwLock::default(),
-            structure: Mutex::default(),
-            families: Table::new(),
-            family_index: Index::new(),
-            series: Table::new(),
-            series_count: AtomicUsize::new(0),
-            family_count: AtomicUsize::new(0),
-            mortal: AtomicBool::new(false),
-        }
+        Store::new(Arc::default())
     }
 }
 
@@ -129,6 +120,25 @@ impl Drop for Store {
 }
 
 impl Store {
+    /// `commits`: what it shares with other lasting state, above all the gate.
+    pub fn new(commits: Arc<Commits>) -> Store {
+        Store {
+            hasher: SeriesHasher::default(),
+            commits,
+            structure: Mutex::default(),
+            families: Table::new(),
+            family_index: Index::new(),
+            series: Table::new(),
+            series_count: AtomicUsize::new(0),
+            family_count: AtomicUsize::new(0),
+            mortal: AtomicBool::new(false),
+        }
+    }
+
+    pub fn commits(&self) -> &Arc<Commits> {
+        &self.commits
+    }
+
     /// Pushes must be parsed into an [`Exposition`](crate::model::Exposition) with this hasher.
     pub fn hasher(&self) -> &SeriesHasher {
         &self.hasher

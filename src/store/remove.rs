@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{SeriesRef, Store, Structure, job_of};
+use crate::persistence::Ticket;
 
 /// How many series are removed at the most while pushes wait.
 pub const SLICE: usize = 1024;
@@ -15,12 +16,21 @@ pub struct Removed {
     pub series: usize,
     /// Series by family name.
     pub families: BTreeMap<String, usize>,
+    /// When it is safe that they are gone.
+    pub ticket: Ticket,
 }
 
 impl Removed {
     fn note(&mut self, series: &SeriesRef) {
         self.series += 1;
         *self.families.entry(series.family.name().to_owned()).or_default() += 1;
+    }
+
+    /// Of other families, and later.
+    fn join(&mut self, other: Removed) {
+        self.series += other.series;
+        self.families.extend(other.families);
+        self.ticket = self.ticket.max(other.ticket);
     }
 }
 
@@ -46,8 +56,7 @@ impl Store {
                 .cloned()
                 .collect();
             let part = self.remove_all(&chosen, dry_run, |_| true);
-            removed.series += part.series;
-            removed.families.extend(part.families);
+            removed.join(part);
         }
         removed
     }
@@ -63,8 +72,7 @@ impl Store {
             let due: Vec<SeriesRef> =
                 family.series().iter().filter(|series| series.is_expired(now_s)).cloned().collect();
             let part = self.remove_all(&due, false, |series| series.is_expired(now_s));
-            removed.series += part.series;
-            removed.families.extend(part.families);
+            removed.join(part);
         }
         removed
     }
@@ -82,12 +90,13 @@ impl Store {
             return removed;
         }
         for slice in chosen.chunks(SLICE) {
-            let _gate = self.gate.write();
+            let gate = self.commits.exclude();
             let mut structure = self.structure.lock();
             for series in slice.iter().filter(still) {
                 removed.note(series);
                 self.unlink(series, &mut structure);
             }
+            removed.ticket = gate.ticket();
         }
         // Also what frees a dead family: it lists its series, and each of them holds it.
         for run in chosen.chunk_by(|a, b| Arc::ptr_eq(&a.family, &b.family)) {

@@ -23,7 +23,13 @@ fn push(store: &Store, group: &str, name: &str, values: &[&str]) {
     }
     builder.finish().unwrap();
     store
-        .admit(&exposition, context(group), |_| Terms::default(), &mut Plan::default())
+        .admit(
+            &store.commits().enter(),
+            &exposition,
+            context(group),
+            |_| Terms::default(),
+            &mut Plan::default(),
+        )
         .unwrap()
         .apply();
 }
@@ -62,7 +68,13 @@ fn a_scrape_never_meets_a_series_before_its_first_value() {
                     let rules = MergeRules { gauge: rule, untyped: UntypedRule::Sum };
                     let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
                     store
-                        .admit(&exposition, context(""), terms, &mut Plan::default())
+                        .admit(
+                            &store.commits().enter(),
+                            &exposition,
+                            context(""),
+                            terms,
+                            &mut Plan::default(),
+                        )
                         .unwrap()
                         .apply();
                 }
@@ -107,7 +119,9 @@ fn push_twins(
     ids.iter().for_each(|id| exposition.rename_series(*id, Some("s"), Some("")));
     let context = PushContext { limits, ..context("") };
     let mut plan = Plan::default();
-    store.admit(&exposition, context, |_| Terms::default(), &mut plan).map(Admitted::apply)
+    store
+        .admit(&store.commits().enter(), &exposition, context, |_| Terms::default(), &mut plan)
+        .map(Admitted::apply)
 }
 
 #[test]
@@ -149,7 +163,8 @@ fn limits_that_are_passed_already_hold_up_births_only() {
         builder.finish().unwrap();
         let context = PushContext { limits, ..context("") };
         let mut plan = Plan::default();
-        let admitted = store.admit(&exposition, context, |_| Terms::default(), &mut plan);
+        let pass = store.commits().enter();
+        let admitted = store.admit(&pass, &exposition, context, |_| Terms::default(), &mut plan);
         assert_eq!(admitted.is_ok(), fine, "{label}");
     }
 }
@@ -172,7 +187,9 @@ fn push_one(
     builder.finish().unwrap();
     let rules = MergeRules { untyped, gauge: GaugeRule::Last };
     let terms = |_: &PushedSeries<'_>| Terms { rules, ..Terms::default() };
-    store.admit(&exposition, context(""), terms, &mut Plan::default()).map(Admitted::apply)
+    store
+        .admit(&store.commits().enter(), &exposition, context(""), terms, &mut Plan::default())
+        .map(Admitted::apply)
 }
 
 fn shown(store: &Store) -> Vec<String> {
@@ -223,7 +240,8 @@ fn samples_without_a_type_join_a_counter_by_their_own_rule() {
             Terms { rules: MergeRules { untyped, ..MergeRules::default() }, ..Terms::default() }
         };
         let mut plan = Plan::default();
-        let admitted = store.admit(&exposition, context(""), terms, &mut plan);
+        let pass = store.commits().enter();
+        let admitted = store.admit(&pass, &exposition, context(""), terms, &mut plan);
         assert_eq!(admitted.is_ok(), fine, "{second}");
     }
 }
@@ -306,7 +324,10 @@ fn a_family_is_freed_with_its_last_series() {
         }
         builder.finish().unwrap();
         let terms = |_: &PushedSeries<'_>| Terms { ttl_s: 1, ..Terms::default() };
-        store.admit(&exposition, context(""), terms, &mut Plan::default()).unwrap().apply();
+        store
+            .admit(&store.commits().enter(), &exposition, context(""), terms, &mut Plan::default())
+            .unwrap()
+            .apply();
         if scraped {
             assert_eq!(shown(&store).len(), 3);
         }

@@ -169,7 +169,7 @@ impl Push {
             self.terms(exposition.family(series.family).name)
         };
         store
-            .admit(exposition, context, terms, &mut Plan::default())
+            .admit(&store.commits().enter(), exposition, context, terms, &mut Plan::default())
             .map(|admitted| admitted.apply())
     }
 }

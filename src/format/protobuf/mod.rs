@@ -57,6 +57,13 @@ pub fn parse(body: &[u8], builder: Builder<'_>, timestamps: Timestamps) -> Resul
     Ok(parser.builder.finish()?)
 }
 
+/// Bytes of the first message of a stream, its length included; `None` if it is not all there.
+pub fn delimited_len(stream: &[u8]) -> Option<usize> {
+    let mut fields = Fields::new(stream);
+    fields.delimited("message").ok()?;
+    Some(stream.len() - fields.len())
+}
+
 struct Parser<'b, 'e> {
     builder: Builder<'e>,
     timestamps: Timestamps,

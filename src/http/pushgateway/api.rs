@@ -90,7 +90,9 @@ pub(super) async fn metrics(services: &Services) -> Result<HttpResponse, Problem
 
 /// `PUT /api/v1/admin/wipe`
 pub(super) async fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
-    services.offload(Gateway::wipe_groups).await?;
+    services.gateway.check_writable()?;
+    let ticket = services.offload(Gateway::wipe_groups).await?;
+    services.gateway.safe(ticket).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 

@@ -9,7 +9,9 @@ use super::path::Group;
 use super::{PushgatewayOptions, names};
 use crate::format::compress::Coding;
 use crate::format::negotiate::{self, PushFormat};
-use crate::gateway::{Gateway, GroupPushError, GroupPushRequest, PushRefused, Replace};
+use crate::gateway::{
+    Gateway, GroupPushError, GroupPushRequest, GroupPushed, PushRefused, Replace,
+};
 use crate::http::Services;
 use crate::http::error::{Problem, over_limit};
 use crate::http::params::header;
@@ -88,18 +90,21 @@ async fn receive(
             _ => None,
         },
     };
-    let (body, _permit) = read_body(services, request, payload).await?;
+    let (body, permit) = read_body(services, request, payload).await?;
     let codings = push.coding.as_slice();
     let telemetry = services.gateway.telemetry();
     telemetry.push_body(body_format(push.format), body_encoding(codings), body.len());
-    if is_small(&body, codings) {
-        store(&services.gateway, &push, &body)
+    let pushed = if is_small(&body, codings) {
+        store(&services.gateway, &push, &body)?
     } else {
-        services.offload(move |gateway| store(gateway, &push, &body)).await?
-    }
+        services.offload(move |gateway| store(gateway, &push, &body)).await??
+    };
+    drop(permit);
+    services.gateway.safe(pushed.ticket).await?;
+    Ok(pushed.samples)
 }
 
-fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<usize, Problem> {
+fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
     let Push { grouping, replace, format, coding } = push;
     let body = decoded(gateway, coding.as_slice(), body)?;
     let (replace, format) = (*replace, *format);
@@ -121,7 +126,9 @@ fn check_mode(options: &PushgatewayOptions, request: &HttpRequest) -> Result<(),
 pub(super) async fn delete(services: &Services, group: Group<'_>) -> Result<HttpResponse, Problem> {
     let grouping =
         group.grouping(names(services)).map_err(|error| Problem::bad_request(error.to_string()))?;
-    services.gateway.delete_replaced_group(grouping.key());
+    services.gateway.check_writable()?;
+    let ticket = services.gateway.delete_replaced_group(grouping.key());
+    services.gateway.safe(ticket).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -149,6 +156,7 @@ impl From<GroupPushError> for Problem {
             GroupPushError::Refused(error @ PushRefused::TooManySeries { .. }) => {
                 Problem::too_many_series(error.to_string())
             }
+            GroupPushError::NotDurable(error) => error.into(),
             error => Problem::bad_request(error.to_string()),
         }
     }

@@ -1,0 +1,295 @@
+//! What all that keep lasting state share: the gate, and the tickets that answers wait for.
+//!
+//! A push goes through the gate together with others, the committer and removals go through it
+//! alone. So whatever one commit holds, it holds whole pushes. A ticket is the number of the commit
+//! that will hold what its owner has done inside the gate; the answer waits until that commit is as
+//! safe as `store.ack` asks.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// When a push is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// When it survives a power failure.
+    #[default]
+    Synced,
+    /// When it survives the end of the process.
+    Written,
+    /// At once; it is written soon after.
+    Memory,
+}
+
+/// Which commit will hold a change. None where answers do not wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// A change could not be made to last. It is not taken back, and is written when that is possible
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store cannot be written: {0}")]
+pub struct NotDurable(pub Arc<str>);
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Commits {
+    gate: RwLock<()>,
+    /// `None` while nobody commits.
+    ack: Option<Ack>,
+    /// The number of the commit that what is done now will be part of. Only changes while the gate
+    /// is held exclusively.
+    open: AtomicU64,
+    /// The latest commit that somebody asked for.
+    wanted: AtomicU64,
+    /// The last commit failed.
+    failing: AtomicBool,
+    progress: Mutex<Progress>,
+    /// The committer sleeps here.
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Commits up to this one are safe.
+    safe: u64,
+    /// Commits up to this one, but for the safe ones, have failed.
+    failed: u64,
+    reason: Option<Arc<str>>,
+    waiting: Vec<(u64, Waker)>,
+    /// Somebody would like to know at once whether it works again.
+    nudged: bool,
+    stopping: bool,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress")
+            .field("safe", &self.safe)
+            .field("failed", &self.failed)
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Inside the gate, together with others.
+#[derive(Debug)]
+pub struct Pass<'c> {
+    commits: &'c Commits,
+    _guard: RwLockReadGuard<'c, ()>,
+}
+
+/// Inside the gate, alone.
+#[derive(Debug)]
+pub struct Exclusive<'c> {
+    commits: &'c Commits,
+    _guard: RwLockWriteGuard<'c, ()>,
+}
+
+impl Pass<'_> {
+    /// For what was done inside the gate, to be taken before leaving it.
+    pub fn ticket(&self) -> Ticket {
+        self.commits.ticket()
+    }
+}
+
+impl Exclusive<'_> {
+    /// As [`Pass::ticket`].
+    pub fn ticket(&self) -> Ticket {
+        self.commits.ticket()
+    }
+}
+
+/// State is kept in memory only.
+impl Default for Commits {
+    fn default() -> Commits {
+        Commits::with(None)
+    }
+}
+
+impl Commits {
+    /// For a [`Committer`](super::Committer) to work on.
+    pub fn new(ack: Ack) -> Commits {
+        Commits::with(Some(ack))
+    }
+
+    fn with(ack: Option<Ack>) -> Commits {
+        Commits {
+            gate: RwLock::default(),
+            ack,
+            open: AtomicU64::new(1),
+            wanted: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            progress: Mutex::default(),
+            work: Condvar::new(),
+        }
+    }
+
+    /// Somebody writes what changes, so that it has to be noted.
+    pub fn are_kept(&self) -> bool {
+        self.ack.is_some()
+    }
+
+    /// Goes through the gate together with others. Not to be entered twice by one thread.
+    pub fn enter(&self) -> Pass<'_> {
+        Pass { commits: self, _guard: self.gate.read() }
+    }
+
+    /// Goes through the gate alone; keep it short.
+    pub fn exclude(&self) -> Exclusive<'_> {
+        Exclusive { commits: self, _guard: self.gate.write() }
+    }
+
+    fn ticket(&self) -> Ticket {
+        let Some(ack) = self.ack else { return Ticket(0) };
+        let number = self.open.load(Relaxed);
+        // The first one that asks for this commit wakes the committer.
+        if self.wanted.fetch_max(number, SeqCst) < number && ack != Ack::Memory {
+            let _progress = self.progress.lock();
+            self.work.notify_one();
+        }
+        if ack == Ack::Memory { Ticket(0) } else { Ticket(number) }
+    }
+
+    /// Whether changes can be made to last at present. If not, the committer is asked to try again.
+    ///
+    /// # Errors
+    /// If the last commit failed.
+    pub fn check(&self) -> Result<(), NotDurable> {
+        if !self.failing.load(Relaxed) {
+            return Ok(());
+        }
+        let mut progress = self.progress.lock();
+        progress.nudged = true;
+        self.work.notify_one();
+        Err(NotDurable(progress.reason.clone().unwrap_or_default()))
+    }
+
+    /// Waits until what the ticket stands for is safe.
+    pub fn safe(&self, ticket: Ticket) -> Safe<'_> {
+        Safe { commits: self, ticket }
+    }
+
+    /// The same for threads that may be held up.
+    ///
+    /// # Errors
+    /// If it could not be made to last.
+    pub fn wait(&self, ticket: Ticket) -> Result<(), NotDurable> {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut safe = self.safe(ticket);
+        loop {
+            match Pin::new(&mut safe).poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    // === for the committer
+
+    /// What was loaded at start ends with this commit.
+    pub(super) fn start_after(&self, commit: u64) {
+        self.open.store(commit + 1, Relaxed);
+        self.wanted.store(commit, Relaxed);
+        self.progress.lock().safe = commit;
+    }
+
+    /// Waits for work: a commit that is wanted, a nudge, the end, or the time. False at the end.
+    pub(super) fn await_work(&self, until: Instant, taken: u64) -> bool {
+        let ack = self.ack.unwrap_or_default();
+        let mut progress = self.progress.lock();
+        loop {
+            let failing = self.failing.load(Relaxed);
+            let wanted = !failing && ack != Ack::Memory && self.wanted.load(SeqCst) > taken;
+            if progress.stopping || wanted || std::mem::take(&mut progress.nudged) {
+                return !progress.stopping;
+            }
+            if self.work.wait_until(&mut progress, until).timed_out() {
+                return !progress.stopping;
+            }
+        }
+    }
+
+    /// Ends the open commit: calls `collect` with the gate held alone. The number of the commit,
+    /// and how long the gate was held.
+    pub(super) fn cut(&self, collect: impl FnOnce()) -> (u64, Duration) {
+        let _guard = self.gate.write();
+        let started = Instant::now();
+        collect();
+        (self.open.fetch_add(1, Relaxed), started.elapsed())
+    }
+
+    /// This commit, and all before it, are safe.
+    pub(super) fn settle(&self, commit: u64) {
+        let mut progress = self.progress.lock();
+        progress.safe = commit;
+        progress.reason = None;
+        self.failing.store(false, Relaxed);
+        wake(progress, commit);
+    }
+
+    /// This commit, and all before it that are not safe yet, could not be written.
+    pub(super) fn fail(&self, commit: u64, reason: &str) {
+        let mut progress = self.progress.lock();
+        progress.failed = commit;
+        progress.reason = Some(reason.into());
+        progress.nudged = false;
+        self.failing.store(true, Relaxed);
+        wake(progress, commit);
+    }
+
+    pub(super) fn ack(&self) -> Ack {
+        self.ack.unwrap_or_default()
+    }
+
+    pub(super) fn stop(&self) {
+        self.progress.lock().stopping = true;
+        self.work.notify_one();
+    }
+}
+
+/// Wakes those who wait for commits up to this one, without the lock that they will want.
+fn wake(mut progress: parking_lot::MutexGuard<'_, Progress>, commit: u64) {
+    let woken: Vec<_> = progress.waiting.extract_if(.., |(number, _)| *number <= commit).collect();
+    drop(progress);
+    woken.into_iter().for_each(|(_, waker)| waker.wake());
+}
+
+/// See [`Commits::safe`]. Dropping it gives up waiting, nothing else.
+#[derive(Debug)]
+pub struct Safe<'c> {
+    commits: &'c Commits,
+    ticket: Ticket,
+}
+
+impl Future for Safe<'_> {
+    type Output = Result<(), NotDurable>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ticket(number) = self.ticket;
+        if number == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let mut progress = self.commits.progress.lock();
+        if number <= progress.safe {
+            return Poll::Ready(Ok(()));
+        }
+        if number <= progress.failed {
+            return Poll::Ready(Err(NotDurable(progress.reason.clone().unwrap_or_default())));
+        }
+        // It goes with the commit, also if nobody waits any more.
+        progress.waiting.push((number, context.waker().clone()));
+        Poll::Pending
+    }
+}

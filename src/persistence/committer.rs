@@ -1,0 +1,156 @@
+//! The thread that writes: one batch and one sync for all pushes that came in the meantime.
+//!
+//! It takes the gate alone for as long as it takes to collect what has changed, and writes without
+//! it. If that fails, nothing is thrown away: the batch stays, what changes is added to it, and it
+//! is written again, every second or when somebody asks, until that succeeds. Until then pushes are
+//! refused ([`Commits::check`]).
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{Ack, Batch, Commits, Engine, EngineError};
+
+/// After a failure it is tried again so often by itself, ...
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// ... and so often when somebody asks.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
+/// More than this is not left unsynced, whatever the interval.
+const UNSYNCED_BYTES_MAX: usize = 8 << 20;
+
+#[derive(Clone, Copy, Debug)]
+pub struct CommitterOptions {
+    /// How long what is answered before it is synced may stay so.
+    pub interval: Duration,
+}
+
+/// Moves what has changed into the batch.
+pub type Collect = Box<dyn FnMut(&mut Batch) + Send>;
+
+/// See the module documentation. Without [`stop`](Committer::stop) the thread goes on.
+#[derive(Debug)]
+pub struct Committer {
+    commits: Arc<Commits>,
+    thread: JoinHandle<Result<(), EngineError>>,
+}
+
+impl Committer {
+    /// `last` is the number of the last commit that the engine holds.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start(
+        engine: Box<dyn Engine>,
+        last: u64,
+        commits: Arc<Commits>,
+        collect: Collect,
+        options: CommitterOptions,
+    ) -> std::io::Result<Committer> {
+        commits.start_after(last);
+        let work = Work {
+            engine,
+            commits: commits.clone(),
+            collect,
+            interval: options.interval,
+            taken: last,
+            batch: Batch::default(),
+            unsynced: Batch::default(),
+            synced_at: Instant::now(),
+            failing: false,
+        };
+        let thread = thread::Builder::new().name("committer".into()).spawn(|| work.run())?;
+        Ok(Committer { commits, thread })
+    }
+
+    /// Commits everything and ends.
+    ///
+    /// # Errors
+    /// If the last commit fails: then what came after the last good one is lost.
+    pub fn stop(self) -> Result<(), EngineError> {
+        self.commits.stop();
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+struct Work {
+    engine: Box<dyn Engine>,
+    commits: Arc<Commits>,
+    collect: Collect,
+    interval: Duration,
+    /// The last commit that was collected.
+    taken: u64,
+    /// What is to be written next; after a failure also what could not be.
+    batch: Batch,
+    /// What was written since the last good sync.
+    unsynced: Batch,
+    synced_at: Instant,
+    failing: bool,
+}
+
+impl Work {
+    fn run(mut self) -> Result<(), EngineError> {
+        let mut retry_at = Instant::now();
+        loop {
+            let pause = if self.failing { RETRY_INTERVAL } else { self.interval };
+            let goes_on = self.commits.await_work(Instant::now() + pause, self.taken);
+            if self.failing && goes_on {
+                thread::sleep(retry_at.saturating_duration_since(Instant::now()));
+            }
+            let result = self.commit(!goes_on);
+            retry_at = Instant::now() + NUDGE_INTERVAL;
+            match (&result, self.failing) {
+                (Ok(()), true) => {
+                    self.failing = false;
+                    tracing::info!("the store can be written again: pushes are accepted");
+                }
+                (Err(error), false) => {
+                    self.failing = true;
+                    tracing::error!("{error}: pushes are refused until the store can be written");
+                }
+                _ => {}
+            }
+            if !goes_on {
+                return result;
+            }
+        }
+    }
+
+    /// Writes what has changed.
+    fn commit(&mut self, everything: bool) -> Result<(), EngineError> {
+        let Work { commits, collect, batch, .. } = self;
+        let (number, _) = commits.cut(|| collect(batch));
+        self.taken = number;
+        let written = self.write(number, everything);
+        match &written {
+            Ok(()) => self.commits.settle(number),
+            Err(error) => {
+                // What became of it is not known, so all since the last good sync goes again.
+                self.unsynced.append(&self.batch);
+                std::mem::swap(&mut self.batch, &mut self.unsynced);
+                self.unsynced.clear();
+                self.commits.fail(number, &error.to_string());
+            }
+        }
+        written
+    }
+
+    fn write(&mut self, number: u64, everything: bool) -> Result<(), EngineError> {
+        if !self.batch.is_empty() {
+            self.engine.write(number, &self.batch)?;
+            self.unsynced.append(&self.batch);
+            self.batch.clear();
+        }
+        let due = everything
+            || self.commits.ack() != Ack::Written
+            || self.synced_at.elapsed() >= self.interval
+            || self.unsynced.as_bytes().len() > UNSYNCED_BYTES_MAX;
+        if due {
+            if !self.unsynced.is_empty() {
+                self.engine.sync()?;
+                self.unsynced.clear();
+            }
+            self.synced_at = Instant::now();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Keeping state across restarts (DESIGN 4): records in tables, batches of changes that are written
+//! together or not at all, and the commits that pushes wait for.
+//!
+//! Who keeps state that is to last offers two functions: `collect`, which moves what has changed
+//! since the last call into a [`Batch`] as *resulting* records, and `restore`, which takes one such
+//! record back at start. [`Commits`] is what all of them share: the gate that makes a commit a
+//! consistent cut of whole pushes, and the tickets that answers wait for. The [`Committer`] is the
+//! thread that writes; where to, it knows as an [`Engine`].
+
+mod batch;
+mod commits;
+mod committer;
+pub mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Change};
+pub use commits::{Ack, Commits, Exclusive, NotDurable, Pass, Ticket};
+pub use committer::{Collect, Committer, CommitterOptions};
+
+/// The tables of the store on disk. The numbers are written to it and never change their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// What concerns the store as a whole.
+    Meta = 0,
+    /// By name: type, help and unit.
+    Families = 1,
+    /// By family and label text: the state of one series.
+    Series = 2,
+    /// Groups of pushgateway mode.
+    Groups = 3,
+    /// Idempotency keys.
+    Keys = 4,
+    /// Sources of numbered pushes.
+    Sources = 5,
+}
+
+impl Table {
+    pub const ALL: [Table; 6] =
+        [Table::Meta, Table::Families, Table::Series, Table::Groups, Table::Keys, Table::Sources];
+
+    pub fn from_u8(number: u8) -> Option<Table> {
+        Table::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// Takes one record at start; an error tells what is wrong with it.
+pub type Visit<'a> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), String> + 'a;
+
+/// A place to keep records: read once at start, then atomic batches. Used by one thread.
+pub trait Engine: Send {
+    /// Hands every record that was committed to `visit`, once each, in no particular order. The
+    /// number of the last commit, 0 if there was none.
+    ///
+    /// # Errors
+    /// If anything that was acknowledged is missing or damaged, or `visit` refuses a record.
+    fn load(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError>;
+
+    /// Writes a batch, whole or not at all. Commit numbers rise.
+    ///
+    /// # Errors
+    /// If it was not written. The next write must then hold everything since the last good
+    /// [`sync`](Engine::sync) again: what became of it on the disk is not known.
+    fn write(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError>;
+
+    /// Returns when all that was written is safe from a power failure.
+    ///
+    /// # Errors
+    /// As [`write`](Engine::write).
+    fn sync(&mut self) -> Result<(), EngineError>;
+
+    /// How much space the store takes and has.
+    fn usage(&self) -> Usage;
+}
+
+/// Of the disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// All files of the store.
+    pub disk_bytes: u64,
+    /// Records that are not outdated, with their keys.
+    pub live_bytes: u64,
+    /// Left on the file system; `None` if it does not tell.
+    pub free_bytes: Option<u64>,
+}
+
+/// Why records cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{action} {path}: {source}")]
+    Io { action: &'static str, path: String, source: std::io::Error },
+    /// Not what was written there.
+    #[error("{path} is damaged: {what}")]
+    Damage { path: String, what: String },
+    #[error("{path} is in use by another process")]
+    Locked { path: String },
+    #[error("{path} has format {found}, this version reads formats up to {known}")]
+    Newer { path: String, found: u32, known: u32 },
+}

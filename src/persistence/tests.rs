@@ -1,0 +1,196 @@
+//! Pushes against a committer: what is acknowledged is on the disk, whatever the disk does.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::memory::{Memory, Records};
+use super::*;
+
+/// State of one number: each push adds one.
+#[derive(Debug, Default)]
+struct Counter {
+    value: AtomicU64,
+    dirty: AtomicU64,
+}
+
+impl Counter {
+    fn push(&self, commits: &Commits) -> Ticket {
+        let pass = commits.enter();
+        self.value.fetch_add(1, SeqCst);
+        self.dirty.store(1, SeqCst);
+        pass.ticket()
+    }
+
+    fn collect(self: &Arc<Counter>) -> Collect {
+        let counter = self.clone();
+        Box::new(move |batch| {
+            if counter.dirty.swap(0, SeqCst) == 1 {
+                let value = counter.value.load(SeqCst).to_le_bytes();
+                batch.put(Table::Meta, b"counter", &value);
+            }
+        })
+    }
+}
+
+fn kept(records: &Mutex<Records>) -> u64 {
+    let records = records.lock();
+    let value = records.records.get(&(Table::Meta as u8, b"counter".to_vec()));
+    value.map_or(0, |value| u64::from_le_bytes(value.as_slice().try_into().unwrap()))
+}
+
+/// Fails while told to.
+struct Failing {
+    engine: Memory,
+    broken: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Failing {
+    fn fail(&self, action: &'static str) -> Result<(), EngineError> {
+        match *self.broken.lock() == Some(action) {
+            true => Err(EngineError::Io {
+                action,
+                path: "disk".into(),
+                source: io::ErrorKind::StorageFull.into(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Engine for Failing {
+    fn load(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError> {
+        self.engine.load(visit)
+    }
+
+    fn write(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError> {
+        self.fail("write")?;
+        self.engine.write(commit, batch)
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        self.fail("sync")?;
+        self.engine.sync()
+    }
+
+    fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+}
+
+struct Rig {
+    counter: Arc<Counter>,
+    commits: Arc<Commits>,
+    records: Arc<Mutex<Records>>,
+    broken: Arc<Mutex<Option<&'static str>>>,
+    committer: Committer,
+}
+
+fn rig(ack: Ack, interval: Duration) -> Rig {
+    let (counter, commits) = (Arc::new(Counter::default()), Arc::new(Commits::new(ack)));
+    let (records, broken) = (Arc::default(), Arc::default());
+    let engine =
+        Failing { engine: Memory::over(Arc::clone(&records)), broken: Arc::clone(&broken) };
+    let options = CommitterOptions { interval };
+    let committer =
+        Committer::start(Box::new(engine), 0, commits.clone(), counter.collect(), options).unwrap();
+    Rig { counter, commits, records, broken, committer }
+}
+
+#[test]
+fn what_is_acknowledged_is_synced() {
+    let rig = rig(Ack::Synced, Duration::from_secs(60));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    let pushed = rig.counter.push(&rig.commits);
+                    let least = rig.records.lock().commit;
+                    rig.commits.wait(pushed).unwrap();
+                    assert!(rig.records.lock().commit > least);
+                }
+            });
+        }
+    });
+    assert_eq!(kept(&rig.records), 2_000);
+    let commits = rig.records.lock().commit;
+    assert!(commits <= 2_000, "{commits} commits");
+    rig.committer.stop().unwrap();
+}
+
+#[test]
+fn a_failure_refuses_until_it_is_over() {
+    for action in ["write", "sync"] {
+        let rig = rig(Ack::Synced, Duration::from_secs(60));
+        rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+        *rig.broken.lock() = Some(action);
+        let error = rig.commits.wait(rig.counter.push(&rig.commits)).unwrap_err();
+        assert!(error.to_string().contains(action), "{error}");
+        assert!(rig.commits.check().is_err());
+        assert_eq!(kept(&rig.records), 1);
+
+        *rig.broken.lock() = None;
+        // Asking is what makes it try again at once.
+        while rig.commits.check().is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(kept(&rig.records), 2, "what the failed commit held is not lost");
+        rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+        rig.committer.stop().unwrap();
+        assert_eq!(kept(&rig.records), 3);
+    }
+}
+
+#[test]
+fn weaker_acknowledgements_wait_for_less_and_lose_nothing_in_the_end() {
+    for ack in [Ack::Written, Ack::Memory] {
+        let rig = rig(ack, Duration::from_secs(60));
+        for _ in 0..100 {
+            rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+        }
+        assert_eq!(kept(&rig.records), 0, "{ack:?}: nothing is synced yet");
+        rig.committer.stop().unwrap();
+        assert_eq!(kept(&rig.records), 100, "{ack:?}");
+    }
+    let rig = rig(Ack::Memory, Duration::from_millis(1));
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+    while kept(&rig.records) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    rig.committer.stop().unwrap();
+}
+
+#[test]
+fn what_was_written_and_not_synced_goes_again_after_a_failure() {
+    let rig = rig(Ack::Written, Duration::from_secs(60));
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+    *rig.broken.lock() = Some("sync");
+    assert!(rig.committer.stop().is_err(), "the last sync fails");
+    assert_eq!(kept(&rig.records), 0);
+}
+
+#[test]
+fn who_gives_up_waiting_leaves_nothing_behind() {
+    let rig = rig(Ack::Synced, Duration::from_secs(60));
+    for _ in 0..100 {
+        let ticket = rig.counter.push(&rig.commits);
+        let waker = std::task::Waker::noop();
+        let mut safe = rig.commits.safe(ticket);
+        let _ = std::pin::Pin::new(&mut safe).poll(&mut std::task::Context::from_waker(waker));
+    }
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+    let commits = format!("{:?}", rig.commits);
+    assert!(commits.contains("waiting: 0"), "{commits}");
+    rig.committer.stop().unwrap();
+}
+
+#[test]
+fn without_a_store_nothing_waits() {
+    let (counter, commits) = (Counter::default(), Commits::default());
+    assert_eq!(counter.push(&commits), Ticket::default());
+    commits.wait(Ticket::default()).unwrap();
+    commits.check().unwrap();
+}
