@@ -134,7 +134,7 @@ impl Problem {
     }
 
     /// The Pushgateway has one answer for all that is wrong with a push.
-    pub(super) fn as_bad_request(self) -> Problem {
+    pub(super) fn into_bad_request(self) -> Problem {
         match self.status {
             StatusCode::UNPROCESSABLE_ENTITY => {
                 let (status, code) = (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST.as_u16());

@@ -151,7 +151,7 @@ fn header_length(request: &HttpRequest) -> usize {
 impl From<GroupPushError> for Problem {
     fn from(error: GroupPushError) -> Problem {
         match error {
-            GroupPushError::OverLimit(error) => over_limit(error).as_bad_request(),
+            GroupPushError::OverLimit(error) => over_limit(error).into_bad_request(),
             GroupPushError::Refused(PushRefused::Clash(clash)) => Problem::clash(clash.to_string()),
             GroupPushError::Refused(error @ PushRefused::TooManySeries { .. }) => {
                 Problem::too_many_series(error.to_string())
