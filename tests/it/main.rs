@@ -19,6 +19,7 @@ mod oracles;
 mod prometheus;
 mod prometheus_native;
 mod push;
+mod pushgateway;
 mod refuse;
 mod round_trip;
 mod routes;

@@ -106,6 +106,9 @@ async fn receive(
 
 fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
     let Push { grouping, replace, format, coding } = push;
+    if *coding == Some(Coding::Gzip) && body.is_empty() {
+        return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
+    }
     let body = decoded(gateway, coding.as_slice(), body)?;
     let (replace, format) = (*replace, *format);
     Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body: &body })?)
