@@ -1,6 +1,8 @@
 //! The composition root: builds the parts from the configuration, starts them, and takes them down
 //! in order. Logic worth testing lives in the parts.
 
+mod security;
+
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -21,12 +23,15 @@ use crate::model::exposition::Names;
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
+use security::{Security, SecurityError};
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("{0} is no address of this machine: {1}")]
     Address(String, io::Error),
+    #[error("{0}")]
+    Security(#[from] SecurityError),
     #[error("listen: {0}")]
     Listen(io::Error),
     #[error("signals: {0}")]
@@ -39,6 +44,7 @@ struct Configured {
     config: Mutex<Config>,
     gateway: Arc<Gateway>,
     level: LevelHandle,
+    security: Arc<Security>,
 }
 
 /// Serves until a signal or `/-/quit`. `sources` are where `config` came from, for reloading.
@@ -60,6 +66,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let started_ms = i64::try_from(since.as_millis()).unwrap_or_default();
     let telemetry = Arc::new(Telemetry::new(started_ms));
     telemetry.configuration_loaded(started_ms);
+    let security = Arc::new(Security::load(&config, telemetry.clone())?);
     let gateway = Arc::new(match config.mode {
         config::Mode::Aggregate => Gateway::new(settings(&config), telemetry),
         config::Mode::Pushgateway => Gateway::new(settings(&config), telemetry).with_groups(),
@@ -72,6 +79,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         config: Mutex::new(config),
         gateway: gateway.clone(),
         level,
+        security: security.clone(),
     });
     configured.log_warnings();
 
@@ -79,6 +87,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         gateway,
         lifecycle.clone(),
         options,
+        security.guard().clone(),
         {
             let configured = configured.clone();
             Box::new(move || configured.reload())
@@ -91,7 +100,8 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     // Both before anybody can connect: no push is turned away, no signal ends the process midway.
     let mut signals = Signals::listen()?;
     lifecycle.set(Phase::Ready);
-    let servers = http::start(&services, &server, &main, management).map_err(RunError::Listen)?;
+    let servers = http::start(&services, &server, &main, management, security.tls())
+        .map_err(RunError::Listen)?;
     for address in &servers.main {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     }
@@ -99,6 +109,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         tracing::info!(%address, "listening for management");
     }
     spawn_local(sweep(configured.clone()));
+    spawn_local(security.watch());
 
     let drain = signals.end(&configured, &lifecycle).await;
     lifecycle.set(Phase::Draining);
@@ -175,6 +186,7 @@ impl Configured {
         self.level.set(level(&config));
         drop(config);
         telemetry.configuration_loaded(self.gateway.clock().now().ms);
+        self.security.reload()?;
         let (applied, waiting) = (reload.applied.join(", "), reload.needs_restart.join(", "));
         tracing::info!(applied, needs_restart = waiting, "configuration loaded");
         self.log_warnings();
@@ -282,6 +294,7 @@ fn http_options(config: &Config) -> HttpOptions {
             consistency_unchecked: config.push.disable_consistency_check,
             allow_mode: config.push.allow_mode,
         }),
+        cors_allowed_origins: config.web.cors_allowed_origins.as_slice().to_vec(),
     }
 }
 

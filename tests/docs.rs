@@ -7,16 +7,17 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tallygate::config::{Config, markdown_reference};
+use tallygate::config::{Config, UsersFile, WebFile, markdown_reference};
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
     "docs/dependencies.md",
     "docs/merging.md",
+    "docs/security.md",
 ];
 
 fn path(document: &str) -> PathBuf {
@@ -261,6 +262,24 @@ fn configuration_examples_load() {
         }
     }
     none(&complaints);
+}
+
+#[test]
+fn examples_of_other_files_load() {
+    let mut seen = 0;
+    for block in DOCUMENTS.iter().flat_map(|document| blocks(&read(document))) {
+        let error = match &*block.language {
+            "yaml web" => WebFile::parse(&block.text, Path::new("")).err(),
+            "yaml users" => {
+                let token = |_: &Path| Ok("0123456789abcdef".to_owned());
+                UsersFile::parse(&block.text, Path::new(""), &token).err()
+            }
+            _ => continue,
+        };
+        assert_eq!(error, None, "{}", block.text);
+        seen += 1;
+    }
+    assert!(seen >= 2, "docs/security.md shows both files");
 }
 
 /// The real binary; stopped when dropped.

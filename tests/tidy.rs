@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("clock", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
+    ("auth", &["model"]),
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
@@ -33,8 +34,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "groups",
         ],
     ),
-    ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
-    ("config", &["model", "units", "rules"]),
+    ("http", &["model", "units", "lifecycle", "auth", "format", "telemetry", "gateway"]),
+    ("config", &["model", "units", "auth", "rules"]),
     ("cli", &["config"]),
 ];
 
@@ -42,13 +43,17 @@ const LAYERS: [(&str, &[&str]); 15] = [
 const ROOT_ITEMS: [&str; 1] = ["REVISION"];
 
 /// What only some files may name: the beginning of a name, and where it may stand.
-const CONFINED: [(&str, &[&str]); 6] = [
+const CONFINED: [(&str, &[&str]); 10] = [
     ("actix", &["http/"]),
     ("dashmap", &["store/table.rs"]),
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
     ("regex", &["rules/"]),
-    ("tokio", &["app.rs", "http/", "lifecycle.rs"]),
+    ("rustls", &["http/"]),
+    ("x509_cert", &["http/"]),
+    ("bcrypt::", &["auth/"]),
+    ("ring::", &["auth/", "http/"]),
+    ("tokio", &["app/", "http/", "lifecycle.rs"]),
 ];
 
 /// What these layers do without: time comes as an argument, and nothing is logged, awaited, read

@@ -5,7 +5,7 @@
 //! every key becomes a typed value of a section. Nothing stops at the first error: whoever has
 //! three mistakes in a file is told of three.
 //!
-//! Only [`Sources::load`] does I/O, for the file. Only `cli` and `app` use this module; components
+//! Only [`Sources::load`], [`WebFile::load`] and [`UsersFile::load`] do I/O, for their files. Only `cli` and `app` use this module; components
 //! have options of their own.
 
 mod address;
@@ -19,13 +19,16 @@ mod rules;
 mod schema;
 mod sections;
 mod setting;
+mod table;
+mod users_file;
+mod web_file;
 
 use std::collections::BTreeMap;
 
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
 };
-pub use address::{Address, Addresses, ExternalUrl, RoutePrefix, TelemetryPath};
+pub use address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use layers::Layer;
 pub(crate) use layers::is_like_ours;
 pub use layers::{FILE_VARIABLE, Sources};
@@ -39,9 +42,12 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape, SuccessCode,
-    Timestamps, Web,
+    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape,
+    SuccessCode, Timestamps, Web,
 };
+
+pub use users_file::UsersFile;
+pub use web_file::{ClientAuth, FileErrors, Pem, RateLimit, TlsServer, TlsVersion, WebFile};
 
 use crate::rules::Rules;
 
@@ -50,6 +56,7 @@ use crate::rules::Rules;
 pub struct Config {
     pub mode: Mode,
     pub web: Web,
+    pub auth: Auth,
     pub push: Push,
     pub scrape: Scrape,
     pub ttl: Expiry,
@@ -124,6 +131,7 @@ impl Config {
         // All are read before any is missed, so that all errors are found.
         let mode = from.get::<Mode>("mode");
         let web = Web::read(&mut from);
+        let auth = Auth::read(&mut from);
         let push = Push::read(&mut from);
         let scrape = Scrape::read(&mut from);
         let ttl = Expiry::read(&mut from);
@@ -134,6 +142,7 @@ impl Config {
         Some(Config {
             mode: mode?,
             web: web?,
+            auth: auth?,
             push: push?,
             scrape: scrape?,
             ttl: ttl?,
@@ -213,6 +222,7 @@ impl Config {
     fn visit(&self, visitor: &mut dyn FnMut(Seen)) {
         visitor(Seen::new("mode", &self.mode));
         self.web.visit(visitor);
+        self.auth.visit(visitor);
         self.push.visit(visitor);
         self.scrape.visit(visitor);
         self.ttl.visit(visitor);

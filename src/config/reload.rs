@@ -21,6 +21,7 @@ impl Config {
         let config = Config {
             mode: self.mode,
             web: self.web.clone(),
+            auth: self.auth.clone(),
             push: Push {
                 success_code: self.push.success_code,
                 disable_consistency_check: self.push.disable_consistency_check,
@@ -47,6 +48,7 @@ impl Config {
             note("mode");
         }
         self.web.changes(&new.web, &mut note);
+        self.auth.changes(&new.auth, &mut note);
         self.push.changes(&new.push, &mut note);
         self.scrape.changes(&new.scrape, &mut note);
         self.ttl.changes(&new.ttl, &mut note);
@@ -65,6 +67,6 @@ pub(super) fn is_reloadable(key: &str) -> bool {
     match key {
         "push.success_code" | "push.disable_consistency_check" | "push.allow_mode" => false,
         "scrape.max_in_flight" | "log.format" => false,
-        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "persistence")),
+        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "auth" | "persistence")),
     }
 }

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{Address, Addresses, ExternalUrl, RoutePrefix, TelemetryPath};
+use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use super::read::Reader;
 use super::setting::{Setting, words};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
@@ -71,6 +71,8 @@ section! {
         systemd_socket: bool, no_systemd;
         enable_lifecycle: bool;
         enable_admin_api: bool;
+        config_file: Option<PathBuf>;
+        cors_allowed_origins: Origins;
         drain_delay: Duration, at_most(HOUR);
         shutdown_timeout: Duration, within(SECOND, HOUR);
         keep_alive: Duration, at_most(DAY);
@@ -78,6 +80,13 @@ section! {
         read_header_timeout: Duration, within(TENTH, HOUR);
         read_body_timeout: Duration, within(TENTH, HOUR);
         write_stall_timeout: Duration, within(TENTH, HOUR);
+    }
+}
+
+section! {
+    /// Who may push, scrape and administer.
+    Auth in "auth" {
+        file: Option<PathBuf>;
     }
 }
 

@@ -1,11 +1,11 @@
 //! Types of configuration values: how each is read from text, written back, and described.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 
-use super::address::{Address, Addresses, ExternalUrl, RoutePrefix, TelemetryPath};
+use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::units::{ByteSize, Secret, format_duration, parse_duration};
 
@@ -217,6 +217,48 @@ impl Setting for Option<ExternalUrl> {
     }
 }
 
+impl Setting for Option<PathBuf> {
+    const PLACEHOLDER: &'static str = "FILE";
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn text(&self) -> String {
+        // It was made from text.
+        self.as_deref().and_then(Path::to_str).unwrap_or_default().to_owned()
+    }
+
+    fn yaml(&self) -> String {
+        quoted(&self.text())
+    }
+}
+
+impl Setting for Origins {
+    const PLACEHOLDER: &'static str = "ORIGIN";
+
+    fn parse(text: &str) -> Result<Origins, String> {
+        Origins::new(text.split(',').map(str::trim).filter(|origin| !origin.is_empty()))
+    }
+
+    fn text(&self) -> String {
+        self.as_slice().join(",")
+    }
+
+    fn yaml(&self) -> String {
+        let quoted: Vec<String> = self.as_slice().iter().map(|origin| quoted(origin)).collect();
+        format!("[{}]", quoted.join(", "))
+    }
+
+    fn read(value: &Value) -> Result<Origins, String> {
+        let ValueKind::Array(values) = &value.kind else {
+            return Origins::parse(&scalar(value)?);
+        };
+        let texts = values.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
+        Origins::new(texts.iter().map(String::as_str))
+    }
+}
+
 impl Setting for RoutePrefix {
     const PLACEHOLDER: &'static str = "PATH";
 
@@ -242,23 +284,6 @@ impl Setting for TelemetryPath {
 
     fn text(&self) -> String {
         self.as_str().to_owned()
-    }
-
-    fn yaml(&self) -> String {
-        quoted(&self.text())
-    }
-}
-
-/// Of a file that need not exist; empty is none.
-impl Setting for Option<PathBuf> {
-    const PLACEHOLDER: &'static str = "FILE";
-
-    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
-        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
-    }
-
-    fn text(&self) -> String {
-        self.as_ref().map_or(String::new(), |path| path.to_string_lossy().into_owned())
     }
 
     fn yaml(&self) -> String {

@@ -2,6 +2,7 @@
 //! state lives beyond the [`Store`].
 
 mod group;
+mod layouts;
 pub mod limits;
 mod push;
 mod query;
@@ -12,7 +13,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use parking_lot::{Mutex, RwLock};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::format::Timestamps;
@@ -115,7 +117,7 @@ pub struct Gateway {
     store: Store,
     /// What pushes replace, in pushgateway mode.
     groups: Option<Groups>,
-    settings: RwLock<Arc<Settings>>,
+    settings: ArcSwap<Settings>,
     telemetry: Arc<Telemetry>,
     clock: Clock,
     /// Parse buffers, used again and again.
@@ -140,7 +142,7 @@ impl Gateway {
             store: Store::new(commits.clone()),
             groups: None,
             commits,
-            settings: RwLock::new(Arc::new(settings)),
+            settings: ArcSwap::from_pointee(settings),
             telemetry,
             clock: Clock::default(),
             buffers: Mutex::default(),
@@ -163,13 +165,14 @@ impl Gateway {
         self.groups.as_ref()
     }
 
-    pub fn settings(&self) -> Arc<Settings> {
-        self.settings.read().clone()
+    /// Those in force; not to be held for long.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
     }
 
     /// Pushes that are under way keep what they started with.
     pub fn set_settings(&self, settings: Settings) {
-        *self.settings.write() = Arc::new(settings);
+        self.settings.store(Arc::new(settings));
         self.show_limits();
     }
 

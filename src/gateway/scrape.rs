@@ -8,6 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
+
 use super::shown::{self, Shown};
 use super::{Gateway, NativeLimit, Settings};
 use crate::format::compress::{self, Compression, Levels};
@@ -113,7 +115,7 @@ impl Gateway {
     /// # Errors
     /// If the compressor cannot get its memory.
     pub fn scrape(&self, request: ScrapeRequest) -> io::Result<Scrape> {
-        let settings = self.settings();
+        let settings = Guard::into_inner(self.settings());
         let mut sources = Vec::new();
         if request.content != Content::Own {
             let families = self.store.families();

@@ -14,8 +14,10 @@
 //! There is no router but [`route`]: paths must be matched raw, and no push is ever redirected.
 
 mod api;
+mod cors;
 mod error;
 pub mod grouping;
+mod guard;
 mod params;
 mod probes;
 mod push;
@@ -23,6 +25,7 @@ mod pushgateway;
 mod route;
 mod scrape;
 mod server;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,15 +37,19 @@ pub use actix_web::http::StatusCode;
 use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::auth::{Caller, Right};
 use crate::gateway::{Gateway, OverLimit, Removed};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
+use cors::Cors;
 use error::Problem;
+pub use guard::{Guard, Protection};
 pub use pushgateway::PushgatewayOptions;
 pub use pushgateway::path as group_path;
 pub use route::Surface;
 use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
+pub use tls::{ClientCertificates, Tls, TlsError, TlsOptions, TlsSettings};
 
 /// Logs as errors what clients do to their connections.
 pub const NOISY_LIBRARY: &str = "actix_http";
@@ -64,6 +71,8 @@ pub struct HttpOptions {
     pub external_path: String,
     /// Set in pushgateway mode.
     pub pushgateway: Option<PushgatewayOptions>,
+    /// Origins of web pages that may push and read; `*` is any.
+    pub cors_allowed_origins: Vec<String>,
 }
 
 /// Loads the configuration again and tells what came of it, or why it stays.
@@ -76,9 +85,11 @@ pub struct Services {
     pub gateway: Arc<Gateway>,
     pub lifecycle: Arc<Lifecycle>,
     pub options: HttpOptions,
+    pub guard: Arc<Guard>,
     pub reload: Reload,
     pub flags: Flags,
     scrapes: Arc<tokio::sync::Semaphore>,
+    cors: Cors,
 }
 
 impl fmt::Debug for Services {
@@ -92,11 +103,13 @@ impl Services {
         gateway: Arc<Gateway>,
         lifecycle: Arc<Lifecycle>,
         options: HttpOptions,
+        guard: Arc<Guard>,
         reload: Reload,
         flags: Flags,
     ) -> Services {
         let scrapes = Arc::new(tokio::sync::Semaphore::new(options.scrapes_max.max(1)));
-        Services { gateway, lifecycle, options, reload, flags, scrapes }
+        let cors = Cors::new(options.cors_allowed_origins.clone());
+        Services { gateway, lifecycle, options, guard, reload, flags, scrapes, cors }
     }
 
     /// Does work that may take long on a thread of its own, so that the connections that share a
@@ -134,12 +147,9 @@ async fn dispatch(
     mut payload: web::Payload,
 ) -> HttpResponse {
     let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
-    let (handler, response) = match (check_header(services, &request), pushgateway) {
-        (Err(problem), _) => (Handler::Other, Err(problem)),
-        (Ok(()), Some(options)) => {
-            pushgateway::answer(services, options, &request, &mut payload).await
-        }
-        (Ok(()), None) => answer(surface, services, &request, &mut payload).await,
+    let (handler, response) = match pushgateway {
+        Some(options) => pushgateway::answer(services, options, &request, &mut payload).await,
+        None => answer(surface, services, &request, &mut payload).await,
     };
     let in_step = push::drain(&mut payload).await;
     let mut response = response.unwrap_or_else(|problem| match pushgateway {
@@ -157,8 +167,38 @@ async fn dispatch(
     if !in_step {
         response = push::hold_payload(response, payload);
     }
+    if surface == Surface::Main {
+        services.cors.decorate(&request, &mut response);
+        services.guard.decorate(&mut response);
+    }
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response
+}
+
+/// A request that may go on.
+enum Received {
+    Caller(Caller),
+    /// A browser asks whether it may send a request; this is the answer.
+    Preflight(HttpResponse),
+}
+
+/// Everything that is decided by the head of a request, before its body is read.
+async fn receive(
+    surface: Surface,
+    services: &Services,
+    request: &HttpRequest,
+    right: Right,
+) -> Result<Received, Problem> {
+    check_header(services, request)?;
+    if surface == Surface::Management {
+        return Ok(Received::Caller(Caller::default()));
+    }
+    services.guard.receive()?;
+    if let Some(answer) = services.cors.preflight(request) {
+        return Ok(Received::Preflight(answer));
+    }
+    let telemetry = services.gateway.telemetry();
+    Ok(Received::Caller(services.guard.admit(telemetry, request, right).await?))
 }
 
 /// Also, what the request counts as.
@@ -169,15 +209,19 @@ async fn answer(
     payload: &mut web::Payload,
 ) -> (Handler, Result<HttpResponse, Problem>) {
     let prefix = &services.options.route_prefix;
-    match route::route(surface, prefix, request.method(), request.path()) {
-        Ok(route) => {
-            (route.handler(), answer_route(surface, services, request, payload, route).await)
-        }
-        Err(NoRoute::NotFound) => (Handler::Other, Err(Problem::not_found())),
-        Err(NoRoute::MethodNotAllowed { allow }) => {
-            (Handler::Other, Err(Problem::method_not_allowed(allow)))
-        }
-    }
+    let route = route::route(surface, prefix, request.method(), request.path());
+    let handler = route.as_ref().map_or(Handler::Other, Route::handler);
+    let right = route.as_ref().map_or(Right::Probe, Route::right);
+    let response = match receive(surface, services, request, right).await {
+        Ok(Received::Caller(caller)) => match route {
+            Ok(route) => answer_route(surface, services, request, payload, caller, route).await,
+            Err(NoRoute::NotFound) => Err(Problem::not_found()),
+            Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
+        },
+        Ok(Received::Preflight(response)) => Ok(response),
+        Err(problem) => Err(problem),
+    };
+    (handler, response)
 }
 
 async fn answer_route(
@@ -185,11 +229,12 @@ async fn answer_route(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
     match route {
-        Route::Push { group } => Ok(push::push(services, request, payload, group).await),
-        Route::Delete { group } => delete(services, request, group).await,
+        Route::Push { group } => Ok(push::push(services, request, payload, caller, group).await),
+        Route::Delete { group } => delete(services, request, &caller, group).await,
         Route::Scrape => scrape::scrape(surface, services, request).await,
         Route::Status => Ok(api::status(services)),
         Route::Metrics => api::metrics(services, request).await,
@@ -210,9 +255,15 @@ async fn answer_route(
 async fn delete(
     services: &Services,
     request: &HttpRequest,
+    caller: &Caller,
     group: &str,
 ) -> Result<HttpResponse, Problem> {
-    let grouping = grouping::parse(group)?;
+    let grouping = guard::grouping(caller, group).inspect_err(|problem| {
+        if let Some(reason) = problem.auth_refusal {
+            let telemetry = services.gateway.telemetry();
+            telemetry.request_refused(reason, &guard::peer(request), request.path());
+        }
+    })?;
     let dry_run = params::dry_run(request);
     let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
     Ok(api::removed(&services.remove(work).await?, dry_run))

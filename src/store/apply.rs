@@ -48,18 +48,22 @@ where
     T: Fn(&PushedSeries<'_>) -> Terms,
 {
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
+    /// The plan then holds all of its series.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
         let mut plan = std::mem::take(&mut self.plan.0);
         let mut families = Families { last: None };
-        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
+        for (pushed, known) in self.exposition.series().zip(&mut plan) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
             // Two series of one push may have become one by relabelling.
-            match known.or_else(|| self.store.find_series(&family, &pushed)) {
-                Some(series) => self.merge(&series, &family, &pushed, terms),
+            if known.is_none() {
+                *known = self.store.find_series(&family, &pushed);
+            }
+            match known {
+                Some(series) => self.merge(series, &family, &pushed, terms),
                 None => {
-                    self.bear(&family, &pushed, terms);
+                    *known = Some(self.bear(&family, &pushed, terms));
                     applied.series_born += 1;
                 }
             }
@@ -69,7 +73,13 @@ where
         applied
     }
 
-    fn merge(&self, series: &SeriesRef, family: &Family, pushed: &PushedSeries<'_>, terms: Terms) {
+    pub(super) fn merge(
+        &self,
+        series: &SeriesRef,
+        family: &Family,
+        pushed: &PushedSeries<'_>,
+        terms: Terms,
+    ) {
         let mut state = series.state.lock();
         if self.structure.is_some()
             && let Some(bounds) = state.grown(pushed)
@@ -93,7 +103,7 @@ where
 
     /// Creates a series with its first value, and its family with its first series: before they are
     /// whole, no scrape may meet them.
-    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
+    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) -> SeriesRef {
         let series = SeriesRef::new(Birth {
             family: family.clone(),
             group: self.group(),
@@ -113,12 +123,13 @@ where
         let store = self.store;
         store.series.insert(series.clone());
         store.series_count.fetch_add(1, Relaxed);
-        family.index.add(series);
+        family.index.add(series.clone());
         if family.live.fetch_add(1, Relaxed) == 0 {
             store.families.insert(family.clone());
             store.family_index.add(family.clone());
             store.family_count.fetch_add(1, Relaxed);
         }
+        series
     }
 
     /// The grouping key, as other series of the group have it.
@@ -172,7 +183,7 @@ fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
     }
 }
 
-fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
+pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
     if family.kind() == Kind::Untyped && pushed.kind == Kind::Counter {
         family.refine(pushed.kind);
     }

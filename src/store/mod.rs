@@ -17,13 +17,14 @@
 mod admit;
 mod apply;
 mod index;
+mod known;
 mod remove;
 mod series;
 mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
@@ -34,6 +35,7 @@ use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use index::Index;
+pub use known::Known;
 pub use remove::{Removed, SLICE};
 pub use series::{Family, Metadata, SeriesRef};
 use table::Table;
@@ -48,6 +50,8 @@ pub struct Store {
     series: Table<SeriesRef>,
     series_count: AtomicUsize,
     family_count: AtomicUsize,
+    /// How often series were removed; changes while the gate is held alone.
+    removals: AtomicU64,
     /// Some series have had a time to live; until then nobody need look for expired ones.
     mortal: AtomicBool,
 }
@@ -131,6 +135,7 @@ impl Store {
             series: Table::new(),
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
+            removals: AtomicU64::new(0),
             mortal: AtomicBool::new(false),
         }
     }

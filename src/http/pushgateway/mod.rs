@@ -22,9 +22,9 @@ use actix_web::http::{Method as HttpMethod, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::Problem;
-use super::{Services, Surface, probes, scrape};
-use crate::lifecycle::Phase;
-use crate::model::exposition::Names;
+use super::route::below;
+use super::{Received, Services, Surface, probes, scrape};
+use crate::auth::{Caller, Right};
 use crate::telemetry::{Handler, Method, PushgatewayHandler};
 use route::{NoRoute, Route, Table};
 
@@ -46,65 +46,77 @@ pub(super) async fn answer(
     request: &HttpRequest,
     payload: &mut web::Payload,
 ) -> (Handler, Result<HttpResponse, Problem>) {
-    let path = match path::decode(request.path()) {
-        Ok(path) => path,
-        Err(error) => return (Handler::Other, Err(Problem::bad_request(error.to_string()))),
-    };
-    let Some(path) = super::route::below(&services.options.route_prefix, &path) else {
-        return (Handler::Other, Err(Problem::not_found()));
-    };
     let table =
         Table { telemetry_path: &options.telemetry_path, admin: services.options.enable_admin_api };
-    let route = match table.route(request.method(), path) {
-        Ok(route) => route,
-        Err(NoRoute::NotFound) => return (Handler::Other, Err(Problem::not_found())),
-        Err(NoRoute::MethodNotAllowed(allow)) => {
-            return (Handler::Other, Err(Problem::method_not_allowed(allow)));
-        }
+    let path = path::decode(request.path());
+    let route = match &path {
+        Ok(path) => match below(&services.options.route_prefix, path) {
+            Some(path) => table.route(request.method(), path),
+            None => Err(NoRoute::NotFound),
+        },
+        Err(_) => Err(NoRoute::NotFound),
     };
-    let answer = match route {
-        Route::Put(group) | Route::Post(group) => {
-            push::push(services, options, request, payload, group).await
-        }
-        Route::Delete(group) => push::delete(services, group).await,
-        Route::Scrape => scrape::scrape(Surface::Main, services, request).await,
-        Route::Healthy => Ok(probes::healthy()),
-        Route::Ready => ready(services),
-        Route::Quit => probes::quit(services),
-        Route::QuitByGet => Ok(HttpResponse::MethodNotAllowed()
-            .content_type("text/plain; charset=utf-8")
-            .insert_header((header::ALLOW, "OPTIONS, POST, PUT"))
-            .body("Only POST or PUT requests allowed.")),
-        Route::Reload => probes::reload(services),
-        Route::Status => Ok(api::status(services)),
-        Route::Metrics => api::metrics(services).await,
-        Route::Wipe => api::wipe(services).await,
-        Route::Page => Ok(page::page(services)),
-        Route::Static(file) => page::file(file),
-        Route::ApiOptions => Ok(api::with_cors(&mut HttpResponse::Ok()).finish()),
-        Route::Options(allow) => {
-            Ok(HttpResponse::Ok().insert_header((header::ALLOW, allow)).finish())
-        }
+    let right = route.as_ref().map_or(Right::Probe, Route::right);
+    let response = match super::receive(Surface::Main, services, request, right).await {
+        Ok(Received::Caller(caller)) => match (path.as_ref(), &route) {
+            (Err(error), _) => Err(Problem::bad_request(error.to_string())),
+            (_, Ok(route)) => {
+                let to = Answering { services, options, request, caller };
+                to.answer(payload, *route).await
+            }
+            (_, Err(NoRoute::NotFound)) => Err(Problem::not_found()),
+            (_, Err(NoRoute::MethodNotAllowed(allow))) => Err(Problem::method_not_allowed(allow)),
+        },
+        Ok(Received::Preflight(response)) => Ok(response),
+        Err(problem) => Err(problem),
     };
-    let code = match &answer {
+    let Ok(route) = &route else { return (Handler::Other, response) };
+    let code = match &response {
         Ok(response) => response.status(),
         Err(problem) => problem.status(),
     };
-    count(services, &route, code, request.method());
-    (route.handler(), answer)
+    count(services, route, code, request.method());
+    (route.handler(), response)
 }
 
-fn ready(services: &Services) -> Result<HttpResponse, Problem> {
-    match services.lifecycle.phase() {
-        // While draining pushes are still taken; load balancers shall look elsewhere.
-        Phase::Ready => Ok(probes::healthy()),
-        Phase::Starting | Phase::Draining => probes::ready(services),
+/// A request whose sender is known.
+struct Answering<'r> {
+    services: &'r Services,
+    options: &'r PushgatewayOptions,
+    request: &'r HttpRequest,
+    caller: Caller,
+}
+
+impl Answering<'_> {
+    async fn answer(
+        &self,
+        payload: &mut web::Payload,
+        route: Route<'_>,
+    ) -> Result<HttpResponse, Problem> {
+        let Answering { services, request, .. } = *self;
+        match route {
+            Route::Put(group) | Route::Post(group) => self.push(payload, group).await,
+            Route::Delete(group) => self.delete(group).await,
+            Route::Scrape => scrape::scrape(Surface::Main, services, request).await,
+            Route::Healthy => Ok(probes::healthy()),
+            Route::Ready => probes::ready(services),
+            Route::Quit => probes::quit(services),
+            Route::QuitByGet => Ok(HttpResponse::MethodNotAllowed()
+                .content_type("text/plain; charset=utf-8")
+                .insert_header((header::ALLOW, "OPTIONS, POST, PUT"))
+                .body("Only POST or PUT requests allowed.")),
+            Route::Reload => probes::reload(services),
+            Route::Status => Ok(api::status(services)),
+            Route::Metrics => api::metrics(services).await,
+            Route::Wipe => api::wipe(services).await,
+            Route::Page => Ok(page::page(services)),
+            Route::Static(file) => page::file(file),
+            Route::ApiOptions => Ok(api::with_cors(&mut HttpResponse::Ok()).finish()),
+            Route::Options(allow) => {
+                Ok(HttpResponse::Ok().insert_header((header::ALLOW, allow)).finish())
+            }
+        }
     }
-}
-
-/// Which names groups and pushes may bear.
-fn names(services: &Services) -> Names {
-    services.gateway.settings().group_names
 }
 
 fn count(services: &Services, route: &Route<'_>, code: StatusCode, method: &HttpMethod) {
@@ -135,6 +147,21 @@ fn count(services: &Services, route: &Route<'_>, code: StatusCode, method: &Http
 }
 
 impl Route<'_> {
+    fn right(&self) -> Right {
+        match self {
+            Route::Put(_) | Route::Post(_) | Route::Delete(_) => Right::Push,
+            Route::Scrape | Route::Status | Route::Metrics | Route::Page | Route::Static(_) => {
+                Right::Scrape
+            }
+            Route::Wipe | Route::Quit | Route::Reload => Right::Admin,
+            Route::Healthy
+            | Route::Ready
+            | Route::QuitByGet
+            | Route::ApiOptions
+            | Route::Options(_) => Right::Probe,
+        }
+    }
+
     fn handler(&self) -> Handler {
         match self {
             Route::Put(_) | Route::Post(_) => Handler::Push,

@@ -1,7 +1,7 @@
 //! Filling an exposition: what all parsers share, and what makes the result consistent.
 
 use super::{
-    Bucket, BuildError, COMPLAINTS_MAX, Exposition, FamilyEntry, FamilyId, Member, Names,
+    Bucket, BuildError, COMPLAINTS_MAX, Exposition, FamilyEntry, FamilyId, Given, Member, Names,
     PushedFamily, Quantile, SeriesEntry, SeriesId, Span, State, TEXT_BYTES_MAX,
 };
 use crate::model::labels::{self, Label, LabelError};
@@ -230,6 +230,13 @@ impl Builder<'_> {
         self.entry(id).created_ms = Some(created_ms);
     }
 
+    /// Where in the body the value stands that was given last; bodies of the same form are read
+    /// faster then, see [`Exposition::slots`].
+    #[inline]
+    pub fn note_slot(&mut self, start: usize, end: usize, given: Given) {
+        self.to.note_slot(start, end, given);
+    }
+
     fn entry(&mut self, id: SeriesId) -> &mut SeriesEntry {
         &mut self.to.series[id.0 as usize]
     }
@@ -254,8 +261,10 @@ impl Builder<'_> {
             return Ok(());
         }
         let to = self.to;
+        let reordered = &mut to.reordered;
         let gathered = gather(
             &mut to.buckets,
+            reordered,
             |a, b| a.upper_bound.total_cmp(&b.upper_bound),
             |id, span| {
                 to.series[id.0 as usize].members = span;
@@ -265,6 +274,7 @@ impl Builder<'_> {
         .and_then(|()| {
             gather(
                 &mut to.quantiles,
+                reordered,
                 |a, b| a.quantile.total_cmp(&b.quantile),
                 |id, span| {
                     to.series[id.0 as usize].members = span;
@@ -275,6 +285,7 @@ impl Builder<'_> {
         .and_then(|()| {
             gather(
                 &mut to.states,
+                reordered,
                 |a, b| a.name.cmp(&b.name),
                 |id, span| {
                     to.series[id.0 as usize].members = span;
@@ -329,6 +340,7 @@ fn repeated<T>(members: &[Member<T>], number: impl Fn(&T) -> f64) -> Vec<(Series
 /// The error is a member that compares equal to its neighbour.
 fn gather<T: Clone>(
     members: &mut [Member<T>],
+    reordered: &mut bool,
     order: impl Fn(&T, &T) -> std::cmp::Ordering,
     assign: impl FnMut(SeriesId, Span),
 ) -> Result<(), (SeriesId, T)> {
@@ -337,6 +349,7 @@ fn gather<T: Clone>(
     };
     if !members.is_sorted_by(|a, b| full(a, b).is_lt()) {
         members.sort_by(full);
+        *reordered = true;
         if let Some(pair) = members.windows(2).find(|pair| full(&pair[0], &pair[1]).is_eq()) {
             return Err((pair[0].series, pair[0].value.clone()));
         }
