@@ -7,10 +7,11 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
+    ("random", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
     ("auth", &["model"]),
@@ -20,11 +21,13 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("persistence", &[]),
     ("store", &["model", "merge", "persistence"]),
     ("groups", &["model", "format", "persistence"]),
+    ("delivery", &["model", "persistence"]),
     (
         "gateway",
         &[
             "model",
             "clock",
+            "random",
             "merge",
             "rules",
             "format",
@@ -32,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "persistence",
             "store",
             "groups",
+            "delivery",
         ],
     ),
     ("http", &["model", "units", "lifecycle", "auth", "format", "telemetry", "gateway"]),
@@ -43,8 +47,10 @@ const LAYERS: [(&str, &[&str]); 15] = [
 const ROOT_ITEMS: [&str; 1] = ["REVISION"];
 
 /// What only some files may name: the beginning of a name, and where it may stand.
-const CONFINED: [(&str, &[&str]); 10] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     ("actix", &["http/"]),
+    ("getrandom", &["random.rs"]),
+    ("siphasher", &["delivery/"]),
     ("dashmap", &["store/table.rs"]),
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
@@ -58,7 +64,8 @@ const CONFINED: [(&str, &[&str]); 10] = [
 
 /// What these layers do without: time comes as an argument, and nothing is logged, awaited, read
 /// or sent.
-const PURE: [&str; 7] = ["model/", "units.rs", "merge/", "rules/", "format/", "store/", "groups/"];
+const PURE: [&str; 8] =
+    ["model/", "units.rs", "merge/", "rules/", "format/", "store/", "groups/", "delivery/"];
 const IMPURE: [&str; 9] = [
     "SystemTime",
     "Instant",

@@ -102,6 +102,8 @@ section! {
         disable_consistency_check: bool;
         enable_utf8_names: bool;
         allow_mode: bool;
+        require_key: bool;
+        key_window: Duration, within(SECOND, WEEK);
     }
 }
 
@@ -142,6 +144,8 @@ section! {
         families: usize;
         connections: usize, within(1, 1_000_000);
         header_bytes: ByteSize, within(ByteSize(4 << 10), ByteSize(128 << 10));
+        remembered_keys_bytes: ByteSize, at_least(ByteSize(64 << 10));
+        remembered_sources: usize, at_least(64);
     }
 }
 
@@ -165,6 +169,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const TENTH: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// Offsets into a push have 32 bits.
 const BODY_MAX: ByteSize = ByteSize(2 << 30);
 

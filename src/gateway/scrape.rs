@@ -178,6 +178,7 @@ impl Gateway {
             groups: groups.groups,
             connections: self.connections(),
             inflight_push_bytes: self.inflight_bytes(),
+            delivery: self.delivery_used(),
         }
     }
 }
