@@ -55,10 +55,10 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
     ("regex", &["rules/"]),
-    ("rustls", &["http/"]),
+    ("rustls", &["http/", "cli/"]),
     ("x509_cert", &["http/"]),
     ("bcrypt::", &["auth/"]),
-    ("ring::", &["auth/", "http/"]),
+    ("ring::", &["auth/", "http/", "cli/"]),
     ("tokio", &["app/", "http/", "lifecycle.rs"]),
 ];
 
