@@ -22,7 +22,11 @@ mod oracles;
 mod prometheus;
 mod prometheus_native;
 mod push;
+<<<<<<< HEAD
 mod pushgateway;
+=======
+mod push_tool;
+>>>>>>> main
 mod refuse;
 mod round_trip;
 mod routes;
