@@ -22,6 +22,7 @@ mod oracles;
 mod prometheus;
 mod prometheus_native;
 mod push;
+mod push_tool;
 mod refuse;
 mod round_trip;
 mod routes;
