@@ -179,6 +179,8 @@ impl Configured {
             telemetry.configuration_refused(&reason);
             reason
         })?;
+        // First, because it may refuse: what is wrong in one file keeps all as it is.
+        self.security.reload()?;
         let mut config = self.config.lock();
         let reload = config.reload(&new);
         *config = reload.config;
@@ -186,7 +188,6 @@ impl Configured {
         self.level.set(level(&config));
         drop(config);
         telemetry.configuration_loaded(self.gateway.clock().now().ms);
-        self.security.reload()?;
         let (applied, waiting) = (reload.applied.join(", "), reload.needs_restart.join(", "));
         tracing::info!(applied, needs_restart = waiting, "configuration loaded");
         self.log_warnings();

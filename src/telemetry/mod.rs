@@ -9,6 +9,8 @@ mod process;
 mod pushgateway;
 mod registry;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -80,6 +82,7 @@ described! {
     Counter series_dropped_total {} "Pushed series left out by a rule."
     Counter series_removed_total { cause } "Series removed."
     Gauge tls_cert_not_after_timestamp_seconds {} "When the first certificate of the server expires; only with TLS."
+    Counter tls_handshake_failures_total {} "Connections that did not get through the TLS handshake."
     Gauge web_config_last_reload_successful {} "1 if the web configuration file and the users could be loaded the last time; only with such a file."
 }
 
@@ -230,6 +233,7 @@ struct Handles {
     limits: Vec<Gauge>,
     limit_refusals: Vec<Counter>,
     auth_refusals: Vec<Counter>,
+    handshake_failures: Counter,
     limit_used: Vec<(Limit, Gauge)>,
     scrape_bytes: Counter,
     scrape_duration: Histogram,
@@ -452,6 +456,13 @@ impl Telemetry {
         }
     }
 
+    /// Anybody can cause it, so it is logged only for those who look for it.
+    pub fn handshake_failed(&self, peer: Option<SocketAddr>, reason: &io::Error) {
+        self.handles.handshake_failures.increment(1);
+        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        tracing::debug!(peer, %reason, "no TLS connection");
+    }
+
     /// The files of web configuration and users, and when our first certificate expires.
     pub fn protection_loaded(&self, certificate_not_after_s: Option<u64>) {
         metrics::with_local_recorder(&self.registry, || {
@@ -551,6 +562,7 @@ impl Handles {
                 AuthRefusal::ALL,
                 |r| counter!("tallygate_auth_refusals_total", "reason" => r.word()),
             ),
+            handshake_failures: counter!("tallygate_tls_handshake_failures_total"),
             limit_used: used
                 .map(|l| (l, gauge!("tallygate_limit_used", "limit" => l.word())))
                 .into(),
