@@ -22,11 +22,8 @@ mod oracles;
 mod prometheus;
 mod prometheus_native;
 mod push;
-<<<<<<< HEAD
-mod pushgateway;
-=======
 mod push_tool;
->>>>>>> main
+mod pushgateway;
 mod refuse;
 mod round_trip;
 mod routes;
