@@ -34,9 +34,9 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) nth: usize,
-    /// The number of the list.
-    pub(super) number: u64,
+    /// The list, if it is one of the store, and its number.
     pub(super) series: Arc<Vec<SeriesRef>>,
+    pub(super) number: u64,
     pub(super) range: Range<usize>,
 }
 
@@ -52,23 +52,14 @@ pub(super) fn divide(
         let Some(decision) = decision else { continue };
         let bytes = source.bytes();
         let keepable = matches!(source, Source::Stored { .. });
-        if let Source::Stored { family, .. } = source
-            && bytes > 2 * PART_BYTES
-            && decision.of(source.head()).is_divisible()
+        let divisible = bytes > 2 * PART_BYTES
             && options.format != Format::ProtobufDelimited
-            && let (series, number) = family.numbered_series()
-            // Two labels that become one are found only in one part. Series born after this are not
-            // in the list.
-            && (options.escaping == Escaping::AllowUtf8 || !family.has_quoted_names())
-        {
+            && decision.of(source.head()).is_divisible();
+        if divisible && let Some(parts) = parts(source, bytes, options.escaping) {
             run.end(at, &mut chunks);
             run.start = at + 1;
-            let each = (series.len() / (bytes / PART_BYTES)).max(1);
-            for (nth, start) in (0..series.len()).step_by(each).enumerate() {
-                let range = start..series.len().min(start + each);
-                let part = Some(Part { nth, number, series: series.clone(), range });
-                chunks.push(Chunk { sources: at..at + 1, part, keepable: true });
-            }
+            let chunk = |part| Chunk { sources: at..at + 1, part: Some(part), keepable };
+            chunks.extend(parts.map(chunk));
             continue;
         }
         if keepable != run.keepable {
@@ -83,6 +74,36 @@ pub(super) fn divide(
     }
     run.end(sources.len(), &mut chunks);
     chunks
+}
+
+/// The parts of a large family; none if it must not be divided, because two labels that become one by
+/// escaping would be found only in one part.
+fn parts(
+    source: &Source,
+    bytes: usize,
+    escaping: Escaping,
+) -> Option<impl Iterator<Item = Part> + use<>> {
+    let (series, number, length, quoted) = match source {
+        Source::Stored { family, .. } => {
+            // Series born after this are not in the list, so the family is asked after it.
+            let (series, number) = family.numbered_series();
+            let length = series.len();
+            (series, number, length, family.has_quoted_names())
+        }
+        Source::Shown(shown) => (Arc::default(), 0, shown.series().len(), shown.has_quoted_names()),
+        Source::Own(_) => return None,
+    };
+    if quoted && escaping != Escaping::AllowUtf8 {
+        return None;
+    }
+    let each = (length / (bytes / PART_BYTES)).max(1);
+    let starts = (0..length).step_by(each).enumerate();
+    Some(starts.map(move |(nth, start)| Part {
+        nth,
+        number,
+        series: series.clone(),
+        range: start..length.min(start + each),
+    }))
 }
 
 /// The run at hand.

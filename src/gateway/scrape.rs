@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use bytes::Bytes;
 
-use super::chunks::{self, Chunk};
+use super::chunks::{self, Chunk, Part};
 use super::kept::{self, FamilyStamp, Kept, Ready, Stamp, Way};
+use super::shown::{self, Shown};
 use super::{Gateway, Settings};
 use crate::format::compress::{self, Compression, Envelope, Levels};
 use crate::format::encode;
 use crate::format::encode::{Decision, Encoder, Options, Plan};
 use crate::format::escaping::Escaping;
 use crate::format::negotiate::Format;
+use crate::groups::Groups;
 use crate::model::{FamilyHead, Kind, ReadBuffer};
 use crate::rules::Selector;
 use crate::store::{Family, Metadata, SeriesRef};
@@ -78,15 +80,22 @@ pub struct Scrape {
 /// A family to show.
 #[derive(Debug)]
 pub(super) enum Source {
-    Stored { family: Arc<Family>, version: u64, kind: Kind, metadata: Metadata },
+    Stored {
+        family: Arc<Family>,
+        version: u64,
+        kind: Kind,
+        metadata: Metadata,
+    },
     Own(OwnSnapshot),
+    /// Of groups that replace.
+    Shown(Shown),
 }
 
 impl Source {
     fn family(&self) -> encode::Family<'_> {
         let regular = match self {
             Source::Stored { family, .. } => family.is_regular(),
-            Source::Own(_) => true,
+            Source::Own(_) | Source::Shown(_) => true,
         };
         encode::Family { head: self.head(), regular }
     }
@@ -100,13 +109,14 @@ impl Source {
                 line * family.lines_per_series()
             }
             Source::Own(own) => own.series.len() * 100,
+            Source::Shown(shown) => shown.bytes(),
         }
     }
 
     pub(super) fn hash(&self) -> u64 {
         match self {
             Source::Stored { family, .. } => family.name_hash(),
-            Source::Own(_) => 1,
+            Source::Own(_) | Source::Shown(_) => 1,
         }
     }
 
@@ -121,6 +131,7 @@ impl Source {
             Source::Own(own) => {
                 FamilyHead { name: &own.name, kind: own.kind, help: &own.help, unit: "" }
             }
+            Source::Shown(shown) => shown.head(),
         }
     }
 }
@@ -144,7 +155,18 @@ impl Gateway {
                 metadata: family.metadata(),
             }));
         }
-        if request.content != Content::Pushed {
+        if let Some(groups) = &self.groups {
+            let (pushed, own) = match request.content {
+                Content::Pushed => (groups.snapshot(), Vec::new()),
+                Content::Own => (Vec::new(), self.telemetry.pushgateway_snapshot(self.used())),
+                Content::PushedAndOwn => {
+                    (groups.snapshot(), self.telemetry.pushgateway_snapshot(self.used()))
+                }
+            };
+            sources.extend(shown::shown(&pushed, own).into_iter().map(Source::Shown));
+            // What is added up stands among the groups; names are never in both.
+            sources.sort_by(|a, b| a.head().name.cmp(b.head().name));
+        } else if request.content != Content::Pushed {
             sources.extend(self.telemetry.snapshot(self.used()).into_iter().map(Source::Own));
         }
         let options = Options {
@@ -183,9 +205,11 @@ impl Gateway {
     }
 
     fn used(&self) -> Use {
+        let groups = self.groups.as_ref().map(Groups::size).unwrap_or_default();
         Use {
-            series: self.store.series_count(),
-            families: self.store.family_count(),
+            series: self.store.series_count() + groups.series,
+            families: self.store.family_count() + groups.families,
+            groups: groups.groups,
             connections: self.connections(),
             inflight_push_bytes: self.inflight_bytes(),
             delivery: self.delivery_used(),
@@ -285,7 +309,7 @@ impl Scrape {
                 let decision = self.decisions[at].clone()?;
                 Some(FamilyStamp { id: family.id(), version: *version, decision })
             }
-            Source::Own(_) => None,
+            Source::Own(_) | Source::Shown(_) => None,
         });
         let part = chunk.part.as_ref();
         let part = part.map(|part| (part.number, part.range.start, part.range.end));
@@ -317,6 +341,7 @@ impl Maker<'_> {
             }
             match source {
                 Source::Own(own) => self.own(own),
+                Source::Shown(shown) => self.shown(shown, chunk.part.as_ref()),
                 Source::Stored { family, kind, .. } => match &chunk.part {
                     Some(part) => self.stored(family, *kind, &part.series[part.range.clone()]),
                     None => self.stored(family, *kind, &family.series()),
@@ -331,6 +356,21 @@ impl Maker<'_> {
             if self.is_selected(&own.name, labels) {
                 self.encoder.series(self.out, labels.as_bytes(), &value.reading(), None);
             }
+        }
+    }
+
+    fn shown(&mut self, shown: &Shown, part: Option<&Part>) {
+        if part.is_none_or(|part| part.nth == 0)
+            && let Some(own) = shown.own()
+        {
+            for (labels, value) in &own.series {
+                self.encoder.series(self.out, labels.as_bytes(), &value.reading(), None);
+            }
+        }
+        let range = part.map_or(0..shown.series().len(), |part| part.range.clone());
+        for series in &shown.series()[range] {
+            let (labels, created) = (series.labels(), series.created_ms());
+            self.encoder.series(self.out, labels.as_bytes(), &series.reading(), created);
         }
     }
 

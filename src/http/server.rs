@@ -170,7 +170,11 @@ fn tls_server(
                     let Some(_place) = services.gateway.permit_connection() else {
                         return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
                     };
-                    tls.accept(stream, timeout).await.map_err(DispatchError::Io)
+                    let peer = stream.peer_addr().ok();
+                    tls.accept(stream, timeout).await.map_err(|error| {
+                        services.gateway.telemetry().handshake_failed(peer, &error);
+                        DispatchError::Io(error)
+                    })
                 }
             })
             .and_then(http)

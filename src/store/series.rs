@@ -18,6 +18,7 @@ use super::table::Entry;
 use crate::merge::State;
 use crate::merge::histogram::{Layout, union};
 use crate::model::Kind;
+use crate::model::labels::has_quoted_name;
 
 /// One metric name with its live series. It exists as long as it has some.
 #[derive(Debug)]
@@ -142,8 +143,7 @@ impl Family {
 
     pub(super) fn note_birth(&self, labels: &str) {
         self.label_bytes.fetch_add(labels.len(), Relaxed);
-        // Inside a value this would be escaped.
-        if labels.starts_with('"') || memchr::memmem::find(labels.as_bytes(), b",\"").is_some() {
+        if has_quoted_name(labels) {
             self.quoted.store(true, Relaxed);
         }
     }
