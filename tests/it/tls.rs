@@ -470,6 +470,8 @@ fn slow_handshakes_hold_nobody_up() {
     eventually("their places are free", || {
         (sample(&scrape(&gateway, &client), "tallygate_connections")? < 10.0).then_some(())
     });
+    let failed = sample(&scrape(&gateway, &client), "tallygate_tls_handshake_failures_total");
+    assert_eq!(failed, Some(300.0));
 }
 
 #[test]
