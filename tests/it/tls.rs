@@ -470,6 +470,8 @@ fn slow_handshakes_hold_nobody_up() {
     eventually("their places are free", || {
         (sample(&scrape(&gateway, &client), "tallygate_connections")? < 10.0).then_some(())
     });
+    let failed = sample(&scrape(&gateway, &client), "tallygate_tls_handshake_failures_total");
+    assert_eq!(failed, Some(300.0));
 }
 
 #[test]
@@ -513,6 +515,26 @@ fn the_management_address_stays_plain() {
     assert!(sample(&text, "tallygate_tls_cert_not_after_timestamp_seconds").is_some());
 }
 
+/// The check of a container needs no other address.
+#[test]
+fn the_health_check_speaks_tls() {
+    let tls = Tls::new("");
+    let gateway = tls.run(&[]);
+    let listen = format!("--web.listen-address={}", gateway.address);
+    let web = format!("--web.config.file={}", tls.path("web.yml"));
+    let output = run(&["healthcheck", &listen, &web]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told, format!("ok: https://{}/-/healthy answers 200\n", gateway.address));
+    let url = format!("https://localhost:{}/-/ready", gateway.address.port());
+    assert!(run(&["healthcheck", &url, &web]).status.success());
+    assert!(!run(&["healthcheck", &url]).status.success(), "there is nothing to trust");
+    // Somebody else's certificate is not the gateway's.
+    let other = Tls::new("");
+    let web = format!("--web.config.file={}", other.path("web.yml"));
+    let output = run(&["healthcheck", &listen, &web]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
 /// An open connection without a request must not delay the end.
 #[test]
 fn it_stops_at_once_with_idle_connections() {
@@ -525,4 +547,27 @@ fn it_stops_at_once_with_idle_connections() {
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_tools_speak_tls() {
+    let tls = Tls::new("");
+    let gateway = tls.run(&[]);
+    let url = format!("https://localhost:{}", gateway.address.port());
+    std::fs::write(tls.folder.join("body"), "a_total 1\n").unwrap();
+    let (ca, body) = (format!("--ca-file={}", tls.path("ca.crt")), tls.path("body"));
+    let pushed = run(&["push", "--job=j", &ca, &url, &body]);
+    assert_eq!((pushed.status.code(), &*pushed.stderr), (Some(0), &b""[..]));
+    let checked = run(&["check", &ca, &url]);
+    assert_eq!((checked.status.code(), &*checked.stderr), (Some(0), &b""[..]));
+    assert_eq!(sample(&scrape(&gateway, &tls.client()), "a_total{job=\"j\"}"), Some(1.0));
+
+    // Whom nobody vouches for gets nothing, and trying again would not help.
+    let unknown = run(&["push", "--job=j", &url, &body]);
+    let err = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(1), "{err}");
+    assert!(err.contains("certificate"), "{err}");
+    let key = format!("--ca-file={}", tls.path("server.key"));
+    let no_certificate = run(&["push", &key, &url, &body]);
+    assert_eq!(no_certificate.status.code(), Some(1));
 }
