@@ -58,6 +58,9 @@ sentence that names the values in conflict. What a single value may be is for va
 {{- if and $v.tls.enabled (not $v.tls.existingSecret) (not $v.tls.certManager.enabled) -}}
 {{- fail "tls.enabled=true with neither tls.existingSecret nor tls.certManager.enabled: there would be no certificate." -}}
 {{- end -}}
+{{- if and $v.tls.existingSecret $v.tls.certManager.enabled -}}
+{{- fail "tls.existingSecret and tls.certManager.enabled exclude each other: cert-manager would write over a Secret that is yours. Leave one of them empty." -}}
+{{- end -}}
 {{- if and $v.tls.certManager.enabled (not $v.tls.certManager.issuerRef.name) -}}
 {{- fail "tls.certManager.enabled=true without tls.certManager.issuerRef.name: nobody would issue the certificate." -}}
 {{- end -}}
