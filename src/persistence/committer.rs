@@ -110,7 +110,7 @@ impl Work {
                 _ => {}
             }
             if !goes_on {
-                return result;
+                return result.and_then(|()| self.engine.close());
             }
         }
     }

@@ -107,8 +107,8 @@ fn what_is_acknowledged_is_synced() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..500 {
-                    let pushed = rig.counter.push(&rig.commits);
                     let least = rig.records.lock().commit;
+                    let pushed = rig.counter.push(&rig.commits);
                     rig.commits.wait(pushed).unwrap();
                     assert!(rig.records.lock().commit > least);
                 }

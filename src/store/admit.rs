@@ -83,7 +83,7 @@ impl Store {
             // Something is new. Look again where nobody else can create anything.
             let guard = self.structure.lock();
             if !self.survey(exposition, &terms, plan)? {
-                self.check_births(exposition, &terms, &context.limits, &plan.0, &guard)?;
+                self.check_births(exposition, &terms, &context.limits, &plan.known, &guard)?;
             }
             structure = Some(guard);
         }
@@ -100,7 +100,7 @@ impl Store {
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
-        plan.0.clear();
+        plan.known.clear();
         let mut complete = true;
         let mut current = None;
         for pushed in exposition.series() {
@@ -139,7 +139,7 @@ impl Store {
                 }
             }
             merge::check(kind, &pushed, rules).map_err(refuse)?;
-            plan.0.push(series);
+            plan.known.push(series);
         }
         Ok(complete)
     }

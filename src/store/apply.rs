@@ -6,21 +6,25 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::MutexGuard;
 
 use super::series::{Birth, Family, SeriesRef};
-use super::{ChosenBy, PushContext, Store, Structure, Terms, job_of, seconds};
+use super::{ChosenBy, PushContext, Store, Structure, Terms, seconds};
 use crate::merge::{self, MergeRules, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
 use crate::persistence::Pass;
 
-/// The stored series that a push names, in its order; `None` is to be born. A buffer for
-/// [`Store::admit`], used again and again.
+/// Buffers for [`Store::admit`], used again and again.
 #[derive(Debug, Default)]
-pub struct Plan(pub(super) Vec<Option<SeriesRef>>);
+pub struct Plan {
+    /// The stored series that a push names, in its order; `None` is to be born.
+    pub(super) known: Vec<Option<SeriesRef>>,
+    /// Those that this push is the first to change since the last commit.
+    changed: Vec<SeriesRef>,
+}
 
 impl Plan {
     /// Lets go of the series.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.known.clear();
     }
 }
 
@@ -50,7 +54,7 @@ where
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
-        let mut plan = std::mem::take(&mut self.plan.0);
+        let mut plan = std::mem::take(&mut self.plan.known);
         let mut families = Families { last: None };
         for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
             let terms = (self.terms)(&pushed);
@@ -65,11 +69,18 @@ where
             }
             applied.series_merged += 1;
         }
-        self.plan.0 = plan;
+        self.plan.known = plan;
+        self.store.changed.note_series(&mut self.plan.changed);
         applied
     }
 
-    fn merge(&self, series: &SeriesRef, family: &Family, pushed: &PushedSeries<'_>, terms: Terms) {
+    fn merge(
+        &mut self,
+        series: &SeriesRef,
+        family: &Arc<Family>,
+        pushed: &PushedSeries<'_>,
+        terms: Terms,
+    ) {
         let mut state = series.state.lock();
         if self.structure.is_some()
             && let Some(bounds) = state.grown(pushed)
@@ -83,20 +94,31 @@ where
         }
         state.merge(pushed, self.context.stamp);
         if !merge::is_regular(family.kind(), pushed) {
-            family.note_irregular();
+            self.note_irregular(family);
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
         if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
             self.store.mortal.store(true, Relaxed);
+        }
+        if self.store.commits.are_kept() && series.mark_changed() {
+            self.plan.changed.push(series.clone());
+        }
+    }
+
+    fn note_irregular(&self, family: &Arc<Family>) {
+        if family.note_irregular() {
+            self.store.note_changed(family);
         }
     }
 
     /// Creates a series with its first value, and its family with its first series: before they are
     /// whole, no scrape may meet them.
     fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
+        let group = self.context.group;
+        let group = self.structure().group(group);
         let series = SeriesRef::new(Birth {
             family: family.clone(),
-            group: self.group(),
+            group,
             labels: pushed.labels,
             hash: pushed.hash,
             // The series counts from just before its first push.
@@ -105,27 +127,8 @@ where
         });
         self.merge(&series, family, pushed, terms);
 
-        let structure = self.structure();
-        let members = structure.groups.entry(series.group.clone()).or_default();
-        series.set_group_slot(members.len());
-        members.push(series.clone());
-        *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
         let store = self.store;
-        store.series.insert(series.clone());
-        store.series_count.fetch_add(1, Relaxed);
-        family.index.add(series);
-        if family.live.fetch_add(1, Relaxed) == 0 {
-            store.families.insert(family.clone());
-            store.family_index.add(family.clone());
-            store.family_count.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// The grouping key, as other series of the group have it.
-    fn group(&mut self) -> Arc<str> {
-        let group = self.context.group;
-        let known = self.structure().groups.get_key_value(group).map(|(key, _)| key.clone());
-        known.unwrap_or_else(|| group.into())
+        store.link(series, self.structure());
     }
 
     fn structure(&mut self) -> &mut Structure {
@@ -154,7 +157,9 @@ impl Families {
             .store
             .find_family(pushed.name, pushed.hash)
             .unwrap_or_else(|| Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind)));
-        adopt_metadata(&family, &pushed);
+        if adopt_metadata(&family, &pushed) {
+            admitted.store.note_changed(&family);
+        }
         self.last = Some((series.family, family.clone()));
         family
     }
@@ -172,8 +177,10 @@ fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
     }
 }
 
-fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
-    if family.kind() == Kind::Untyped && pushed.kind == Kind::Counter {
+/// True if the family is another than before.
+fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) -> bool {
+    let refined = family.kind() == Kind::Untyped && pushed.kind == Kind::Counter;
+    if refined {
         family.refine(pushed.kind);
     }
     let (help, unit) = (pushed.help.unwrap_or(""), pushed.unit.unwrap_or(""));
@@ -190,4 +197,6 @@ fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
             }
         });
     }
+    // One without series is new.
+    refined || news || family.is_empty()
 }

@@ -16,8 +16,10 @@
 
 mod admit;
 mod apply;
+mod changed;
 mod index;
 mod remove;
+mod restore;
 mod series;
 mod table;
 
@@ -33,8 +35,10 @@ use crate::model::labels;
 use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
+use changed::Changed;
 use index::Index;
 pub use remove::{Removed, SLICE};
+pub use restore::Restore;
 pub use series::{Family, Metadata, SeriesRef};
 use table::Table;
 
@@ -48,6 +52,7 @@ pub struct Store {
     series: Table<SeriesRef>,
     series_count: AtomicUsize,
     family_count: AtomicUsize,
+    changed: Changed,
     /// Some series have had a time to live; until then nobody need look for expired ones.
     mortal: AtomicBool,
 }
@@ -131,6 +136,7 @@ impl Store {
             series: Table::new(),
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
+            changed: Changed::default(),
             mortal: AtomicBool::new(false),
         }
     }
@@ -155,6 +161,29 @@ impl Store {
     /// Live families, in the order of their names.
     pub fn families(&self) -> Arc<Vec<Arc<Family>>> {
         self.family_index.snapshot()
+    }
+
+    /// Puts a series where everybody finds it, and its family with its first series.
+    fn link(&self, series: SeriesRef, structure: &mut Structure) {
+        let members = structure.groups.entry(series.group.clone()).or_default();
+        series.set_group_slot(members.len());
+        members.push(series.clone());
+        *structure.jobs.entry(job_of(series.labels())).or_default() += 1;
+        self.series.insert(series.clone());
+        self.series_count.fetch_add(1, Relaxed);
+        let family = series.family.clone();
+        family.index.add(series);
+        if family.live.fetch_add(1, Relaxed) == 0 {
+            self.families.insert(family.clone());
+            self.family_index.add(family);
+            self.family_count.fetch_add(1, Relaxed);
+        }
+    }
+    /// The family has to be written anew.
+    fn note_changed(&self, family: &Arc<Family>) {
+        if self.commits.are_kept() {
+            self.changed.note_family(family);
+        }
     }
 
     fn find_family(&self, name: &str, hash: u64) -> Option<Arc<Family>> {
