@@ -6,16 +6,18 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tallygate::config::{Config, markdown_reference};
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
     "docs/dependencies.md",
+    "docs/durability.md",
     "docs/merging.md",
 ];
 
@@ -267,6 +269,8 @@ fn configuration_examples_load() {
 struct Gateway {
     child: Child,
     address: String,
+    /// Where it runs, and its store is.
+    directory: PathBuf,
 }
 
 impl Gateway {
@@ -275,6 +279,11 @@ impl Gateway {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TALLYGATE__")) {
             command.env_remove(name);
         }
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("docs-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&directory).expect("a directory below target/");
+        command.current_dir(&directory);
         command.args(["--web.listen-address=127.0.0.1:0", "--web.drain-delay=0s"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
@@ -284,7 +293,7 @@ impl Gateway {
         });
         // Somebody must go on reading, or the gateway would wait for it.
         std::thread::spawn(move || lines.for_each(drop));
-        Gateway { child, address: address.expect("it listens") }
+        Gateway { child, address: address.expect("it listens"), directory }
     }
 }
 
@@ -292,6 +301,7 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -21,6 +21,7 @@ mod sections;
 mod setting;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
@@ -39,8 +40,8 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, SuccessCode, Timestamps,
-    Web,
+    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, Store, StoreAck,
+    SuccessCode, Timestamps, Web,
 };
 
 use crate::rules::Rules;
@@ -54,6 +55,7 @@ pub struct Config {
     pub scrape: Scrape,
     pub ttl: Expiry,
     pub limits: Limits,
+    pub store: Store,
     pub log: Log,
     pub rules: Rules,
     /// Where each key comes from.
@@ -125,6 +127,7 @@ impl Config {
         let scrape = Scrape::read(&mut from);
         let ttl = Expiry::read(&mut from);
         let limits = Limits::read(&mut from);
+        let store = Store::read(&mut from);
         let log = Log::read(&mut from);
         let rules = from.rules();
         Some(Config {
@@ -134,6 +137,7 @@ impl Config {
             scrape: scrape?,
             ttl: ttl?,
             limits: limits?,
+            store: store?,
             log: log?,
             rules: rules?,
             origins: from.into_origins(),
@@ -160,6 +164,11 @@ impl Config {
                  that no push of that size could come in; raise the first or lower the second",
             )));
         }
+    }
+
+    /// Where the store is; `None` keeps state in memory only.
+    pub fn store_path(&self) -> Option<&Path> {
+        self.store.path.as_deref()
     }
 
     /// Where the value of a key comes from.
@@ -192,6 +201,7 @@ impl Config {
         self.scrape.visit(visitor);
         self.ttl.visit(visitor);
         self.limits.visit(visitor);
+        self.store.visit(visitor);
         self.log.visit(visitor);
     }
 }

@@ -25,6 +25,7 @@ impl Config {
             scrape: Scrape { max_in_flight: self.scrape.max_in_flight, ..new.scrape.clone() },
             ttl: new.ttl.clone(),
             limits: new.limits.clone(),
+            store: self.store.clone(),
             log: Log { level: new.log.level, format: self.log.format },
             rules: new.rules.clone(),
             origins: new.origins.clone(),
@@ -45,6 +46,7 @@ impl Config {
         self.scrape.changes(&new.scrape, &mut note);
         self.ttl.changes(&new.ttl, &mut note);
         self.limits.changes(&new.limits, &mut note);
+        self.store.changes(&new.store, &mut note);
         self.log.changes(&new.log, &mut note);
         if self.rules != new.rules {
             note("rules");
@@ -57,6 +59,6 @@ impl Config {
 pub(super) fn is_reloadable(key: &str) -> bool {
     match key {
         "push.success_code" | "scrape.max_in_flight" | "log.format" => false,
-        _ => !matches!(key.split('.').next(), Some("mode" | "web")),
+        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "store")),
     }
 }

@@ -3,6 +3,7 @@
 //! What each key means stands in `config/default.yaml` and nowhere else. `section!` makes of one
 //! list of keys the struct, its reading, its writing and its comparison.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
@@ -131,6 +132,15 @@ section! {
 }
 
 section! {
+    /// Where state survives restarts.
+    Store in "store" {
+        path: Option<PathBuf>;
+        ack: StoreAck;
+        commit_interval: Duration, within(HUNDREDTH, HOUR);
+    }
+}
+
+section! {
     /// What is written to standard error.
     Log in "log" {
         level: LogLevel;
@@ -139,6 +149,7 @@ section! {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+const HUNDREDTH: Duration = Duration::from_millis(10);
 const TENTH: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -200,6 +211,18 @@ words! {
         Exact = "exact",
         /// It removes nothing, but succeeds.
         Ignore = "ignore",
+    }
+}
+
+words! {
+    /// When a push is answered.
+    StoreAck, "synced|written|memory" {
+        /// When it is safe from a power failure.
+        Synced = "synced",
+        /// When it is safe from the end of the process.
+        Written = "written",
+        /// At once.
+        Memory = "memory",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Types of configuration values: how each is read from text, written back, and described.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
@@ -193,6 +194,22 @@ impl Setting for Option<Address> {
 
     fn text(&self) -> String {
         self.as_ref().map_or(String::new(), |address| address.as_str().to_owned())
+    }
+
+    fn yaml(&self) -> String {
+        quoted(&self.text())
+    }
+}
+
+impl Setting for Option<PathBuf> {
+    const PLACEHOLDER: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
+        Ok((!text.is_empty()).then(|| text.into()))
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map_or(String::new(), |path| path.display().to_string())
     }
 
     fn yaml(&self) -> String {

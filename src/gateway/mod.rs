@@ -2,6 +2,7 @@
 //! state lives beyond the [`Store`].
 
 pub mod limits;
+mod load;
 mod push;
 mod query;
 mod scrape;
@@ -16,13 +17,14 @@ use crate::clock::Clock;
 use crate::format::Timestamps;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
 pub use crate::persistence::NotDurable;
-use crate::persistence::{Batch, Commits, Table, Ticket};
+use crate::persistence::{Commits, Ticket};
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
+pub use load::Loaded;
 pub use push::{PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
@@ -159,6 +161,10 @@ impl Gateway {
         &self.telemetry
     }
 
+    pub fn shared_telemetry(&self) -> Arc<Telemetry> {
+        self.telemetry.clone()
+    }
+
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -169,18 +175,6 @@ impl Gateway {
 
     pub fn commits(&self) -> &Arc<Commits> {
         &self.commits
-    }
-
-    /// Moves what has changed since the last call into the batch; for the committer, which holds
-    /// the gate alone.
-    pub fn collect(&self, _batch: &mut Batch) {}
-
-    /// Takes a record back at start.
-    ///
-    /// # Errors
-    /// If it is none of ours, or damaged.
-    pub fn restore(&self, table: Table, _key: &[u8], _value: &[u8]) -> Result<(), String> {
-        Err(format!("a record of {table:?}, which nobody keeps"))
     }
 
     /// Whether changes can be made to last at present.

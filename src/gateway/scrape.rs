@@ -154,6 +154,7 @@ impl Gateway {
             families: self.store.family_count(),
             connections: self.connections(),
             inflight_push_bytes: self.inflight_bytes(),
+            pending_series: self.store.pending_series(),
         }
     }
 }

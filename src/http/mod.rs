@@ -161,6 +161,16 @@ async fn answer(
     payload: &mut web::Payload,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
+    let needs_state = match route {
+        Route::Scrape => surface == Surface::Main,
+        Route::Delete { .. } | Route::Metrics | Route::Series => true,
+        Route::DeleteSeries | Route::Wipe => true,
+        // A push tells so itself, and is counted.
+        _ => false,
+    };
+    if needs_state && !services.lifecycle.is_up() {
+        return Err(probes::starting(services));
+    }
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, group).await),
         Route::Delete { group } => delete(services, request, group).await,

@@ -13,7 +13,7 @@ use futures_core::Stream;
 
 use super::error::{self, Problem};
 use super::params::{PushParams, header, list_header};
-use super::{Services, grouping};
+use super::{Services, grouping, probes};
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
@@ -68,7 +68,7 @@ async fn receive(
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
-        return Err(Problem::unavailable("the gateway is starting"));
+        return Err(probes::starting(services));
     }
     let headers = request.headers();
     let push = Push {

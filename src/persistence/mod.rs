@@ -81,6 +81,9 @@ pub trait Engine: Send {
     }
 
     fn usage(&self) -> Usage;
+
+    /// Where it is, for messages.
+    fn place(&self) -> String;
 }
 
 /// Of the disk, in bytes.

@@ -46,6 +46,10 @@ impl Changed {
         }
     }
 
+    pub(super) fn series(&self) -> usize {
+        self.series.iter().map(|list| list.lock().len()).sum()
+    }
+
     pub(super) fn note_family(&self, family: &Arc<Family>) {
         if family.mark_changed() {
             self.families.lock().push(family.clone());

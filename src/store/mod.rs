@@ -84,6 +84,9 @@ pub struct PushContext<'a> {
     /// Decides between gauge values, see [`Stamp`].
     pub stamp: Stamp,
     pub now_ms: i64,
+    /// Series that are born count from just before this moment, milliseconds since the Unix epoch;
+    /// unlike `now_ms` it never falls, not even from one start to the next.
+    pub born_ms: i64,
     pub limits: StoreLimits,
 }
 
@@ -156,6 +159,11 @@ impl Store {
 
     pub fn family_count(&self) -> usize {
         self.family_count.load(Relaxed)
+    }
+
+    /// Series that have changed since the last commit.
+    pub fn pending_series(&self) -> usize {
+        self.changed.series()
     }
 
     /// Live families, in the order of their names.

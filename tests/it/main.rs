@@ -24,6 +24,7 @@ mod round_trip;
 mod routes;
 mod rules;
 mod scrape;
+mod store;
 mod storm;
 mod transport;
 mod ttl;

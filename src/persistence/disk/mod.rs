@@ -387,6 +387,10 @@ impl Engine for Disk {
             free_bytes: self.files.free_bytes(),
         }
     }
+
+    fn place(&self) -> String {
+        self.files.path("")
+    }
 }
 
 fn lock_error(path: &Path, error: files::LockError) -> EngineError {
