@@ -1,6 +1,8 @@
 //! The composition root: builds the parts from the configuration, starts them, and takes them down
 //! in order. Logic worth testing lives in the parts.
 
+mod security;
+
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -23,12 +25,15 @@ use crate::persistence::{Ack, Commits, Committer, CommitterOptions, EngineError}
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
+use security::{Security, SecurityError};
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("{0} is no address of this machine: {1}")]
     Address(String, io::Error),
+    #[error("{0}")]
+    Security(#[from] SecurityError),
     #[error("listen: {0}")]
     Listen(io::Error),
     #[error("signals: {0}")]
@@ -61,6 +66,7 @@ struct Configured {
     config: Mutex<Config>,
     gateway: Arc<Gateway>,
     level: LevelHandle,
+    security: Arc<Security>,
 }
 
 /// Serves until a signal or `/-/quit`. `sources` are where `config` came from, for reloading.
@@ -82,6 +88,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let started_ms = i64::try_from(since.as_millis()).unwrap_or_default();
     let telemetry = Arc::new(Telemetry::new(started_ms));
     telemetry.configuration_loaded(started_ms);
+    let security = Arc::new(Security::load(&config, telemetry.clone())?);
     let commits = match config.store_path() {
         Some(_) => Commits::new(ack(&config)),
         None => Commits::default(),
@@ -98,6 +105,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         config: Mutex::new(config),
         gateway: gateway.clone(),
         level,
+        security: security.clone(),
     });
     configured.log_warnings();
 
@@ -105,6 +113,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         gateway.clone(),
         lifecycle.clone(),
         options,
+        security.guard().clone(),
         {
             let configured = configured.clone();
             Box::new(move || configured.reload())
@@ -131,7 +140,8 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     if loading.is_none() {
         lifecycle.set(Phase::Ready);
     }
-    let servers = http::start(&services, &server, &main, management).map_err(RunError::Listen)?;
+    let servers = http::start(&services, &server, &main, management, security.tls())
+        .map_err(RunError::Listen)?;
     for address in &servers.main {
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     }
@@ -151,6 +161,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     }
 
     spawn_local(sweep(configured.clone()));
+    spawn_local(security.watch());
 
     let drain = signals.end(&configured, &lifecycle).await;
     lifecycle.set(Phase::Draining);
@@ -288,6 +299,7 @@ impl Configured {
         self.level.set(level(&config));
         drop(config);
         telemetry.configuration_loaded(self.gateway.clock().now().ms);
+        self.security.reload()?;
         let (applied, waiting) = (reload.applied.join(", "), reload.needs_restart.join(", "));
         tracing::info!(applied, needs_restart = waiting, "configuration loaded");
         self.log_warnings();
@@ -390,6 +402,7 @@ fn http_options(config: &Config) -> HttpOptions {
         read_body_timeout: config.web.read_body_timeout,
         own_metrics_apart: config.web.management_address.is_some(),
         scrapes_max: config.scrape.max_in_flight,
+        cors_allowed_origins: config.web.cors_allowed_origins.as_slice().to_vec(),
     }
 }
 

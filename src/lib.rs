@@ -1,6 +1,7 @@
 //! Tallygate: an aggregating push gateway for Prometheus.
 
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

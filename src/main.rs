@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use tallygate::{app, cli};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let (args, environment) = (std::env::args_os().skip(1), std::env::vars_os());
     match cli::run(args, environment, &mut stdout(), &mut stderr()) {

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use tallygate::config::{Config, markdown_reference};
+use tallygate::config::{Config, UsersFile, WebFile, markdown_reference};
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -19,6 +19,7 @@ const DOCUMENTS: [&str; 7] = [
     "docs/dependencies.md",
     "docs/durability.md",
     "docs/merging.md",
+    "docs/security.md",
 ];
 
 fn path(document: &str) -> PathBuf {
@@ -263,6 +264,24 @@ fn configuration_examples_load() {
         }
     }
     none(&complaints);
+}
+
+#[test]
+fn examples_of_other_files_load() {
+    let mut seen = 0;
+    for block in DOCUMENTS.iter().flat_map(|document| blocks(&read(document))) {
+        let error = match &*block.language {
+            "yaml web" => WebFile::parse(&block.text, Path::new("")).err(),
+            "yaml users" => {
+                let token = |_: &Path| Ok("0123456789abcdef".to_owned());
+                UsersFile::parse(&block.text, Path::new(""), &token).err()
+            }
+            _ => continue,
+        };
+        assert_eq!(error, None, "{}", block.text);
+        seen += 1;
+    }
+    assert!(seen >= 2, "docs/security.md shows both files");
 }
 
 /// The real binary; stopped when dropped.

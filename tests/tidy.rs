@@ -7,12 +7,13 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
+    ("auth", &["model"]),
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
@@ -22,8 +23,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
         "gateway",
         &["model", "clock", "merge", "rules", "format", "telemetry", "persistence", "store"],
     ),
-    ("http", &["model", "units", "lifecycle", "format", "telemetry", "gateway"]),
-    ("config", &["model", "units", "rules"]),
+    ("http", &["model", "units", "lifecycle", "auth", "format", "telemetry", "gateway"]),
+    ("config", &["model", "units", "auth", "rules"]),
     ("cli", &["config"]),
 ];
 
@@ -31,14 +32,18 @@ const LAYERS: [(&str, &[&str]); 14] = [
 const ROOT_ITEMS: [&str; 1] = ["REVISION"];
 
 /// What only some files may name: the beginning of a name, and where it may stand.
-const CONFINED: [(&str, &[&str]); 8] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     ("actix", &["http/"]),
     ("dashmap", &["store/table.rs"]),
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
     ("regex", &["rules/"]),
     ("rustix", &["persistence/disk/files.rs"]),
-    ("tokio", &["app.rs", "http/", "lifecycle.rs"]),
+    ("rustls", &["http/"]),
+    ("x509_cert", &["http/"]),
+    ("bcrypt::", &["auth/"]),
+    ("ring::", &["auth/", "http/"]),
+    ("tokio", &["app/", "http/", "lifecycle.rs"]),
     ("xxhash", &["persistence/disk/format.rs", "persistence/disk/index.rs"]),
 ];
 

@@ -21,7 +21,8 @@ pub(crate) fn gateway() -> Gateway {
 }
 
 pub(crate) fn push(gateway: &Gateway, grouping: &Grouping, format: PushFormat, body: &[u8]) {
-    let request = PushRequest { grouping, format, body, merge: None, ttl: None, time: None };
+    let request =
+        PushRequest { grouping, format, body, merge: None, ttl: None, time: None, scope: None };
     gateway.push(&request).expect("accepted");
 }
 

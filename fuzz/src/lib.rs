@@ -34,8 +34,15 @@ pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
 
 pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
     let grouping = Grouping::default();
-    let request =
-        PushRequest { grouping: &grouping, format, body, merge: None, ttl: None, time: None };
+    let request = PushRequest {
+        grouping: &grouping,
+        format,
+        body,
+        merge: None,
+        ttl: None,
+        time: None,
+        scope: None,
+    };
     gateway.push(&request).is_ok()
 }
 

@@ -136,6 +136,42 @@ impl ExternalUrl {
     }
 }
 
+/// Where web pages come from: `*` alone, or `scheme://host` and `scheme://host:port`, as a browser
+/// writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(Vec<String>);
+
+impl Origins {
+    pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Origins, String> {
+        let mut origins: Vec<String> = Vec::new();
+        for text in texts {
+            let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+            let sound = |host: &str| {
+                let fine =
+                    |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+                !host.is_empty() && host.chars().all(fine)
+            };
+            if text != "*" && !host.is_some_and(sound) {
+                return Err(format!(
+                    "{text:?} is no origin; it is written like https://app.example.org, in lower \
+                     case and without a path"
+                ));
+            }
+            if !origins.iter().any(|other| other == text) {
+                origins.push(text.to_owned());
+            }
+        }
+        if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+            return Err("\"*\" stands for any origin, so it stands alone".to_owned());
+        }
+        Ok(Origins(origins))
+    }
+
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
 /// The path below which everything is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePrefix {

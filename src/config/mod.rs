@@ -5,7 +5,7 @@
 //! every key becomes a typed value of a section. Nothing stops at the first error: whoever has
 //! three mistakes in a file is told of three.
 //!
-//! Only [`Sources::load`] does I/O, for the file. Only `cli` and `app` use this module; components
+//! Only [`Sources::load`], [`WebFile::load`] and [`UsersFile::load`] do I/O, for their files. Only `cli` and `app` use this module; components
 //! have options of their own.
 
 mod address;
@@ -19,6 +19,9 @@ mod rules;
 mod schema;
 mod sections;
 mod setting;
+mod table;
+mod users_file;
+mod web_file;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +29,7 @@ use std::path::Path;
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
 };
-pub use address::{Address, Addresses, ExternalUrl, RoutePrefix};
+pub use address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
 use layers::Layer;
 pub(crate) use layers::is_like_ours;
 pub use layers::{FILE_VARIABLE, Sources};
@@ -40,9 +43,12 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, Store, StoreAck,
+    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, Store, StoreAck,
     SuccessCode, Timestamps, Web,
 };
+
+pub use users_file::UsersFile;
+pub use web_file::{ClientAuth, FileErrors, Pem, RateLimit, TlsServer, TlsVersion, WebFile};
 
 use crate::rules::Rules;
 
@@ -51,6 +57,7 @@ use crate::rules::Rules;
 pub struct Config {
     pub mode: Mode,
     pub web: Web,
+    pub auth: Auth,
     pub push: Push,
     pub scrape: Scrape,
     pub ttl: Expiry,
@@ -123,6 +130,7 @@ impl Config {
         // All are read before any is missed, so that all errors are found.
         let mode = from.get::<Mode>("mode");
         let web = Web::read(&mut from);
+        let auth = Auth::read(&mut from);
         let push = Push::read(&mut from);
         let scrape = Scrape::read(&mut from);
         let ttl = Expiry::read(&mut from);
@@ -133,6 +141,7 @@ impl Config {
         Some(Config {
             mode: mode?,
             web: web?,
+            auth: auth?,
             push: push?,
             scrape: scrape?,
             ttl: ttl?,
@@ -197,6 +206,7 @@ impl Config {
     fn visit(&self, visitor: &mut dyn FnMut(Seen)) {
         visitor(Seen::new("mode", &self.mode));
         self.web.visit(visitor);
+        self.auth.visit(visitor);
         self.push.visit(visitor);
         self.scrape.visit(visitor);
         self.ttl.visit(visitor);

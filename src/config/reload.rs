@@ -21,6 +21,7 @@ impl Config {
         let config = Config {
             mode: self.mode,
             web: self.web.clone(),
+            auth: self.auth.clone(),
             push: Push { success_code: self.push.success_code, ..new.push.clone() },
             scrape: Scrape { max_in_flight: self.scrape.max_in_flight, ..new.scrape.clone() },
             ttl: new.ttl.clone(),
@@ -42,6 +43,7 @@ impl Config {
             note("mode");
         }
         self.web.changes(&new.web, &mut note);
+        self.auth.changes(&new.auth, &mut note);
         self.push.changes(&new.push, &mut note);
         self.scrape.changes(&new.scrape, &mut note);
         self.ttl.changes(&new.ttl, &mut note);
@@ -59,6 +61,6 @@ impl Config {
 pub(super) fn is_reloadable(key: &str) -> bool {
     match key {
         "push.success_code" | "scrape.max_in_flight" | "log.format" => false,
-        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "store")),
+        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "store" | "auth")),
     }
 }

@@ -140,6 +140,10 @@ impl Key {
 }
 
 pub fn flag_name(key: &str) -> String {
+    if key == "web.config_file" {
+        // As it is called by everything else that reads such a file.
+        return "--web.config.file".to_owned();
+    }
     format!("--{}", key.replace('_', "-"))
 }
 
@@ -235,7 +239,7 @@ mod tests {
             ("web.body_bytes", Some("limits.body_bytes")),
             ("gzip_level", Some("scrape.gzip_level")),
             ("rule", Some("rules")),
-            ("persistence.file", None),
+            ("nothing.alike", None),
             ("", None),
         ] {
             assert_eq!(schema().nearest(wrong), right, "{wrong}");

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
+use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
 use super::read::Reader;
 use super::setting::{Setting, words};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
@@ -69,6 +69,8 @@ section! {
         external_url: Option<ExternalUrl>;
         enable_lifecycle: bool;
         enable_admin_api: bool;
+        config_file: Option<PathBuf>;
+        cors_allowed_origins: Origins;
         drain_delay: Duration, at_most(HOUR);
         shutdown_timeout: Duration, within(SECOND, HOUR);
         keep_alive: Duration, at_most(DAY);
@@ -76,6 +78,13 @@ section! {
         read_header_timeout: Duration, within(TENTH, HOUR);
         read_body_timeout: Duration, within(TENTH, HOUR);
         write_stall_timeout: Duration, within(TENTH, HOUR);
+    }
+}
+
+section! {
+    /// Who may push, scrape and administer.
+    Auth in "auth" {
+        file: Option<PathBuf>;
     }
 }
 

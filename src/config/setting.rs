@@ -1,11 +1,11 @@
 //! Types of configuration values: how each is read from text, written back, and described.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 
-use super::address::{Address, Addresses, ExternalUrl, RoutePrefix};
+use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::units::{ByteSize, Secret, format_duration, parse_duration};
 
@@ -201,22 +201,6 @@ impl Setting for Option<Address> {
     }
 }
 
-impl Setting for Option<PathBuf> {
-    const PLACEHOLDER: &'static str = "PATH";
-
-    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
-        Ok((!text.is_empty()).then(|| text.into()))
-    }
-
-    fn text(&self) -> String {
-        self.as_ref().map_or(String::new(), |path| path.display().to_string())
-    }
-
-    fn yaml(&self) -> String {
-        quoted(&self.text())
-    }
-}
-
 impl Setting for Option<ExternalUrl> {
     const PLACEHOLDER: &'static str = "URL";
 
@@ -230,6 +214,48 @@ impl Setting for Option<ExternalUrl> {
 
     fn yaml(&self) -> String {
         quoted(&self.text())
+    }
+}
+
+impl Setting for Option<PathBuf> {
+    const PLACEHOLDER: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn text(&self) -> String {
+        // It was made from text.
+        self.as_deref().and_then(Path::to_str).unwrap_or_default().to_owned()
+    }
+
+    fn yaml(&self) -> String {
+        quoted(&self.text())
+    }
+}
+
+impl Setting for Origins {
+    const PLACEHOLDER: &'static str = "ORIGIN";
+
+    fn parse(text: &str) -> Result<Origins, String> {
+        Origins::new(text.split(',').map(str::trim).filter(|origin| !origin.is_empty()))
+    }
+
+    fn text(&self) -> String {
+        self.as_slice().join(",")
+    }
+
+    fn yaml(&self) -> String {
+        let quoted: Vec<String> = self.as_slice().iter().map(|origin| quoted(origin)).collect();
+        format!("[{}]", quoted.join(", "))
+    }
+
+    fn read(value: &Value) -> Result<Origins, String> {
+        let ValueKind::Array(values) = &value.kind else {
+            return Origins::parse(&scalar(value)?);
+        };
+        let texts = values.iter().map(scalar).collect::<Result<Vec<_>, _>>()?;
+        Origins::new(texts.iter().map(String::as_str))
     }
 }
 

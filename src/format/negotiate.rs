@@ -97,6 +97,20 @@ pub fn accept(header: Option<&str>) -> (Format, Escaping) {
 /// If it names a variant of a known format that nothing reads.
 pub fn push_format(header: Option<&str>) -> Result<PushFormat, Unsupported> {
     let header = header.unwrap_or_default();
+    // What nearly all clients send need not be taken apart.
+    match header {
+        ""
+        | "text/plain"
+        | "text/plain; version=0.0.4"
+        | "text/plain; version=0.0.4; charset=utf-8" => {
+            return Ok(PushFormat::Text);
+        }
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited" =>
+        {
+            return Ok(PushFormat::Protobuf);
+        }
+        _ => {}
+    }
     let Some(clause) = Clause::parse(header) else {
         return Ok(PushFormat::Text);
     };

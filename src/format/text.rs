@@ -11,6 +11,7 @@
 //! else, less `_sum`, `_count` or `_bucket`, to a summary or histogram so far; else it begins an
 //! untyped family.
 
+mod again;
 mod family;
 mod value;
 
@@ -18,8 +19,9 @@ use super::lex::{
     At, Cursor, Dialect, Flaw, Head, Key, LabelList, Lexed, Line, Lines, Repeat, Token,
 };
 use super::{ParseError, Timestamps, lex};
-use crate::model::exposition::Bucket;
+use crate::model::exposition::{Bucket, Given};
 use crate::model::{Builder, FamilyId, Kind, SeriesId};
+pub use again::read_again;
 use family::{Families, Role};
 use value::{bound, end_of_sample, float, population, summary_count, value};
 
@@ -156,9 +158,11 @@ impl<'a, 'e> Reader<'a, 'e> {
         let at = head.offset;
         match role {
             Role::Value => {
-                let number = float(value(&mut cursor)?)?;
+                let token = value(&mut cursor)?;
+                let number = float(token)?;
                 end_of_sample(&mut cursor, self.options)?;
                 let id = self.builder.series(family, &mut self.list.labels).at(at)?;
+                self.note(token, Given::Scalar(id));
                 self.builder.set_scalar(id, number).at(at)
             }
             Role::Bucket | Role::Quantile => {
@@ -177,19 +181,22 @@ impl<'a, 'e> Reader<'a, 'e> {
                 self.member(role, id, varying, &mut cursor)
             }
             Role::Sum => {
-                let sum = float(value(&mut cursor)?)?;
+                let token = value(&mut cursor)?;
+                let sum = float(token)?;
                 end_of_sample(&mut cursor, self.options)?;
                 let id = self.total_series(family, &head)?;
+                self.note(token, Given::Sum(id));
                 self.builder.set_sum(id, sum).at(at)
             }
             Role::Count => {
-                let count = value(&mut cursor)?;
+                let token = value(&mut cursor)?;
                 let count = match self.builder.kind(family) {
-                    Kind::Summary => summary_count(count)?,
-                    _ => population(count)?,
+                    Kind::Summary => summary_count(token)?,
+                    _ => population(token)?,
                 };
                 end_of_sample(&mut cursor, self.options)?;
                 let id = self.total_series(family, &head)?;
+                self.note(token, Given::Count(id));
                 self.builder.set_count(id, count).at(at)
             }
         }
@@ -209,11 +216,18 @@ impl<'a, 'e> Reader<'a, 'e> {
             let upper_bound = bound(varying, "a number as bucket bound")?;
             let cumulative_count = population(value)?;
             self.builder.add_bucket(id, Bucket { upper_bound, cumulative_count, exemplar: None });
+            self.note(value, Given::LastBucket);
         } else {
             let quantile = bound(varying, "a number as quantile")?;
             self.builder.add_quantile(id, quantile, float(value)?);
+            self.note(value, Given::LastQuantile);
         }
         end_of_sample(cursor, self.options)
+    }
+
+    #[inline]
+    fn note(&mut self, value: Token<'_>, given: Given) {
+        self.builder.note_slot(value.offset, value.offset + value.text.len(), given);
     }
 
     /// The series of a `_sum` or `_count`.

@@ -1,6 +1,7 @@
 //! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
 //! state lives beyond the [`Store`].
 
+mod layouts;
 pub mod limits;
 mod load;
 mod push;
@@ -11,7 +12,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use parking_lot::{Mutex, RwLock};
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::format::Timestamps;
@@ -105,7 +107,7 @@ impl NativeLimit {
 pub struct Gateway {
     commits: Arc<Commits>,
     store: Store,
-    settings: RwLock<Arc<Settings>>,
+    settings: ArcSwap<Settings>,
     telemetry: Arc<Telemetry>,
     clock: Clock,
     /// Parse buffers, used again and again.
@@ -129,7 +131,7 @@ impl Gateway {
         let gateway = Gateway {
             store: Store::new(commits.clone()),
             commits,
-            settings: RwLock::new(Arc::new(settings)),
+            settings: ArcSwap::from_pointee(settings),
             telemetry,
             clock: Clock::default(),
             buffers: Mutex::default(),
@@ -140,13 +142,14 @@ impl Gateway {
         gateway
     }
 
-    pub fn settings(&self) -> Arc<Settings> {
-        self.settings.read().clone()
+    /// Those in force; not to be held for long.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
     }
 
     /// Pushes that are under way keep what they started with.
     pub fn set_settings(&self, settings: Settings) {
-        *self.settings.write() = Arc::new(settings);
+        self.settings.store(Arc::new(settings));
         self.show_limits();
     }
 

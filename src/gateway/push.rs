@@ -1,6 +1,9 @@
 //! One push, from bytes to merged (DESIGN 4): parse, validate, relabel, admit, apply. Everything
 //! that can refuse comes before anything changes.
 
+use std::sync::Arc;
+
+use super::layouts::Layouts;
 use super::{Gateway, OverLimit, Settings};
 use crate::clock::Now;
 use crate::format::ParseError;
@@ -10,10 +13,10 @@ use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
-use crate::model::{Exposition, GaugeRule, Grouping, Kind, Ttl};
+use crate::model::{Exposition, GaugeRule, Grouping, Kind, LabelScope, OutOfScope, Ttl};
 use crate::persistence::{NotDurable, Ticket};
 use crate::rules::Decision;
-use crate::store::{AdmitError, ChosenBy, Plan, PushContext, Terms};
+use crate::store::{AdmitError, Applied, ChosenBy, Plan, PushContext, Terms};
 use crate::telemetry::Limit;
 
 /// A push whose body is whole and decompressed.
@@ -28,6 +31,8 @@ pub struct PushRequest<'a> {
     pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
+    /// What the sender is bound to; the grouping key was checked against it.
+    pub scope: Option<&'a LabelScope>,
 }
 
 /// What a push has brought.
@@ -55,6 +60,8 @@ pub enum PushError {
     HintNotAllowed,
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
     Ttl { max: Ttl },
+    #[error("after the rules of this gateway, {0}")]
+    OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
     #[error(transparent)]
@@ -78,6 +85,7 @@ pub(super) struct Buffers {
     /// By [`SeriesId`]; empty if no rule decides anything.
     terms: Vec<Terms>,
     labels: String,
+    layouts: Layouts,
 }
 
 impl Gateway {
@@ -88,14 +96,15 @@ impl Gateway {
     /// made to last at present.
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         self.check_writable()?;
-        let settings = self.settings();
+        let settings = &*self.settings();
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
             plan: Plan::default(),
             exposition: Exposition::new(self.store.hasher().clone()),
             terms: Vec::new(),
             labels: String::new(),
+            layouts: Layouts::default(),
         });
-        let pushed = self.push_with(request, &settings, &mut buffers);
+        let pushed = self.push_with(request, settings, &mut buffers);
         buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
             self.buffers.lock().push(buffers);
@@ -106,42 +115,85 @@ impl Gateway {
     fn push_with(
         &self,
         request: &PushRequest<'_>,
-        settings: &Settings,
+        settings: &Arc<Settings>,
         buffers: &mut Buffers,
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
+        let learning = request.format == PushFormat::Text && buffers.layouts.fit(settings);
+        if learning
+            && let Some(pushed) = self.push_again(request, settings, default, &mut buffers.layouts)
+        {
+            return Ok(pushed);
+        }
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
         validate(request.grouping, exposition, settings)?;
         let dropped = relabel(settings, default, buffers);
+        check_scope(request, settings, &buffers.exposition)?;
 
-        let Buffers { plan, exposition, terms, .. } = buffers;
-        let (exposition, terms) = (&*exposition, &*terms);
-        let now = self.clock.now();
-        let context = PushContext {
-            group: request.grouping.key(),
-            stamp: stamp(request, now),
-            now_ms: now.ms,
-            born_ms: now.stamp / 1_000_000,
-            limits: settings.limits.store,
-        };
+        let Buffers { plan, exposition, terms, layouts, .. } = buffers;
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
         let (applied, ticket) = {
+            let context = self.context(request, settings);
             let pass = self.commits.enter();
             let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
+            layouts.forget_removed(self.store.removals());
             (applied, pass.ticket())
         };
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(dropped);
+        let pushed = self.pushed(exposition, applied, ticket);
+        if learning && applied.series_born == 0 {
+            layouts.learn(request.body, request.grouping.key(), exposition, || plan.known());
+        }
+        Ok(pushed)
+    }
+
+    /// The short way, for a push like one before.
+    fn push_again(
+        &self,
+        request: &PushRequest<'_>,
+        settings: &Settings,
+        terms: Terms,
+        layouts: &mut Layouts,
+    ) -> Option<Pushed> {
+        let group = request.grouping.key();
+        let at = layouts.read(request.body, group)?;
+        let context = self.context(request, settings);
+        let pass = self.commits.enter();
+        layouts.forget_removed(self.store.removals());
+        let (exposition, known) = layouts.get(at, group)?;
+        let merged = self.store.merge_known(&pass, exposition, context, |_| terms, known);
+        let ticket = pass.ticket();
+        drop(pass);
+        let Some(applied) = merged else {
+            layouts.forget(at, group);
+            return None;
+        };
+        Some(self.pushed(exposition, applied, ticket))
+    }
+
+    fn context<'a>(&self, request: &PushRequest<'a>, settings: &Settings) -> PushContext<'a> {
+        let now = self.clock.now();
+        PushContext {
+            group: request.grouping.key(),
+            stamp: stamp(request, now),
+            now_ms: now.ms,
+            born_ms: now.stamp / 1_000_000,
+            limits: settings.limits.store,
+        }
+    }
+
+    fn pushed(&self, exposition: &Exposition, applied: Applied, ticket: Ticket) -> Pushed {
         self.telemetry.samples_dropped(exposition.created_dropped(), exposition.quantiles());
-        Ok(Pushed {
+        Pushed {
             samples: exposition.samples(),
             series: applied.series_merged,
             series_born: applied.series_born,
             ticket,
-        })
+        }
     }
 }
 
@@ -254,6 +306,22 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
         current = Some((family, rules));
     }
     dropped
+}
+
+/// The path wins over labels in the body, so only a rule can have changed a label that the sender is
+/// bound to. What is left out by a rule is not looked at.
+fn check_scope(
+    request: &PushRequest<'_>,
+    settings: &Settings,
+    exposition: &Exposition,
+) -> Result<(), OutOfScope> {
+    let Some(scope) = request.scope.filter(|_| !settings.rules.is_empty()) else { return Ok(()) };
+    for at in 0..exposition.series_len() {
+        if let Some(series) = exposition.get(SeriesId::new(at)) {
+            scope.check_series(series.labels)?;
+        }
+    }
+    Ok(())
 }
 
 fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {

@@ -8,6 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
+
 use super::{Gateway, NativeLimit, Settings};
 use crate::format::compress::{self, Compression, Levels};
 use crate::format::encode;
@@ -104,7 +106,7 @@ impl Gateway {
     /// # Errors
     /// If the compressor cannot get its memory.
     pub fn scrape(&self, request: ScrapeRequest) -> io::Result<Scrape> {
-        let settings = self.settings();
+        let settings = Guard::into_inner(self.settings());
         let mut sources = Vec::new();
         if request.content != Content::Own {
             let families = self.store.families();

@@ -3,6 +3,8 @@
 //! One table maps what went wrong to a status and a title; every one of them means that nothing
 //! was applied.
 
+use std::time::Duration;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::{Serialize, Serializer};
@@ -11,8 +13,9 @@ use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
 use crate::gateway::{AdmitError, NotDurable, OverLimit, PushError, StoreLimit};
+use crate::model::OutOfScope;
 use crate::telemetry::log::beginning;
-use crate::telemetry::{Limit, Outcome};
+use crate::telemetry::{AuthRefusal, Limit, Outcome};
 
 /// The answer to a request that is refused.
 #[derive(Debug, Default, Serialize)]
@@ -40,8 +43,13 @@ pub(super) struct Problem {
     retry_after_s: Option<u32>,
     #[serde(skip)]
     allow: Option<&'static str>,
+    /// How to say who one is.
+    #[serde(skip)]
+    challenges: &'static [&'static str],
     #[serde(skip)]
     pub(super) limit_passed: Option<Limit>,
+    #[serde(skip)]
+    pub(super) auth_refusal: Option<AuthRefusal>,
 }
 
 /// An answer quotes names and labels of the push, but it does not send all of them back.
@@ -84,6 +92,31 @@ impl Problem {
         Problem { allow: Some(allow), ..problem }
     }
 
+    /// With `tokens` there are users who have one.
+    pub(super) fn unauthorized(detail: impl Into<String>, tokens: bool) -> Problem {
+        const BASIC: &str = "Basic realm=\"tallygate\", charset=\"UTF-8\"";
+        const BEARER: &str = "Bearer realm=\"tallygate\"";
+        let challenges: &[&str] = if tokens { &[BASIC, BEARER] } else { &[BASIC] };
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        Problem { challenges, ..problem }
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub(super) fn too_many_requests(wait: Duration) -> Problem {
+        let detail = "more requests than the rate limit of the web configuration file allows";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail);
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        Problem { retry_after_s: Some(seconds), ..problem }
+    }
+
+    pub(super) fn broken_configuration() -> Problem {
+        let detail = "the web configuration file has become invalid; the log says why";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "invalid configuration", detail)
+    }
+
     /// `flag` turns on what was asked for.
     pub(super) fn not_enabled(flag: &str) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "not enabled", "this gateway does not allow that")
@@ -110,7 +143,7 @@ impl Problem {
         Problem { retry_after_s: Some(1), ..problem }
     }
 
-    fn hint(self, hint: impl Into<String>) -> Problem {
+    pub(super) fn hint(self, hint: impl Into<String>) -> Problem {
         Problem { hint: Some(hint.into()), ..self }
     }
 
@@ -131,6 +164,7 @@ impl Problem {
             StatusCode::TOO_MANY_REQUESTS => Outcome::OverLimit,
             StatusCode::REQUEST_TIMEOUT => Outcome::TimedOut,
             StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
+            StatusCode::FORBIDDEN => Outcome::Forbidden,
             _ => Outcome::Malformed,
         }
     }
@@ -145,6 +179,9 @@ impl Problem {
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
         }
+        for challenge in self.challenges {
+            response.append_header((header::WWW_AUTHENTICATE, *challenge));
+        }
         let mut body = serde_json::to_string(self).unwrap_or_else(|_| self.detail.clone());
         body.push('\n');
         response.body(body)
@@ -156,6 +193,14 @@ impl From<PathError> for Problem {
         Problem::bad_request(error.to_string()).hint(
             "the path is /metrics, then pairs /<label>/<value>; use <label>@base64 for odd values",
         )
+    }
+}
+
+impl From<OutOfScope> for Problem {
+    fn from(error: OutOfScope) -> Problem {
+        let problem = Problem::forbidden(error.to_string())
+            .hint("this user may push under some labels only, which auth.file gives");
+        Problem { auth_refusal: Some(AuthRefusal::Labels), ..problem }
     }
 }
 
@@ -200,6 +245,7 @@ impl From<PushError> for Problem {
                 Problem { family: Some(family), ..problem }
             }
             PushError::NotDurable(error) => error.into(),
+            PushError::OutOfScope(error) => error.into(),
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {

@@ -7,10 +7,14 @@
 //! empty value. No label is required.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use foldhash::fast::RandomState;
 
 use crate::model::{Grouping, LabelError};
 
@@ -33,6 +37,37 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
+
+/// Paths that a worker remembers.
+const REMEMBERED: usize = 4096;
+/// Longer ones are not worth the memory.
+const REMEMBERED_BYTES: usize = 512;
+
+thread_local! {
+    static PATHS: RefCell<HashMap<Box<str>, Arc<Grouping>, RandomState>> = RefCell::default();
+}
+
+/// As [`parse`], but what was parsed is remembered: the same programs push again and again.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_again(path: &str) -> Result<Arc<Grouping>, PathError> {
+    let known = PATHS.with_borrow(|paths| paths.get(path).cloned());
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let grouping = Arc::new(parse(path)?);
+    if path.len() > REMEMBERED_BYTES {
+        return Ok(grouping);
+    }
+    PATHS.with_borrow_mut(|paths| {
+        if paths.len() >= REMEMBERED {
+            paths.clear();
+        }
+        paths.insert(path.into(), grouping.clone());
+    });
+    Ok(grouping)
+}
 
 /// `path` is what follows `/metrics`, still encoded.
 pub fn parse(path: &str) -> Result<Grouping, PathError> {

@@ -14,14 +14,17 @@
 //! There is no router but [`route`]: paths must be matched raw, and no push is ever redirected.
 
 mod api;
+mod cors;
 mod error;
 pub mod grouping;
+mod guard;
 mod params;
 mod probes;
 mod push;
 mod route;
 mod scrape;
 mod server;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,13 +36,17 @@ pub use actix_web::http::StatusCode;
 use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::auth::{Caller, Right};
 use crate::gateway::{Gateway, OverLimit, Removed};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::{Handler, Limit};
+use cors::Cors;
 use error::Problem;
+pub use guard::{Guard, Protection};
 pub use route::Surface;
 use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
+pub use tls::{ClientCertificates, Tls, TlsError, TlsOptions, TlsSettings};
 
 /// Logs as errors what clients do to their connections.
 pub const NOISY_LIBRARY: &str = "actix_http";
@@ -57,6 +64,8 @@ pub struct HttpOptions {
     /// Our own metrics are on the management listener and not in the main scrape.
     pub own_metrics_apart: bool,
     pub scrapes_max: usize,
+    /// Origins of web pages that may push and read; `*` is any.
+    pub cors_allowed_origins: Vec<String>,
 }
 
 /// Loads the configuration again and tells what came of it, or why it stays.
@@ -69,9 +78,11 @@ pub struct Services {
     pub gateway: Arc<Gateway>,
     pub lifecycle: Arc<Lifecycle>,
     pub options: HttpOptions,
+    pub guard: Arc<Guard>,
     pub reload: Reload,
     pub flags: Flags,
     scrapes: Arc<tokio::sync::Semaphore>,
+    cors: Cors,
 }
 
 impl fmt::Debug for Services {
@@ -85,11 +96,13 @@ impl Services {
         gateway: Arc<Gateway>,
         lifecycle: Arc<Lifecycle>,
         options: HttpOptions,
+        guard: Arc<Guard>,
         reload: Reload,
         flags: Flags,
     ) -> Services {
         let scrapes = Arc::new(tokio::sync::Semaphore::new(options.scrapes_max.max(1)));
-        Services { gateway, lifecycle, options, reload, flags, scrapes }
+        let cors = Cors::new(options.cors_allowed_origins.clone());
+        Services { gateway, lifecycle, options, guard, reload, flags, scrapes, cors }
     }
 
     /// Does work that may take long on a thread of its own, so that the connections that share a
@@ -129,12 +142,14 @@ async fn dispatch(
     let route =
         route::route(surface, &services.options.route_prefix, request.method(), request.path());
     let handler = route.as_ref().map_or(Handler::Other, Route::handler);
-    let response = match check_header(services, &request) {
-        Ok(()) => match route {
-            Ok(route) => answer(surface, services, &request, &mut payload, route).await,
+    let right = route.as_ref().map_or(Right::Probe, Route::right);
+    let response = match receive(surface, services, &request, right).await {
+        Ok(Received::Caller(caller)) => match route {
+            Ok(route) => answer(surface, services, &request, &mut payload, caller, route).await,
             Err(NoRoute::NotFound) => Err(Problem::not_found()),
             Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
         },
+        Ok(Received::Preflight(response)) => Ok(response),
         Err(problem) => Err(problem),
     };
     let in_step = push::drain(&mut payload).await;
@@ -150,8 +165,38 @@ async fn dispatch(
     if !in_step {
         response = push::hold_payload(response, payload);
     }
+    if surface == Surface::Main {
+        services.cors.decorate(&request, &mut response);
+        services.guard.decorate(&mut response);
+    }
     services.gateway.telemetry().answered(handler, response.status().as_u16());
     response
+}
+
+/// A request that may go on.
+enum Received {
+    Caller(Caller),
+    /// A browser asks whether it may send a request; this is the answer.
+    Preflight(HttpResponse),
+}
+
+/// Everything that is decided by the head of a request, before its body is read.
+async fn receive(
+    surface: Surface,
+    services: &Services,
+    request: &HttpRequest,
+    right: Right,
+) -> Result<Received, Problem> {
+    check_header(services, request)?;
+    if surface == Surface::Management {
+        return Ok(Received::Caller(Caller::default()));
+    }
+    services.guard.receive()?;
+    if let Some(answer) = services.cors.preflight(request) {
+        return Ok(Received::Preflight(answer));
+    }
+    let telemetry = services.gateway.telemetry();
+    Ok(Received::Caller(services.guard.admit(telemetry, request, right).await?))
 }
 
 async fn answer(
@@ -159,6 +204,7 @@ async fn answer(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
     let needs_state = match route {
@@ -172,8 +218,8 @@ async fn answer(
         return Err(probes::starting(services));
     }
     match route {
-        Route::Push { group } => Ok(push::push(services, request, payload, group).await),
-        Route::Delete { group } => delete(services, request, group).await,
+        Route::Push { group } => Ok(push::push(services, request, payload, caller, group).await),
+        Route::Delete { group } => delete(services, request, &caller, group).await,
         Route::Scrape => scrape::scrape(surface, services, request).await,
         Route::Status => Ok(api::status(services)),
         Route::Metrics => api::metrics(services, request).await,
@@ -194,9 +240,15 @@ async fn answer(
 async fn delete(
     services: &Services,
     request: &HttpRequest,
+    caller: &Caller,
     group: &str,
 ) -> Result<HttpResponse, Problem> {
-    let grouping = grouping::parse(group)?;
+    let grouping = guard::grouping(caller, group).inspect_err(|problem| {
+        if let Some(reason) = problem.auth_refusal {
+            let telemetry = services.gateway.telemetry();
+            telemetry.request_refused(reason, &guard::peer(request), request.path());
+        }
+    })?;
     let dry_run = params::dry_run(request);
     let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
     Ok(api::removed(&services.remove(work).await?, dry_run))

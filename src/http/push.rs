@@ -2,18 +2,21 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_core::Stream;
 
 use super::error::{self, Problem};
 use super::params::{PushParams, header, list_header};
-use super::{Services, grouping, probes};
+use super::{Services, guard, probes};
+use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
@@ -30,7 +33,8 @@ const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
 /// A push as far as its head tells.
 #[derive(Debug)]
 struct Push {
-    grouping: Grouping,
+    grouping: Arc<Grouping>,
+    caller: Caller,
     params: PushParams,
     format: PushFormat,
     /// In the order they were applied; mostly none.
@@ -41,19 +45,23 @@ pub(super) async fn push(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     group: &str,
 ) -> HttpResponse {
     let gateway = &services.gateway;
-    match receive(services, request, payload, group).await {
+    match receive(services, request, payload, caller, group).await {
         Ok((pushed, took)) => {
             gateway.telemetry().push_accepted(pushed.samples, took);
             HttpResponse::new(services.options.push_success)
         }
         Err(problem) => {
-            let peer = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
+            let peer = guard::peer(request);
             let telemetry = gateway.telemetry();
             if let Some(limit) = problem.limit_passed {
                 telemetry.limit_refused(limit);
+            }
+            if let Some(reason) = problem.auth_refusal {
+                telemetry.auth_refused(reason);
             }
             telemetry.push_refused(problem.outcome(), group, &peer, problem.detail());
             problem.response()
@@ -65,6 +73,7 @@ async fn receive(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
+    caller: Caller,
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
@@ -72,10 +81,11 @@ async fn receive(
     }
     let headers = request.headers();
     let push = Push {
-        grouping: grouping::parse(group)?,
+        grouping: guard::grouping(&caller, group)?,
+        caller,
         params: PushParams::of(request)?,
-        format: negotiate::push_format(header(headers, "content-type")).map_err(unsupported)?,
-        codings: negotiate::content_encoding(list_header(headers, "content-encoding").as_deref())
+        format: negotiate::push_format(header(headers, CONTENT_TYPE)).map_err(unsupported)?,
+        codings: negotiate::content_encoding(list_header(headers, CONTENT_ENCODING).as_deref())
             .map_err(unsupported)?,
     };
     let (body, permit) = read_body(services, request, payload).await?;
@@ -108,8 +118,8 @@ fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem>
         &decoded
     };
     let PushParams { merge, ttl, time } = push.params;
-    let (grouping, format) = (&push.grouping, push.format);
-    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time })?)
+    let (grouping, format, scope) = (&push.grouping, push.format, push.caller.scope.as_deref());
+    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, scope })?)
 }
 
 fn unsupported(error: negotiate::Unsupported) -> Problem {
@@ -124,7 +134,7 @@ async fn read_body(
 ) -> Result<(Bytes, Permit), Problem> {
     let gateway = &services.gateway;
     let limits = gateway.settings().limits;
-    let length = header(request.headers(), "content-length").and_then(|n| n.parse::<usize>().ok());
+    let length = header(request.headers(), CONTENT_LENGTH).and_then(|n| n.parse::<usize>().ok());
     let announced = length.unwrap_or(0);
     limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
     let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;

@@ -5,6 +5,7 @@
 
 use actix_web::http::Method;
 
+use crate::auth::Right;
 use crate::telemetry::Handler;
 
 /// A request that is understood. `group` is the part of a push path behind `/metrics`.
@@ -107,6 +108,18 @@ fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
 }
 
 impl Route<'_> {
+    /// What its sender must be allowed to do. Paths that do not exist need [`Right::Probe`].
+    pub(super) fn right(&self) -> Right {
+        match self {
+            Route::Push { .. } | Route::Delete { .. } => Right::Push,
+            Route::Scrape | Route::Status | Route::Metrics | Route::Series | Route::Page => {
+                Right::Scrape
+            }
+            Route::DeleteSeries | Route::Wipe | Route::Quit | Route::Reload => Right::Admin,
+            Route::Healthy | Route::Ready | Route::Options { .. } => Right::Probe,
+        }
+    }
+
     pub(super) fn handler(&self) -> Handler {
         match self {
             Route::Push { .. } => Handler::Push,

@@ -6,11 +6,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::{AppConfig, Extensions, Server, ServerHandle};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpRequest, HttpServer, web};
 use socket2::{Domain, SockRef, Socket, Type};
+use tokio_rustls::server::TlsStream;
 
+use super::tls::Tls;
 use super::{Services, Surface, dispatch};
 
 #[derive(Clone, Debug)]
@@ -48,7 +53,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     actix_web::rt::System::new().block_on(future)
 }
 
-/// Binds and starts serving.
+/// Binds and starts serving. With `tls` the main addresses speak nothing else; the one for
+/// management is always plain.
 ///
 /// # Errors
 /// If an address cannot be bound.
@@ -57,14 +63,18 @@ pub fn start(
     options: &ServerOptions,
     main: &[SocketAddr],
     management: Option<SocketAddr>,
+    tls: Option<&Arc<Tls>>,
 ) -> io::Result<Servers> {
     let bound = main.iter().map(|&address| bind(address)).collect::<io::Result<Vec<_>>>()?;
     let management = management.map(bind).transpose()?;
     let main = bound.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let management_address = management.as_ref().map(TcpListener::local_addr).transpose()?;
 
-    let mut handles =
-        vec![spawn(server(services, options, Surface::Main, options.workers, bound)?)];
+    let main_server = match tls {
+        None => server(services, options, Surface::Main, options.workers, bound)?,
+        Some(tls) => tls_server(services, options, bound, tls)?,
+    };
+    let mut handles = vec![spawn(main_server)];
     if let Some(listener) = management {
         handles.push(spawn(server(services, options, Surface::Management, 1, vec![listener])?));
     }
@@ -99,7 +109,11 @@ fn server(
     .shutdown_timeout(options.shutdown_timeout.as_secs())
     .tcp_nodelay(true)
     .disable_signals()
-    .on_connect(move |connection, data| welcome(&for_connections, stall, connection, data));
+    .on_connect(move |connection: &dyn Any, data| {
+        if let Some(stream) = connection.downcast_ref() {
+            welcome(&for_connections, stall, stream, data);
+        }
+    });
     if workers > 0 {
         server = server.workers(workers);
     }
@@ -109,9 +123,69 @@ fn server(
     Ok(server.run())
 }
 
+/// As [`server`] for the main addresses, behind TLS. It is put together from the same parts as
+/// actix-web's own server, which takes only settings that stay.
+fn tls_server(
+    services: &Arc<Services>,
+    options: &ServerOptions,
+    listeners: Vec<TcpListener>,
+    tls: &Arc<Tls>,
+) -> io::Result<Server> {
+    let mut builder =
+        Server::build().disable_signals().shutdown_timeout(options.shutdown_timeout.as_secs());
+    if options.workers > 0 {
+        builder = builder.workers(options.workers);
+    }
+    let stopping = builder.graceful_shutdown_signal();
+    for (number, listener) in listeners.into_iter().enumerate() {
+        let (services, options, tls) = (services.clone(), options.clone(), tls.clone());
+        let stopping = stopping.clone();
+        let factory = move || {
+            let for_requests = services.clone();
+            let app = App::new().default_service(web::to(
+                move |request: HttpRequest, payload: web::Payload| {
+                    let services = for_requests.clone();
+                    async move { dispatch(Surface::Main, &services, request, payload).await }
+                },
+            ));
+            let app = app.into_factory().map_err(|error| error.error_response());
+            let (stopping, for_connections) = (stopping.clone(), services.clone());
+            let stall = options.write_stall_timeout;
+            let http = HttpService::build()
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .keep_alive(options.keep_alive)
+                .client_request_timeout(options.read_header_timeout)
+                .secure()
+                .on_connect_ext(move |stream: &TlsStream<TcpStream>, data: &mut Extensions| {
+                    welcome(&for_connections, stall, stream.get_ref().0, data);
+                })
+                .finish(map_config(app, |()| AppConfig::default()));
+            let (services, tls) = (services.clone(), tls.clone());
+            let timeout = options.read_header_timeout;
+            fn_service(move |stream: TcpStream| {
+                let (services, tls) = (services.clone(), tls.clone());
+                async move {
+                    // Handshakes take a place as well; who hurries through hands it on.
+                    let Some(_place) = services.gateway.permit_connection() else {
+                        return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+                    };
+                    // Answers are small and wanted at once, as on the plain server.
+                    let _refused = stream.set_nodelay(true);
+                    tls.accept(stream, timeout).await.map_err(DispatchError::Io)
+                }
+            })
+            .and_then(http)
+        };
+        builder = builder.listen(format!("tls-{number}"), listener, factory)?;
+    }
+    Ok(builder.run())
+}
+
 /// Counts the connection, or turns it away where all places are taken.
-fn welcome(services: &Services, stall: Duration, connection: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+fn welcome(services: &Services, stall: Duration, stream: &TcpStream, data: &mut Extensions) {
     let socket = SockRef::from(stream);
     match services.gateway.permit_connection() {
         Some(permit) => _ = data.insert(permit),

@@ -6,6 +6,7 @@
 //! one arena, so a push whose buffers have grown once allocates nothing per sample.
 
 mod builder;
+mod slots;
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -15,6 +16,7 @@ use hashbrown::HashTable;
 use super::labels::{Extent, LabelError};
 use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
 pub use builder::Builder;
+pub use slots::{Given, Slot, Wanted};
 
 /// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
 /// agree with each other. A hash only ever finds candidates, text comparison decides.
@@ -86,6 +88,9 @@ pub struct Exposition {
     states: Vec<Member<State>>,
     natives: Vec<NativeBuckets>,
     exemplars: Vec<Member<Exemplar>>,
+    slots: Vec<Slot>,
+    /// Members were given in another order than they now have.
+    reordered: bool,
     family_index: HashTable<u32>,
     series_index: HashTable<u32>,
     samples: usize,
@@ -251,6 +256,8 @@ impl Exposition {
         self.states.clear();
         self.natives.clear();
         self.exemplars.clear();
+        self.slots.clear();
+        self.reordered = false;
         clear_table(&mut self.family_index);
         clear_table(&mut self.series_index);
         self.samples = 0;

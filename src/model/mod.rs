@@ -12,6 +12,7 @@ pub mod number;
 pub mod packed;
 pub mod reading;
 pub mod rule;
+pub mod scope;
 pub mod ttl;
 
 pub use exposition::{Builder, Exposition, FamilyId, SeriesId};
@@ -20,6 +21,7 @@ pub use labels::{Label, LabelError};
 pub use number::{Number, Shown};
 pub use reading::{FamilyHead, HistogramReading, ReadBuffer, Reading};
 pub use rule::{GaugeRule, UntypedRule};
+pub use scope::{LabelScope, OutOfScope};
 pub use ttl::Ttl;
 
 /// What kind of metric a family holds. One family has one kind (merge-semantics 1).

@@ -83,7 +83,7 @@ impl Store {
             // Something is new. Look again where nobody else can create anything.
             let guard = self.structure.lock();
             if !self.survey(exposition, &terms, plan)? {
-                self.check_births(exposition, &terms, &context.limits, &plan.known, &guard)?;
+                self.check_births(exposition, &terms, &context.limits, &plan.0, &guard)?;
             }
             structure = Some(guard);
         }
@@ -100,7 +100,7 @@ impl Store {
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
-        plan.known.clear();
+        plan.0.clear();
         let mut complete = true;
         let mut current = None;
         for pushed in exposition.series() {
@@ -116,30 +116,20 @@ impl Store {
                 }
             };
             let refuse = |refusal| refused(family, &pushed, refusal);
-            let Terms { mut rules, chosen_by, .. } = terms(&pushed);
+            let terms = terms(&pushed);
             let kind = match stored {
-                Some(stored) => joined(stored, family, rules.untyped)?,
+                Some(stored) => joined(stored, family, terms.rules.untyped)?,
                 None => family.kind,
             };
             let series = stored.as_ref().and_then(|stored| self.find_series(stored, &pushed));
             match &series {
-                None => complete = false,
-                Some(series) => {
-                    let state = series.state.lock();
-                    let (held, asked) = (state.gauge_rule(), rules.gauge);
-                    let gauge = matches!(kind, Kind::Gauge | Kind::GaugeHistogram);
-                    match chosen_by {
-                        ChosenBy::Push if gauge && asked != held => {
-                            return Err(refuse(Refusal::OtherRule { stored: held, asked }));
-                        }
-                        ChosenBy::Default => rules.gauge = held,
-                        _ => {}
-                    }
-                    complete &= state.knows(&pushed).map_err(refuse)?;
+                None => {
+                    complete = false;
+                    merge::check(kind, &pushed, terms.rules).map_err(refuse)?;
                 }
+                Some(series) => complete &= holds(series, kind, &pushed, terms).map_err(refuse)?,
             }
-            merge::check(kind, &pushed, rules).map_err(refuse)?;
-            plan.known.push(series);
+            plan.0.push(series);
         }
         Ok(complete)
     }
@@ -259,6 +249,33 @@ impl Store {
     }
 }
 
+/// Whether a series can take a value as it is. False if it has to grow for it.
+///
+/// # Errors
+/// If it cannot take it at all.
+pub(super) fn holds(
+    series: &SeriesRef,
+    kind: Kind,
+    pushed: &PushedSeries<'_>,
+    terms: Terms,
+) -> Result<bool, Refusal> {
+    let Terms { mut rules, chosen_by, .. } = terms;
+    let state = series.state.lock();
+    let (held, asked) = (state.gauge_rule(), rules.gauge);
+    let gauge = matches!(kind, Kind::Gauge | Kind::GaugeHistogram);
+    match chosen_by {
+        ChosenBy::Push if gauge && asked != held => {
+            return Err(Refusal::OtherRule { stored: held, asked });
+        }
+        ChosenBy::Default => rules.gauge = held,
+        _ => {}
+    }
+    let knows = state.knows(pushed)?;
+    drop(state);
+    merge::check(kind, pushed, rules)?;
+    Ok(knows)
+}
+
 /// The series to be born, once each: two of one push may have become one by relabelling, and must be
 /// able to.
 fn newborn<T>(
@@ -299,7 +316,7 @@ fn refused(family: &PushedFamily<'_>, series: &PushedSeries<'_>, refusal: Refusa
 
 /// Whether a pushed family may join a stored one as it is. False if the stored one has to become
 /// more precise for it. The rules of its series may have more to say, see [`joined`].
-fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, AdmitError> {
+pub(super) fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, AdmitError> {
     let kind = joined(stored, pushed, UntypedRule::Sum)?;
     let unit = stored.with_metadata(|stored| match pushed.unit {
         Some(unit) if stored.unit.is_empty() => Ok(unit.is_empty()),

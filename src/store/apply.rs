@@ -12,19 +12,15 @@ use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
 use crate::persistence::Pass;
 
-/// Buffers for [`Store::admit`], used again and again.
+/// The stored series that a push names, in its order; `None` is to be born. A buffer for
+/// [`Store::admit`], used again and again.
 #[derive(Debug, Default)]
-pub struct Plan {
-    /// The stored series that a push names, in its order; `None` is to be born.
-    pub(super) known: Vec<Option<SeriesRef>>,
-    /// Those that this push is the first to change since the last commit.
-    changed: Vec<SeriesRef>,
-}
+pub struct Plan(pub(super) Vec<Option<SeriesRef>>);
 
 impl Plan {
     /// Lets go of the series.
     pub fn clear(&mut self) {
-        self.known.clear();
+        self.0.clear();
     }
 }
 
@@ -52,30 +48,33 @@ where
     T: Fn(&PushedSeries<'_>) -> Terms,
 {
     /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
+    /// The plan then holds all of its series.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
-        let mut plan = std::mem::take(&mut self.plan.known);
+        let mut plan = std::mem::take(&mut self.plan.0);
         let mut families = Families { last: None };
-        for (pushed, known) in self.exposition.series().zip(plan.drain(..)) {
+        for (pushed, known) in self.exposition.series().zip(&mut plan) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
             // Two series of one push may have become one by relabelling.
-            match known.or_else(|| self.store.find_series(&family, &pushed)) {
-                Some(series) => self.merge(&series, &family, &pushed, terms),
+            if known.is_none() {
+                *known = self.store.find_series(&family, &pushed);
+            }
+            match known {
+                Some(series) => self.merge(series, &family, &pushed, terms),
                 None => {
-                    self.bear(&family, &pushed, terms);
+                    *known = Some(self.bear(&family, &pushed, terms));
                     applied.series_born += 1;
                 }
             }
             applied.series_merged += 1;
         }
-        self.plan.known = plan;
-        self.store.changed.note_series(&mut self.plan.changed);
+        self.plan.0 = plan;
         applied
     }
 
-    fn merge(
-        &mut self,
+    pub(super) fn merge(
+        &self,
         series: &SeriesRef,
         family: &Arc<Family>,
         pushed: &PushedSeries<'_>,
@@ -100,8 +99,8 @@ where
         if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
             self.store.mortal.store(true, Relaxed);
         }
-        if self.store.commits.are_kept() && series.mark_changed() {
-            self.plan.changed.push(series.clone());
+        if self.store.commits.are_kept() {
+            self.store.changed.note_series(series);
         }
     }
 
@@ -113,7 +112,7 @@ where
 
     /// Creates a series with its first value, and its family with its first series: before they are
     /// whole, no scrape may meet them.
-    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) {
+    fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) -> SeriesRef {
         let group = self.context.group;
         let group = self.structure().group(group);
         let series = SeriesRef::new(Birth {
@@ -128,7 +127,8 @@ where
         self.merge(&series, family, pushed, terms);
 
         let store = self.store;
-        store.link(series, self.structure());
+        store.link(series.clone(), self.structure());
+        series
     }
 
     fn structure(&mut self) -> &mut Structure {
@@ -178,7 +178,7 @@ fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
 }
 
 /// True if the family is another than before.
-fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) -> bool {
+pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) -> bool {
     let refined = family.kind() == Kind::Untyped && pushed.kind == Kind::Counter;
     if refined {
         family.refine(pushed.kind);

@@ -39,10 +39,9 @@ pub(super) struct Changed {
 }
 
 impl Changed {
-    /// Takes over a list of series that were marked.
-    pub(super) fn note_series(&self, marked: &mut Vec<SeriesRef>) {
-        if !marked.is_empty() {
-            self.series[list_of_this_thread()].lock().append(marked);
+    pub(super) fn note_series(&self, series: &SeriesRef) {
+        if series.mark_changed() {
+            self.series[list_of_this_thread()].lock().push(series.clone());
         }
     }
 

@@ -18,6 +18,7 @@ mod admit;
 mod apply;
 mod changed;
 mod index;
+mod known;
 mod remove;
 mod restore;
 mod series;
@@ -25,7 +26,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,7 @@ pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use changed::Changed;
 use index::Index;
+pub use known::Known;
 pub use remove::{Removed, SLICE};
 pub use restore::Restore;
 pub use series::{Family, Metadata, SeriesRef};
@@ -53,6 +55,8 @@ pub struct Store {
     series_count: AtomicUsize,
     family_count: AtomicUsize,
     changed: Changed,
+    /// How often series were removed; changes while the gate is held alone.
+    removals: AtomicU64,
     /// Some series have had a time to live; until then nobody need look for expired ones.
     mortal: AtomicBool,
 }
@@ -140,6 +144,7 @@ impl Store {
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
             changed: Changed::default(),
+            removals: AtomicU64::new(0),
             mortal: AtomicBool::new(false),
         }
     }

@@ -91,6 +91,7 @@ impl Store {
         }
         for slice in chosen.chunks(SLICE) {
             let gate = self.commits.exclude();
+            self.removals.fetch_add(1, Relaxed);
             let mut structure = self.structure.lock();
             for series in slice.iter().filter(still) {
                 removed.note(series);

@@ -40,6 +40,7 @@ macro_rules! described {
 }
 
 described! {
+    Counter auth_refusals_total { reason } "Requests refused because of who sent them, or because nobody could tell."
     Gauge build_info { version, revision } "Always 1; the labels tell what is running."
     Gauge config_last_reload_success_timestamp_seconds {} "When the configuration was last loaded."
     Gauge config_last_reload_successful {} "1 if the last attempt to load the configuration succeeded."
@@ -81,6 +82,8 @@ described! {
     Gauge store_size_bytes {} "Size of the records in the store that are not outdated."
     Histogram store_sync_duration_seconds {} "How long the disk took to make a commit safe."
     Gauge store_writable {} "0 from a commit that fails until one succeeds."
+    Gauge tls_cert_not_after_timestamp_seconds {} "When the first certificate of the server expires; only with TLS."
+    Gauge web_config_last_reload_successful {} "1 if the web configuration file and the users could be loaded the last time; only with such a file."
 }
 
 macro_rules! label_values {
@@ -111,9 +114,22 @@ label_values!(
         Unacceptable = "unacceptable",
         TooLarge = "too_large",
         UnsupportedType = "unsupported_type",
+        Forbidden = "forbidden",
         OverLimit = "over_limit",
         TimedOut = "timed_out",
         Unavailable = "unavailable",
+    }
+);
+
+label_values!(
+    /// Why a request was refused for who sent it.
+    AuthRefusal {
+        Missing = "missing",
+        Malformed = "malformed",
+        Wrong = "wrong",
+        Busy = "busy",
+        Right = "right",
+        Labels = "labels",
     }
 );
 
@@ -182,8 +198,8 @@ label_values!(
 );
 
 /// The status codes that we send.
-const CODES: [u16; 16] =
-    [200, 202, 204, 400, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
+const CODES: [u16; 17] =
+    [200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
 
 /// What one log line quotes of a path, or of the reason why a push was refused.
 const LOGGED_BYTES_MAX: usize = 300;
@@ -214,6 +230,7 @@ struct Handles {
     series_removed: Vec<Counter>,
     limits: Vec<Gauge>,
     limit_refusals: Vec<Counter>,
+    auth_refusals: Vec<Counter>,
     limit_used: Vec<(Limit, Gauge)>,
     scrape_bytes: Counter,
     scrape_duration: Histogram,
@@ -344,8 +361,8 @@ impl Telemetry {
 
     /// What of accepted pushes is not merged, because it cannot be.
     pub fn samples_dropped(&self, created: usize, quantiles: usize) {
-        self.handles.created_dropped.increment(created as u64);
-        self.handles.quantiles_dropped.increment(quantiles as u64);
+        add(&self.handles.created_dropped, created);
+        add(&self.handles.quantiles_dropped, quantiles);
     }
 
     /// `group` is the grouping key, `peer` the address; the body never gets into the log.
@@ -365,11 +382,11 @@ impl Telemetry {
     }
 
     pub fn series_dropped_by_rule(&self, series: usize) {
-        self.handles.series_dropped.increment(series as u64);
+        add(&self.handles.series_dropped, series);
     }
 
     pub fn series_born(&self, series: usize) {
-        self.handles.series_born.increment(series as u64);
+        add(&self.handles.series_born, series);
     }
 
     pub fn series_removed(&self, cause: Cause, series: usize) {
@@ -395,6 +412,38 @@ impl Telemetry {
         if let Some(unlogged) = self.refusals.allow() {
             tracing::warn!(max, unlogged, "connection refused: limits.connections are open");
         }
+    }
+
+    // === who may do what
+
+    pub fn auth_refused(&self, reason: AuthRefusal) {
+        self.handles.auth_refusals[reason as usize].increment(1);
+    }
+
+    /// `peer` is the address. What was sent as credentials never gets into the log.
+    pub fn request_refused(&self, reason: AuthRefusal, peer: &str, path: &str) {
+        self.auth_refused(reason);
+        if let Some(unlogged) = self.refusals.allow() {
+            let (reason, path) = (reason.word(), &*log::beginning(path, LOGGED_BYTES_MAX));
+            tracing::warn!(reason, path, peer, unlogged, "request refused for who sent it");
+        }
+    }
+
+    /// The files of web configuration and users, and when our first certificate expires.
+    pub fn protection_loaded(&self, certificate_not_after_s: Option<u64>) {
+        metrics::with_local_recorder(&self.registry, || {
+            gauge!("tallygate_web_config_last_reload_successful").set(1);
+            if let Some(seconds) = certificate_not_after_s {
+                gauge!("tallygate_tls_cert_not_after_timestamp_seconds").set(seconds as f64);
+            }
+        });
+    }
+
+    pub fn protection_refused(&self, reason: &str) {
+        metrics::with_local_recorder(&self.registry, || {
+            gauge!("tallygate_web_config_last_reload_successful").set(0);
+        });
+        tracing::error!(reason, "web configuration and users not loaded");
     }
 
     // === scrapes
@@ -505,6 +554,10 @@ impl Handles {
                 Limit::ALL,
                 |l| counter!("tallygate_limit_refusals_total", "limit" => l.word()),
             ),
+            auth_refusals: by(
+                AuthRefusal::ALL,
+                |r| counter!("tallygate_auth_refusals_total", "reason" => r.word()),
+            ),
             limit_used: used
                 .map(|l| (l, gauge!("tallygate_limit_used", "limit" => l.word())))
                 .into(),
@@ -536,6 +589,13 @@ impl Handles {
     }
 }
 
+/// Nothing is added without touching the counter, which all cores would write.
+fn add(counter: &Counter, count: usize) {
+    if count > 0 {
+        counter.increment(count as u64);
+    }
+}
+
 fn by<L: Copy, T>(values: &[L], make: impl Fn(L) -> T) -> Vec<T> {
     values.iter().map(|&value| make(value)).collect()
 }
@@ -548,6 +608,7 @@ mod tests {
     fn every_metric_shown_is_described_and_the_other_way_round() {
         let telemetry = Telemetry::new(0);
         telemetry.answered(Handler::Push, 200);
+        telemetry.protection_loaded(Some(0));
         let snapshot = telemetry.snapshot(Use::default());
         let shown: Vec<_> = snapshot.iter().map(|family| (&*family.name, family.kind)).collect();
         let described: Vec<_> = METRICS.iter().map(|metric| (metric.name, metric.kind)).collect();

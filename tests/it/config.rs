@@ -191,7 +191,7 @@ fn flags_in_the_help_are_accepted() {
         }
         let default =
             rest.split_once("  (").map_or("", |(_, default)| default.trim_end_matches(')'));
-        assert!(line(&printed, &key.replace('-', "_")).len() > key.len(), "{name}");
+        assert!(line(&printed, &key.replace(['-', '.'], "_")).len() > key.len(), "{name}");
         let (code, _, errors) =
             outcome(binary().args(["check-config", &format!("--{name}={default}")]));
         assert_eq!(code, 0, "--{name}={default}: {errors}");

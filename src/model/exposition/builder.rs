@@ -1,7 +1,7 @@
 //! Filling an exposition: what all parsers share, and what makes the result consistent.
 
 use super::{
-    Bucket, BuildError, Exposition, FamilyEntry, FamilyId, Member, PushedFamily, Quantile,
+    Bucket, BuildError, Exposition, FamilyEntry, FamilyId, Given, Member, PushedFamily, Quantile,
     SeriesEntry, SeriesId, Span, State, TEXT_BYTES_MAX,
 };
 use crate::model::labels::{self, Label};
@@ -201,6 +201,13 @@ impl Builder<'_> {
         self.entry(id).created_ms = Some(created_ms);
     }
 
+    /// Where in the body the value stands that was given last; bodies of the same form are read
+    /// faster then, see [`Exposition::slots`].
+    #[inline]
+    pub fn note_slot(&mut self, start: usize, end: usize, given: Given) {
+        self.to.note_slot(start, end, given);
+    }
+
     fn entry(&mut self, id: SeriesId) -> &mut SeriesEntry {
         &mut self.to.series[id.0 as usize]
     }
@@ -216,8 +223,10 @@ impl Builder<'_> {
     /// If a bucket, quantile or state of one series is given twice.
     pub fn finish(self) -> Result<(), BuildError> {
         let to = self.to;
+        let reordered = &mut to.reordered;
         let gathered = gather(
             &mut to.buckets,
+            reordered,
             |a, b| a.upper_bound.total_cmp(&b.upper_bound),
             |id, span| {
                 to.series[id.0 as usize].members = span;
@@ -227,6 +236,7 @@ impl Builder<'_> {
         .and_then(|()| {
             gather(
                 &mut to.quantiles,
+                reordered,
                 |a, b| a.quantile.total_cmp(&b.quantile),
                 |id, span| {
                     to.series[id.0 as usize].members = span;
@@ -237,6 +247,7 @@ impl Builder<'_> {
         .and_then(|()| {
             gather(
                 &mut to.states,
+                reordered,
                 |a, b| a.name.cmp(&b.name),
                 |id, span| {
                     to.series[id.0 as usize].members = span;
@@ -257,6 +268,7 @@ impl Builder<'_> {
 /// The error is a member that compares equal to its neighbour.
 fn gather<T: Clone>(
     members: &mut [Member<T>],
+    reordered: &mut bool,
     order: impl Fn(&T, &T) -> std::cmp::Ordering,
     assign: impl FnMut(SeriesId, Span),
 ) -> Result<(), (SeriesId, T)> {
@@ -265,6 +277,7 @@ fn gather<T: Clone>(
     };
     if !members.is_sorted_by(|a, b| full(a, b).is_lt()) {
         members.sort_by(full);
+        *reordered = true;
         if let Some(pair) = members.windows(2).find(|pair| full(&pair[0], &pair[1]).is_eq()) {
             return Err((pair[0].series, pair[0].value.clone()));
         }

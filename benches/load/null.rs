@@ -1,0 +1,52 @@
+//! The null server: the least that an actix server can do with a push, and with a scrape. What a
+//! gateway costs beyond it is what it does itself.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::{Arc, RwLock};
+
+use actix_web::http::Method;
+use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use futures_core::Stream;
+
+/// Serves until it is killed. A `POST` is read, dropped and answered 200. A `PUT` is kept, and a
+/// `GET` sends the bytes kept.
+pub(crate) fn serve(port: u16) -> io::Result<()> {
+    let ready: Arc<RwLock<Bytes>> = Arc::default();
+    actix_web::rt::System::new().block_on(async move {
+        HttpServer::new(move || {
+            let ready = ready.clone();
+            App::new().default_service(web::to(move |request, payload| {
+                let ready = ready.clone();
+                async move { answer(&ready, request, payload).await }
+            }))
+        })
+        .listen(TcpListener::bind(("127.0.0.1", port))?)?
+        .run()
+        .await
+    })
+}
+
+async fn answer(
+    ready: &RwLock<Bytes>,
+    request: HttpRequest,
+    mut payload: web::Payload,
+) -> HttpResponse {
+    let keep = request.method() == Method::PUT;
+    let mut kept = BytesMut::new();
+    while let Some(Ok(chunk)) = poll_fn(|cx| Pin::new(&mut payload).poll_next(cx)).await {
+        if keep {
+            kept.extend_from_slice(&chunk);
+        }
+    }
+    if request.method() == Method::GET {
+        return HttpResponse::Ok().body(ready.read().expect("not poisoned").clone());
+    }
+    if keep {
+        *ready.write().expect("not poisoned") = kept.freeze();
+    }
+    HttpResponse::Ok().finish()
+}

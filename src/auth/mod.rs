@@ -1,0 +1,239 @@
+//! Who may do what: users with passwords or tokens, the rights each has, the labels each is bound
+//! to.
+//!
+//! A [`Policy`] is made from lists of [`Account`]s and never changes; a reload makes another one.
+//! [`Policy::identify`] is quick. Only a password that was not seen before has to be compared with
+//! its bcrypt hash, which takes long on purpose: that is a [`PasswordCheck`], to be run where
+//! nobody waits for the thread.
+//!
+//! Nothing here tells names that exist from names that do not: an unknown user costs as many runs
+//! of bcrypt, at the cost of the known ones, and every comparison of secrets is constant in time.
+
+mod header;
+mod password;
+mod token;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::LabelScope;
+pub use header::{Credentials, HeaderError, parse as parse_header};
+use password::Passwords;
+pub use password::{PasswordCheck, PasswordHash, PasswordHashError};
+pub use token::{TokenHash, TokenHashError};
+
+/// Bytes that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(Vec<u8>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<hidden>")
+    }
+}
+
+/// What one may be allowed to do. Every request needs one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// Push, and delete the groups one can push to.
+    Push,
+    /// Read all that is stored and how the gateway is set up: scrapes, the API, the page.
+    Scrape,
+    /// Remove what others have pushed, stop the gateway, load its configuration again.
+    Admin,
+    /// Ask whether the gateway is alive, and what there is on a path. Every user may.
+    Probe,
+}
+
+impl Right {
+    pub const ALL: [Right; 4] = [Right::Push, Right::Scrape, Right::Admin, Right::Probe];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Right::Push => "push",
+            Right::Scrape => "scrape",
+            Right::Admin => "admin",
+            Right::Probe => "probe",
+        }
+    }
+
+    pub fn of_word(word: &str) -> Option<Right> {
+        Right::ALL.into_iter().find(|right| right.word() == word)
+    }
+}
+
+/// Several rights. `Default` is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights(BTreeSet<Right>);
+
+impl Rights {
+    pub fn all() -> Rights {
+        Right::ALL.into_iter().collect()
+    }
+
+    pub fn has(&self, right: Right) -> bool {
+        self.0.contains(&right)
+    }
+}
+
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Rights {
+        Rights(rights.into_iter().collect())
+    }
+}
+
+/// Somebody who can be told from others.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub name: String,
+    /// Those listed; [`Right::Probe`] comes with any account.
+    pub rights: Rights,
+    /// What pushes are bound to; `None` leaves them free.
+    pub scope: Option<LabelScope>,
+    pub password: Option<PasswordHash>,
+    pub tokens: Vec<TokenHash>,
+}
+
+/// An account without its secrets.
+#[derive(Debug)]
+struct User {
+    name: Arc<str>,
+    rights: Rights,
+    scope: Option<Arc<LabelScope>>,
+}
+
+/// Who sends a request that is let through.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// `None` for somebody without credentials, and where nobody is asked for any.
+    pub name: Option<Arc<str>>,
+    /// What pushes and deletions of groups are bound to.
+    pub scope: Option<Arc<LabelScope>>,
+}
+
+/// Why a request is not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("credentials are needed: a user name with a password, or a token")]
+    Missing,
+    #[error("{0}")]
+    Malformed(#[from] HeaderError),
+    #[error("wrong credentials")]
+    Wrong,
+    #[error("this user lacks the right {}", .0.word())]
+    Right(Right),
+}
+
+/// What the header of a request has told.
+#[derive(Debug)]
+pub enum Identified {
+    Caller(Caller),
+    Refused(Refusal),
+    /// It takes a run of bcrypt to tell.
+    Ask(PasswordCheck),
+}
+
+/// Why accounts make no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("there are two users {0:?}")]
+    TwoUsers(String),
+    #[error("users {0:?} and {1:?} have the same token")]
+    SameToken(String, String),
+}
+
+/// Everybody who is known, and what those may do who are not.
+#[derive(Debug)]
+pub struct Policy {
+    anonymous: Rights,
+    users: Vec<User>,
+    tokens: Vec<(TokenHash, usize)>,
+    passwords: Passwords,
+}
+
+impl Policy {
+    /// `anonymous` is what anybody may do without credentials.
+    ///
+    /// # Errors
+    /// If two accounts cannot be told apart.
+    pub fn new(accounts: Vec<Account>, anonymous: Rights) -> Result<Policy, PolicyError> {
+        let mut by_name = BTreeMap::new();
+        let mut users: Vec<User> = Vec::new();
+        let mut tokens: Vec<(TokenHash, usize)> = Vec::new();
+        let mut hashes = BTreeMap::new();
+        for Account { name, rights, scope, password, tokens: own } in accounts {
+            let at = users.len();
+            if by_name.insert(name.clone(), at).is_some() {
+                return Err(PolicyError::TwoUsers(name));
+            }
+            for token in own {
+                match tokens.iter().find(|(other, _)| *other == token) {
+                    Some((_, other)) if *other != at => {
+                        let other = users[*other].name.to_string();
+                        return Err(PolicyError::SameToken(other, name));
+                    }
+                    Some(_) => {}
+                    None => tokens.push((token, at)),
+                }
+            }
+            if let Some(hash) = password {
+                hashes.insert(name.clone(), (hash, at));
+            }
+            let rights = rights.0.into_iter().chain([Right::Probe]).collect();
+            users.push(User { name: name.into(), rights, scope: scope.map(Arc::new) });
+        }
+        Ok(Policy { anonymous, users, tokens, passwords: Passwords::new(hashes) })
+    }
+
+    /// Whether the sender of a request may do what needs `right`. `header` is the value of
+    /// `Authorization`.
+    pub fn identify(self: &Arc<Policy>, header: Option<&[u8]>, right: Right) -> Identified {
+        let found = match header.map(parse_header) {
+            None if self.anonymous.has(right) => return Identified::Caller(Caller::default()),
+            None => Err(Refusal::Missing),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(Credentials::Bearer(token))) => self.by_token(&token).ok_or(Refusal::Wrong),
+            Some(Ok(Credentials::Basic { user, password })) => {
+                let check = PasswordCheck::new(self.clone(), user, password, right);
+                return match check.remembered() {
+                    Some(outcome) => outcome.into(),
+                    None => Identified::Ask(check),
+                };
+            }
+        };
+        found.and_then(|user| self.allow(user, right)).into()
+    }
+
+    /// Whether anybody has a token.
+    pub fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Compares with all of them, so that time tells nothing.
+    fn by_token(&self, token: &Hidden) -> Option<usize> {
+        let hash = TokenHash::of(&token.0);
+        let matching = self.tokens.iter().filter(|(other, _)| other.is_same(&hash));
+        matching.fold(None, |_, (_, user)| Some(*user))
+    }
+
+    fn allow(&self, user: usize, right: Right) -> Result<Caller, Refusal> {
+        let user = self.users.get(user).ok_or(Refusal::Wrong)?;
+        match user.rights.has(right) {
+            true => Ok(Caller { name: Some(user.name.clone()), scope: user.scope.clone() }),
+            false => Err(Refusal::Right(right)),
+        }
+    }
+}
+
+impl From<Result<Caller, Refusal>> for Identified {
+    fn from(result: Result<Caller, Refusal>) -> Identified {
+        match result {
+            Ok(caller) => Identified::Caller(caller),
+            Err(refusal) => Identified::Refused(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Reading a body that says the same as one before, but for its values, as most pushes of one
+//! program do: what stands between the values is compared, and only they are read.
+
+use crate::format::number::{parse_count, parse_float};
+use crate::model::exposition::Wanted;
+use crate::model::{Exposition, Number};
+
+/// Puts the values of `body` into `exposition`, which is what `before` was parsed into. False if
+/// the bodies differ in more than values, or a value is not as it must be; the exposition is then as
+/// good as before for another attempt, and for nothing else.
+///
+/// What it makes of a body is what [`super::parse`] makes of it with timestamps refused.
+pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bool {
+    let (mut at_before, mut at) = (0, 0);
+    for nth in 0..exposition.slots().len() {
+        let slot = exposition.slots()[nth];
+        let fixed = &before[at_before..slot.start as usize];
+        let Some(rest) = body[at..].strip_prefix(fixed) else { return false };
+        at += fixed.len();
+        at_before = slot.end as usize;
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let token = &rest[..rest.iter().position(blank).unwrap_or(rest.len())];
+        at += token.len();
+        let Ok(token) = std::str::from_utf8(token) else { return false };
+        let value = match exposition.wanted(slot) {
+            Wanted::Float => parse_float(token).map(Number::Float),
+            Wanted::Population => parse_count(token).filter(|count| *count >= Number::ZERO),
+            Wanted::Whole => parse_count(token).filter(|count| matches!(count, Number::Int(_))),
+        };
+        let Some(value) = value else { return false };
+        exposition.refill(slot, value);
+    }
+    body[at..] == before[at_before..]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::text::{TextOptions, parse};
+    use crate::model::Grouping;
+
+    const FORM: &str = "# TYPE c_total counter\nc_total{a=\"1\"} @\nc_total @\r\n# TYPE g gauge\n\
+        g\t @ \n# TYPE h histogram\nh_bucket{le=\"1\"} @\nh_bucket{le=\"+Inf\"} @\nh_sum @\n\
+        h_count @\n# TYPE s summary\ns{quantile=\"0.5\"} @\ns_sum @\ns_count @\nlast @";
+
+    fn fill(values: &[String]) -> String {
+        let mut values = values.iter().cycle();
+        FORM.split('@').fold(String::new(), |body, part| {
+            let value = if body.is_empty() { "" } else { values.next().map_or("", |v| v) };
+            body + value + part
+        })
+    }
+
+    fn parsed(body: &str) -> Option<(Exposition, String)> {
+        let mut exposition = Exposition::default();
+        let options = TextOptions { lenient_line_ends: true, ..TextOptions::default() };
+        let grouping = Grouping::default();
+        parse(body.as_bytes(), exposition.build(&grouping), options).ok()?;
+        let shown = show(&exposition);
+        Some((exposition, shown))
+    }
+
+    fn show(exposition: &Exposition) -> String {
+        format!("{:?}", exposition.series().map(|s| (s.labels, s.value)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn members_out_of_order_are_not_read_again() {
+        let body = "# TYPE h histogram\nh_bucket{le=\"2\"} 2\nh_bucket{le=\"1\"} 1\nh_count 2\n";
+        assert!(parsed(body).unwrap().0.slots().is_empty());
+    }
+
+    #[test]
+    fn more_or_less_than_the_form_is_refused() {
+        let before = "a 1\nb 2\n";
+        let (mut exposition, _) = parsed(before).unwrap();
+        for body in
+            ["", "a 1\n", "a 1\nb 2", "a 1\nb 2\nc 3\n", "a 1\nb 2 3\n", "a 1 \nb 2\n", "a \nb 2\n"]
+        {
+            assert!(!read_again(before.as_bytes(), &mut exposition, body.as_bytes()), "{body:?}");
+        }
+        assert!(read_again(before.as_bytes(), &mut exposition, b"a 1.5\nb 1e300\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_what_the_parser_reads(
+            values in prop::collection::vec("[0-9]{1,3}|-?[0-9]{1,2}(\\.[0-9]{0,2})?(e[0-9])?|NaN|[+-]Inf|[ \\tx.#\"\n\r]", 14),
+        ) {
+            let before = fill(&["1".to_owned()]);
+            let (mut exposition, _) = parsed(&before).unwrap();
+            let body = fill(&values);
+            if read_again(before.as_bytes(), &mut exposition, body.as_bytes()) {
+                let expected = parsed(&body).map(|(_, shown)| shown);
+                prop_assert_eq!(Some(show(&exposition)), expected, "{}", body);
+            }
+        }
+
+        #[test]
+        fn ordinary_values_are_read_again(values in prop::collection::vec(0_u32..100_000, 14)) {
+            let before = fill(&["1".to_owned()]);
+            let (mut exposition, _) = parsed(&before).unwrap();
+            let values: Vec<String> = values.iter().map(u32::to_string).collect();
+            prop_assert!(read_again(before.as_bytes(), &mut exposition, fill(&values).as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What earlier pushes have taught: programs push the same text again and again, with other values.
+//!
+//! A *layout* is a body whose values are known by their places. A body of the same layout is
+//! compared with it instead of parsed, and under a grouping key that was seen with it the series
+//! need not be looked up either. Everything here is a shortcut: what it cannot do, or is not sure
+//! of, goes the long way, with the same result.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::Settings;
+use crate::format::openmetrics;
+use crate::format::text;
+use crate::model::Exposition;
+use crate::store::Known;
+
+/// Layouts kept: each costs a comparison, which mostly ends at once.
+const LAYOUTS_MAX: usize = 8;
+/// Grouping keys remembered for each.
+const GROUPS_MAX: usize = 4096;
+/// Longer bodies are rare, and their layouts would take much memory.
+const BODY_BYTES_MAX: usize = 128 << 10;
+/// Likewise.
+const GROUP_BYTES_MAX: usize = 1 << 10;
+/// How many bodies of late are remembered by their hash: only what comes twice becomes a layout.
+const SEEN_MAX: usize = 16;
+
+#[derive(Debug, Default)]
+pub(super) struct Layouts {
+    layouts: Vec<Layout>,
+    /// The layout to be replaced next.
+    oldest: usize,
+    seen: [u64; SEEN_MAX],
+    next_seen: usize,
+    hasher: RandomState,
+    /// What they were made under: other settings or removed series make them worthless.
+    settings: Option<Arc<Settings>>,
+    removals: u64,
+}
+
+#[derive(Debug)]
+struct Layout {
+    body: Box<[u8]>,
+    exposition: Exposition,
+    groups: HashMap<Box<str>, Known, RandomState>,
+}
+
+impl Layouts {
+    /// Forgets what other settings have led to. With rules it is not used at all: what becomes of a
+    /// series may differ from one grouping key to the next.
+    pub(super) fn fit(&mut self, settings: &Arc<Settings>) -> bool {
+        if !self.settings.as_ref().is_some_and(|known| Arc::ptr_eq(known, settings)) {
+            self.layouts.clear();
+            self.settings = Some(settings.clone());
+        }
+        settings.rules.is_empty() && settings.timestamps == crate::format::Timestamps::Reject
+    }
+
+    /// Forgets series if some were removed since they were found.
+    pub(super) fn forget_removed(&mut self, removals: u64) {
+        if self.removals != removals {
+            self.removals = removals;
+            self.layouts.iter_mut().for_each(|layout| layout.groups.clear());
+        }
+    }
+
+    /// Reads a body whose layout is known. Its position, and whether the series of this group are
+    /// known too.
+    pub(super) fn read(&mut self, body: &[u8], group: &str) -> Option<usize> {
+        let known = |layout: &mut Layout| {
+            layout.groups.contains_key(group)
+                && text::read_again(&layout.body, &mut layout.exposition, body)
+        };
+        self.layouts.iter_mut().position(known)
+    }
+
+    /// What [`Layouts::read`] has read; the labels in it may be those of another group.
+    pub(super) fn get(&self, at: usize, group: &str) -> Option<(&Exposition, &Known)> {
+        let layout = self.layouts.get(at)?;
+        Some((&layout.exposition, layout.groups.get(group)?))
+    }
+
+    /// The series have changed in a way that the shortcut does not take.
+    pub(super) fn forget(&mut self, at: usize, group: &str) {
+        if let Some(layout) = self.layouts.get_mut(at) {
+            layout.groups.remove(group);
+        }
+    }
+
+    /// Learns from a push that was parsed and merged. Where its layout is new, and comes again, the
+    /// exposition is taken and another one given for it.
+    pub(super) fn learn(
+        &mut self,
+        body: &[u8],
+        group: &str,
+        exposition: &mut Exposition,
+        known: impl FnOnce() -> Option<Known>,
+    ) {
+        if exposition.slots().is_empty()
+            || body.len() > BODY_BYTES_MAX
+            || group.len() > GROUP_BYTES_MAX
+            || openmetrics::has_eof(body)
+        {
+            return;
+        }
+        let again =
+            |layout: &mut Layout| text::read_again(&layout.body, &mut layout.exposition, body);
+        let Some(known) = known() else { return };
+        let at = match self.layouts.iter_mut().position(again) {
+            Some(at) => at,
+            None => match self.add(body, exposition) {
+                Some(at) => at,
+                None => return,
+            },
+        };
+        let layout = &mut self.layouts[at];
+        // The labels of the path may have made one of two series.
+        if layout.exposition.series().count() != known.len() {
+            return;
+        }
+        if layout.groups.len() >= GROUPS_MAX {
+            layout.groups.clear();
+        }
+        layout.groups.insert(group.into(), known);
+    }
+
+    fn add(&mut self, body: &[u8], exposition: &mut Exposition) -> Option<usize> {
+        let mut hasher = self.hasher.build_hasher();
+        let mut from = 0;
+        for slot in exposition.slots() {
+            hasher.write(&body[from..slot.start as usize]);
+            from = slot.end as usize;
+        }
+        hasher.write(&body[from..]);
+        let hash = hasher.finish();
+        if !self.seen.contains(&hash) {
+            self.seen[self.next_seen] = hash;
+            self.next_seen = (self.next_seen + 1) % SEEN_MAX;
+            return None;
+        }
+        let mut taken = Exposition::new(exposition.hasher().clone());
+        let at = if self.layouts.len() < LAYOUTS_MAX {
+            self.layouts.len()
+        } else {
+            self.oldest = (self.oldest + 1) % LAYOUTS_MAX;
+            taken = self.layouts.swap_remove(self.oldest).exposition;
+            self.layouts.len()
+        };
+        std::mem::swap(&mut taken, exposition);
+        let groups = HashMap::default();
+        self.layouts.push(Layout { body: body.into(), exposition: taken, groups });
+        Some(at)
+    }
+}

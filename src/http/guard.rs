@@ -1,0 +1,283 @@
+//! Who may come in: one check for every request at the main address, before anything of it is done.
+//!
+//! In this order: the rate limit, then who asks, then whether they have the right that the route
+//! needs ([`super::route::Route::right`]). What pushes are bound to is checked where their path is
+//! read, in [`grouping`]. Where nothing is configured, all of this is one look at an `Option`.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::error::Problem;
+use crate::auth::{Caller, HeaderError, Identified, PasswordCheck, Policy, Refusal, Right};
+use crate::model::Grouping;
+use crate::telemetry::{AuthRefusal, Telemetry};
+
+/// Requests that may wait for the check of a password. Each costs a bcrypt run, and attackers can
+/// send any number.
+const WAITING_MAX: usize = 64;
+
+/// How every request at the main address is received.
+#[derive(Clone, Debug, Default)]
+pub struct Protection {
+    /// `None` lets everybody do everything.
+    pub policy: Option<Arc<Policy>>,
+    /// Set on every answer.
+    pub headers: Vec<(&'static str, String)>,
+    /// One request per interval, after a first burst of so many.
+    pub rate_limit: Option<(Duration, usize)>,
+    /// The configuration has become invalid, and every request is to be told so (500).
+    pub broken: bool,
+}
+
+/// The check. Its protection can be replaced while it is used.
+#[derive(Debug)]
+pub struct Guard {
+    /// `None` where nothing was configured at start.
+    active: Option<ArcSwap<Active>>,
+    /// Runs of bcrypt at a time.
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+/// A protection in force.
+#[derive(Debug)]
+struct Active {
+    protection: Protection,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    bucket: Option<Arc<Bucket>>,
+}
+
+impl Guard {
+    /// Lets everybody in, for ever.
+    pub fn open() -> Guard {
+        Guard { active: None, running: Semaphore::new(1), waiting: Semaphore::new(WAITING_MAX) }
+    }
+
+    pub fn new(protection: Protection) -> Guard {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Guard {
+            active: Some(ArcSwap::from_pointee(Active::new(protection, None))),
+            // Half of them stay for those who are known already.
+            running: Semaphore::new((cores / 2).max(1)),
+            ..Guard::open()
+        }
+    }
+
+    /// From the next request on. A rate limit that stays as it is goes on as it is.
+    pub fn replace(&self, protection: Protection) {
+        if let Some(active) = &self.active {
+            active.store(Arc::new(Active::new(protection, Some(&active.load()))));
+        }
+    }
+
+    /// For a configuration that has become invalid.
+    pub fn set_broken(&self) {
+        if let Some(active) = &self.active {
+            let broken = Protection { broken: true, ..active.load().protection.clone() };
+            self.replace(broken);
+        }
+    }
+
+    fn active(&self) -> Option<Arc<Active>> {
+        self.active.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// Takes one request from the rate limit.
+    ///
+    /// # Errors
+    /// 429 if there is none left, 500 if the configuration has become invalid.
+    pub(super) fn receive(&self) -> Result<(), Problem> {
+        let Some(active) = self.active() else { return Ok(()) };
+        if active.protection.broken {
+            return Err(Problem::broken_configuration());
+        }
+        match active.bucket.as_ref().map_or(Ok(()), |bucket| bucket.take(Instant::now())) {
+            Ok(()) => Ok(()),
+            Err(wait) => Err(Problem::too_many_requests(wait)),
+        }
+    }
+
+    /// Who sends the request, if they may do what needs `right`.
+    ///
+    /// # Errors
+    /// 401 if nobody can tell who it is, 403 if they lack the right, 503 if too many others wait to
+    /// be recognised.
+    pub(super) async fn admit(
+        &self,
+        telemetry: &Telemetry,
+        request: &HttpRequest,
+        right: Right,
+    ) -> Result<Caller, Problem> {
+        let Some(policy) = self.active().and_then(|active| active.protection.policy.clone()) else {
+            return Ok(Caller::default());
+        };
+        let mut headers = request.headers().get_all(header::AUTHORIZATION);
+        let identified = policy.identify(headers.next().map(HeaderValue::as_bytes), right);
+        let outcome = match identified {
+            // Which one counts? A proxy may have thought otherwise.
+            _ if headers.next().is_some() => Err(Refusal::Malformed(HeaderError::Several)),
+            Identified::Caller(caller) => Ok(caller),
+            Identified::Refused(refusal) => Err(refusal),
+            Identified::Ask(check) => match self.ask(check).await {
+                Some(outcome) => outcome,
+                None => {
+                    telemetry.request_refused(AuthRefusal::Busy, &peer(request), request.path());
+                    let detail = "too many passwords are being checked at once";
+                    return Err(Problem::unavailable(detail));
+                }
+            },
+        };
+        outcome.map_err(|refusal| {
+            let reason = match refusal {
+                Refusal::Missing => AuthRefusal::Missing,
+                Refusal::Malformed(_) => AuthRefusal::Malformed,
+                Refusal::Wrong => AuthRefusal::Wrong,
+                Refusal::Right(_) => AuthRefusal::Right,
+            };
+            telemetry.request_refused(reason, &peer(request), request.path());
+            match refusal {
+                Refusal::Right(right) => Problem::forbidden(refusal.to_string())
+                    .hint(format!("the right {} is given in auth.file", right.word())),
+                _ => Problem::unauthorized(refusal.to_string(), policy.has_tokens()),
+            }
+        })
+    }
+
+    /// Runs bcrypt where no connection waits for the thread. `None` if too many wait already.
+    async fn ask(&self, check: PasswordCheck) -> Option<Result<Caller, Refusal>> {
+        let _place = self.waiting.try_acquire().ok()?;
+        let _turn = self.running.acquire().await.ok()?;
+        web::block(move || check.run()).await.ok()
+    }
+
+    /// Sets the configured headers.
+    pub(super) fn decorate(&self, response: &mut HttpResponse) {
+        for (name, value) in self.active().iter().flat_map(|active| &active.headers) {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The address of the other side.
+pub(super) fn peer(request: &HttpRequest) -> String {
+    request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default()
+}
+
+/// The grouping key in the path of a push or deletion, if the caller may touch it. `path` is what
+/// follows `/metrics`, still encoded.
+///
+/// # Errors
+/// 400 if it cannot be read, 403 that says which label stands in the way.
+pub(super) fn grouping(caller: &Caller, path: &str) -> Result<Arc<Grouping>, Problem> {
+    let grouping = super::grouping::parse_again(path)?;
+    check_scope(caller, &grouping)?;
+    Ok(grouping)
+}
+
+fn check_scope(caller: &Caller, grouping: &Grouping) -> Result<(), Problem> {
+    match &caller.scope {
+        Some(scope) => scope.check_key(grouping).map_err(Problem::from),
+        None => Ok(()),
+    }
+}
+
+impl Active {
+    fn new(protection: Protection, before: Option<&Active>) -> Active {
+        let headers = protection.headers.iter().filter_map(|(name, value)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(value).ok()?))
+        });
+        let same = before.filter(|before| before.protection.rate_limit == protection.rate_limit);
+        let bucket = match same {
+            Some(before) => before.bucket.clone(),
+            None => protection.rate_limit.map(|limit| Arc::new(Bucket::new(limit))),
+        };
+        Active { headers: headers.collect(), bucket, protection }
+    }
+}
+
+/// Holds so many requests, and gets one back per interval. What is kept is the moment at which it
+/// will be full again.
+#[derive(Debug)]
+struct Bucket {
+    interval: Duration,
+    /// To fill it from empty.
+    span: Duration,
+    full_at: Mutex<Option<Instant>>,
+}
+
+impl Bucket {
+    fn new((interval, burst): (Duration, usize)) -> Bucket {
+        let span = interval.saturating_mul(u32::try_from(burst).unwrap_or(u32::MAX));
+        Bucket { interval, span, full_at: Mutex::default() }
+    }
+
+    /// How long to wait, if it is empty.
+    fn take(&self, now: Instant) -> Result<(), Duration> {
+        let mut full_at = self.full_at.lock();
+        let missing = full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        let then = missing.saturating_add(self.interval);
+        match then.checked_sub(self.span) {
+            None | Some(Duration::ZERO) => {
+                *full_at = now.checked_add(then);
+                Ok(())
+            }
+            Some(wait) => Err(wait),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_one_per_interval() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let bucket = Bucket::new((Duration::from_millis(100), 3));
+        for (ms, expected) in [
+            (0, Ok(())),
+            (0, Ok(())),
+            (0, Ok(())),
+            (0, Err(100)),
+            (60, Err(40)),
+            (100, Ok(())),
+            (100, Err(100)),
+            // It never holds more than its burst.
+            (10_000, Ok(())),
+            (10_000, Ok(())),
+            (10_000, Ok(())),
+            (10_050, Err(50)),
+            // Time that goes back counts as none.
+            (0, Err(10_100)),
+        ] {
+            let taken = bucket.take(at(ms));
+            assert_eq!(taken, expected.map_err(Duration::from_millis), "at {ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_stays_goes_on() {
+        let limit = |rate_limit| Protection { rate_limit, ..Protection::default() };
+        let one = Some((Duration::from_secs(3600), 1));
+        let guard = Guard::new(limit(one));
+        assert!(guard.receive().is_ok());
+        assert!(guard.receive().is_err());
+        guard.replace(limit(one));
+        assert!(guard.receive().is_err());
+        guard.replace(limit(Some((Duration::from_secs(3600), 2))));
+        assert!(guard.receive().is_ok());
+        guard.set_broken();
+        assert!(guard.receive().is_err());
+        guard.replace(limit(None));
+        assert!(guard.receive().is_ok());
+    }
+}

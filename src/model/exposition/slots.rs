@@ -1,0 +1,91 @@
+//! Where the values of a body stand in it, so that a body that differs from it in nothing but its
+//! values need not be parsed again: the values are put into the exposition that is there.
+
+use super::{Exposition, Number, SeriesId};
+use crate::model::Kind;
+
+/// A value in the body of a push, and where it belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// Byte offsets in the body.
+    pub start: u32,
+    pub end: u32,
+    place: Place,
+}
+
+/// What a value must be to be taken as the body's parser takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Any number.
+    Float,
+    /// Not negative.
+    Population,
+    /// A whole number below 2^64.
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Scalar(SeriesId),
+    Sum(SeriesId),
+    Count(SeriesId),
+    /// By position.
+    Bucket(u32),
+    Quantile(u32),
+}
+
+/// Which value of a series was read.
+#[derive(Clone, Copy, Debug)]
+pub enum Given {
+    Scalar(SeriesId),
+    Sum(SeriesId),
+    Count(SeriesId),
+    /// The bucket or quantile that was added last.
+    LastBucket,
+    LastQuantile,
+}
+
+impl Exposition {
+    /// Notes where the value stands that was given last.
+    pub(super) fn note_slot(&mut self, start: usize, end: usize, given: Given) {
+        let place = match given {
+            Given::Scalar(id) => Place::Scalar(id),
+            Given::Sum(id) => Place::Sum(id),
+            Given::Count(id) => Place::Count(id),
+            Given::LastBucket => Place::Bucket(self.buckets.len().saturating_sub(1) as u32),
+            Given::LastQuantile => Place::Quantile(self.quantiles.len().saturating_sub(1) as u32),
+        };
+        self.slots.push(Slot { start: start as u32, end: end as u32, place });
+    }
+
+    /// The values in the order of the body. Empty if the parser does not note them, or if members
+    /// were brought into another order than the body has.
+    pub fn slots(&self) -> &[Slot] {
+        if self.reordered { &[] } else { &self.slots }
+    }
+
+    pub fn wanted(&self, slot: Slot) -> Wanted {
+        match slot.place {
+            Place::Scalar(_) | Place::Sum(_) | Place::Quantile(_) => Wanted::Float,
+            Place::Bucket(_) => Wanted::Population,
+            Place::Count(id) => {
+                let family = self.series[id.index()].family;
+                match self.families[family.0 as usize].kind {
+                    Kind::Summary => Wanted::Whole,
+                    _ => Wanted::Population,
+                }
+            }
+        }
+    }
+
+    /// Puts another value into its place.
+    pub fn refill(&mut self, slot: Slot, value: Number) {
+        match slot.place {
+            Place::Scalar(id) => self.series[id.index()].scalar = Some(value.as_f64()),
+            Place::Sum(id) => self.series[id.index()].sum = Some(value.as_f64()),
+            Place::Count(id) => self.series[id.index()].count = Some(value),
+            Place::Bucket(at) => self.buckets[at as usize].value.cumulative_count = value,
+            Place::Quantile(at) => self.quantiles[at as usize].value.value = value.as_f64(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What is remembered of earlier pushes and scrapes to make later ones cheap changes nothing: a
+//! gateway that can use it and one that cannot answer the same, whatever happens to both.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use std::sync::Arc;
+
+use common::request;
+use proptest::prelude::*;
+use tallygate::format::compress::{self, Coding, Compression};
+use tallygate::format::negotiate::{Format, PushFormat};
+use tallygate::gateway::{Gateway, PushRequest, Settings};
+use tallygate::model::{GaugeRule, Grouping, Ttl};
+use tallygate::telemetry::Telemetry;
+
+/// Bodies; `@` are values. Some refuse each other, by type or by a missing sum.
+const FORMS: [&str; 6] = [
+    "# TYPE a_total counter\na_total{x=\"1\"} @\na_total{x=\"2\"} @\n# TYPE g gauge\ng @\n",
+    "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"1\"} @\n",
+    "# TYPE h histogram\nh_bucket{le=\"1\"} @\nh_bucket{le=\"+Inf\"} 99\nh_sum @\nh_count 99\n",
+    "# TYPE h histogram\nh_bucket{le=\"2\"} @\nh_bucket{le=\"+Inf\"} 99\nh_sum @\nh_count 99\n",
+    "a_total{x=\"1\"} @\n# TYPE s summary\ns_sum @\ns_count 7\n",
+    "# TYPE g counter\ng{job=\"body\"} @\ng{job=\"other\"} @\n",
+];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push { form: usize, group: usize, values: Vec<String>, gauge: Option<GaugeRule> },
+    DeleteGroup(usize),
+    DeleteFamily(usize),
+    Wipe,
+    Settings { gauge: GaugeRule, samples: usize },
+    Scrape,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let value = prop_oneof![
+        8 => (0_u32..50).prop_map(|value| value.to_string()),
+        1 => "-?[0-9]{1,3}\\.[0-9]{1,3}|NaN|x||1e3|[0-9]{17,20}",
+    ];
+    let gauge = prop_oneof![Just(GaugeRule::Last), Just(GaugeRule::Sum), Just(GaugeRule::Max)];
+    let values = prop::collection::vec(value, 3);
+    let asked = prop::option::weighted(0.1, gauge.clone());
+    prop_oneof![
+        30 => (0..FORMS.len(), 0_usize..3, values, asked).prop_map(|(form, group, values, gauge)| {
+            Step::Push { form, group, values, gauge }
+        }),
+        2 => (0_usize..3).prop_map(Step::DeleteGroup),
+        2 => (0_usize..3).prop_map(Step::DeleteFamily),
+        1 => Just(Step::Wipe),
+        1 => (gauge, prop_oneof![Just(0_usize), Just(3)])
+            .prop_map(|(gauge, samples)| Step::Settings { gauge, samples }),
+        6 => Just(Step::Scrape),
+    ]
+}
+
+fn grouping(at: usize) -> Grouping {
+    // The second one makes one series of two in the last form, which is refused.
+    let pairs: [&[(&str, &str)]; 3] = [&[], &[("job", "j")], &[("instance", "i"), ("x", "")]];
+    Grouping::new(pairs[at].iter().copied()).unwrap()
+}
+
+fn push(
+    gateway: &Gateway,
+    time: i64,
+    group: usize,
+    body: &str,
+    gauge: Option<GaugeRule>,
+) -> Result<(usize, usize, usize), String> {
+    let grouping = grouping(group);
+    let request = PushRequest {
+        grouping: &grouping,
+        format: PushFormat::Text,
+        body: body.as_bytes(),
+        merge: gauge,
+        ttl: None,
+        time: Some(time),
+        scope: None,
+    };
+    let pushed = gateway.push(&request);
+    pushed.map(|p| (p.samples, p.series, p.series_born)).map_err(|error| {
+        // The other body begins with a line more.
+        let text = error.to_string();
+        text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned())
+    })
+}
+
+fn scrape(gateway: &Gateway, format: Format, compression: Compression) -> Vec<u8> {
+    let mut scrape = gateway.scrape(request(format, compression)).unwrap();
+    let mut body = Vec::new();
+    while let Some(piece) = scrape.next_piece().unwrap() {
+        body.extend_from_slice(&piece);
+    }
+    let coding = match compression {
+        Compression::Identity => return body,
+        Compression::Gzip => Coding::Gzip,
+        Compression::Zstd => Coding::Zstd,
+    };
+    let mut plain = Vec::new();
+    compress::decode(coding, &body, usize::MAX, &mut plain).unwrap();
+    plain
+}
+
+/// Without what depends on the time of the clock.
+fn settings(gauge: GaugeRule, samples: usize) -> Settings {
+    let mut settings = Settings { gauge, ttl_client_max: Ttl::Never, ..Settings::default() };
+    settings.limits.samples_per_push = samples;
+    settings
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    #[test]
+    fn what_is_remembered_changes_nothing(steps in prop::collection::vec(step(), 1..120)) {
+        let new = || Gateway::new(settings(GaugeRule::Last, 0), Arc::new(Telemetry::new(0)));
+        let (quick, slow) = (new(), new());
+        for (at, step) in steps.iter().enumerate() {
+            match step {
+                Step::Push { form, group, values, gauge } => {
+                    let body = fill(FORMS[*form], values);
+                    // Each with a comment of its own: nothing is known of such a body.
+                    let unknown = format!("# {at}\n{body}");
+                    let time = at as i64;
+                    prop_assert_eq!(
+                        push(&quick, time, *group, &body, *gauge),
+                        push(&slow, time, *group, &unknown, *gauge),
+                        "{}", body
+                    );
+                }
+                Step::DeleteGroup(group) => {
+                    let key = grouping(*group).key().to_owned();
+                    let deleted = |gateway: &Gateway| gateway.delete_group(&key, false).families;
+                    prop_assert_eq!(deleted(&quick), deleted(&slow));
+                }
+                Step::DeleteFamily(at) => {
+                    let selector = tallygate::gateway::Selector::parse(["a_total", "g", "h"][*at]).unwrap();
+                    let deleted = |gateway: &Gateway| {
+                        gateway.delete_matching(std::slice::from_ref(&selector), false).families
+                    };
+                    prop_assert_eq!(deleted(&quick), deleted(&slow));
+                }
+                Step::Wipe => {
+                    prop_assert_eq!(quick.wipe().families, slow.wipe().families);
+                }
+                Step::Settings { gauge, samples } => {
+                    quick.set_settings(settings(*gauge, *samples));
+                    slow.set_settings(settings(*gauge, *samples));
+                }
+                Step::Scrape => {
+                    for (format, compression) in [
+                        (Format::Text004, Compression::Identity),
+                        (Format::Text004, Compression::Gzip),
+                        (Format::OpenMetrics100, Compression::Zstd),
+                    ] {
+                        let shown = scrape(&quick, format, compression);
+                        let expected = scrape(&slow, format, compression);
+                        prop_assert_eq!(
+                            String::from_utf8_lossy(&shown), String::from_utf8_lossy(&expected)
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Puts values between the parts of a form.
+fn fill(form: &str, values: &[String]) -> String {
+    let mut values = values.iter().cycle();
+    let mut parts = form.split('@');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |body, part| body + values.next().map_or("1", |value| value) + part)
+}
