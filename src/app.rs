@@ -356,6 +356,8 @@ fn settings(config: &Config) -> Settings {
         merge_hint: config.push.merge_hint,
         delete: config.push.delete == config::Delete::Exact,
         rules: config.rules.clone(),
+        require_key: config.push.require_key,
+        key_window_ms: i64::try_from(config.push.key_window.as_millis()).unwrap_or(i64::MAX),
         ttl_default: config.ttl.default,
         ttl_client_max: config.ttl.client_max,
         gzip_level: config.scrape.gzip_level as u32,
@@ -378,6 +380,8 @@ fn settings(config: &Config) -> Settings {
             inflight_push_bytes: limits.inflight_push_bytes.bytes(),
             connections: limits.connections,
             header_bytes: limits.header_bytes.bytes(),
+            remembered_keys_bytes: limits.remembered_keys_bytes.bytes(),
+            remembered_sources: limits.remembered_sources,
         },
     }
 }

@@ -72,13 +72,9 @@ fn push(
 ) -> Result<(usize, usize, usize), String> {
     let grouping = grouping(group);
     let request = PushRequest {
-        grouping: &grouping,
-        format: PushFormat::Text,
-        body: body.as_bytes(),
         merge: gauge,
-        ttl: None,
         time: Some(time),
-        scope: None,
+        ..PushRequest::new(&grouping, PushFormat::Text, body.as_bytes())
     };
     let pushed = gateway.push(&request);
     pushed.map(|p| (p.samples, p.series, p.series_born)).map_err(|error| {

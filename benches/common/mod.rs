@@ -21,9 +21,7 @@ pub(crate) fn gateway() -> Gateway {
 }
 
 pub(crate) fn push(gateway: &Gateway, grouping: &Grouping, format: PushFormat, body: &[u8]) {
-    let request =
-        PushRequest { grouping, format, body, merge: None, ttl: None, time: None, scope: None };
-    gateway.push(&request).expect("accepted");
+    gateway.push(&PushRequest::new(grouping, format, body)).expect("accepted");
 }
 
 /// Counter series with about 60 bytes of label text.

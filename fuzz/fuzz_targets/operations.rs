@@ -26,12 +26,13 @@ fuzz_target!(|input: &str| {
                 let Ok(grouping) = grouping else { continue };
                 let merge = ['l', 's', 'i', 'x', 'm'].iter().position(|&c| c == what);
                 let request = tallygate::gateway::PushRequest {
-                    grouping: &grouping,
-                    format: PushFormat::Text,
-                    body: body.as_bytes(),
                     merge: merge.map(|at| GaugeRule::ALL[at]),
                     ttl: (what == 't').then_some(Ttl::After(std::time::Duration::from_secs(1))),
-                    time: None,
+                    ..tallygate::gateway::PushRequest::new(
+                        &grouping,
+                        PushFormat::Text,
+                        body.as_bytes(),
+                    )
                 };
                 if gateway.push(&request).is_err() {
                     let after = tallygate_fuzz::scrape(&gateway, Format::Text100);

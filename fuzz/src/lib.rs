@@ -34,16 +34,7 @@ pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
 
 pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
     let grouping = Grouping::default();
-    let request = PushRequest {
-        grouping: &grouping,
-        format,
-        body,
-        merge: None,
-        ttl: None,
-        time: None,
-        scope: None,
-    };
-    gateway.push(&request).is_ok()
+    gateway.push(&PushRequest::new(&grouping, format, body)).is_ok()
 }
 
 /// A body that is accepted can be exposed in every format, what is exposed can be read again, and

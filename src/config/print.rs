@@ -84,6 +84,7 @@ fn setting_yaml(rule: &RawRule, setting: Setting) -> Option<String> {
         Setting::Untyped => rule.untyped.map(|rule| rule.yaml()),
         Setting::Ttl => rule.ttl.map(|ttl| ttl.yaml()),
         Setting::NativeBuckets => rule.native_buckets.map(|buckets| buckets.get().yaml()),
+        Setting::RequireKey => rule.require_key.map(|required| required.yaml()),
         Setting::Drop => rule.drop.map(|drop| drop.yaml()),
         Setting::Rename => rule.rename.as_deref().map(quoted),
         Setting::DropLabels => rule.drop_labels.as_ref().map(list),

@@ -64,6 +64,7 @@ fn set(rule: &mut RawRule, setting: Setting, value: &Value) -> Result<(), String
             let buckets = NonZeroUsize::new(usize::read(value)?);
             rule.native_buckets = Some(buckets.ok_or("at least 1 is expected")?);
         }
+        Setting::RequireKey => rule.require_key = Some(bool::read(value)?),
         Setting::Drop => rule.drop = Some(bool::read(value)?),
         Setting::Rename => rule.rename = Some(scalar(value)?),
         Setting::DropLabels => rule.drop_labels = Some(names(value)?),

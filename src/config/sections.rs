@@ -97,6 +97,8 @@ section! {
         gauge: GaugeRule;
         untyped: UntypedRule;
         merge_hint: bool;
+        require_key: bool;
+        key_window: Duration, within(SECOND, WEEK);
     }
 }
 
@@ -137,6 +139,8 @@ section! {
         families: usize;
         connections: usize, within(1, 1_000_000);
         header_bytes: ByteSize, within(ByteSize(4 << 10), ByteSize(128 << 10));
+        remembered_keys_bytes: ByteSize, at_least(ByteSize(64 << 10));
+        remembered_sources: usize, at_least(64);
     }
 }
 
@@ -162,6 +166,7 @@ const HUNDREDTH: Duration = Duration::from_millis(10);
 const TENTH: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// Offsets into a push have 32 bits.
 const BODY_MAX: ByteSize = ByteSize(2 << 30);
 

@@ -59,7 +59,7 @@ fn the_example_rules_in_the_default_file_work() {
         .map(|line| format!("{line}\n"))
         .collect();
     let config = yaml(&example);
-    assert_eq!(config.rules.len(), 5);
+    assert_eq!(config.rules.len(), 6);
     let decision = config.rules.decide("queue_depth", r#"instance="i",job="worker",pod="p""#);
     assert_eq!(decision.gauge, Some(GaugeRule::Max));
     assert_eq!(decision.ttl, Some(Ttl::After(Duration::from_secs(3600))));
@@ -159,7 +159,7 @@ fn all_errors_at_once() {
         the text, rule 2: unknown key gage; did you mean gauge?
         the text, rule 2: ttl: it has no unit, as in 5s; a duration is written like 500ms, 90s, 5m, 1h30m or 7d
         the text, rule 3: a rule is a table with the key match and at least one setting
-        the text, rule 4 (up): it sets nothing; give it at least one of gauge, untyped, ttl, native_buckets, drop, rename, drop_labels, keep_labels, rename_labels
+        the text, rule 4 (up): it sets nothing; give it at least one of gauge, untyped, ttl, native_buckets, require_key, drop, rename, drop_labels, keep_labels, rename_labels
         the text, rule 5 (up): drop_labels: a list of label names is expected, such as [instance, pod]
         the text, rule 5 (up): rename_labels: a table of old and new label names is expected, such as {node: host}"#]]
     .assert_eq(&errors(

@@ -29,6 +29,16 @@ pub enum PushFormat {
     Protobuf,
 }
 
+impl PushFormat {
+    pub fn word(self) -> &'static str {
+        match self {
+            PushFormat::Text => "text",
+            PushFormat::OpenMetrics => "openmetrics",
+            PushFormat::Protobuf => "protobuf",
+        }
+    }
+}
+
 /// The body of a push is in a format or coding that nothing here reads (415).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {

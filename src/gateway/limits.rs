@@ -24,6 +24,8 @@ pub struct Limits {
     /// Bodies of all pushes in flight, as received.
     pub inflight_push_bytes: usize,
     pub connections: usize,
+    pub remembered_keys_bytes: usize,
+    pub remembered_sources: usize,
     /// Names and values of all header fields of a request.
     pub header_bytes: usize,
 }
@@ -45,6 +47,8 @@ impl Limits {
             Limit::InflightPushBytes => self.inflight_push_bytes,
             Limit::Connections => self.connections,
             Limit::HeaderBytes => self.header_bytes,
+            Limit::RememberedKeysBytes => self.remembered_keys_bytes,
+            Limit::RememberedSources => self.remembered_sources,
         }
     }
 

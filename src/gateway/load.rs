@@ -22,6 +22,7 @@ impl Gateway {
     pub fn collect(&self, batch: &mut Batch) {
         let before = batch.len();
         self.store.collect(batch);
+        self.delivery.collect(batch);
         if batch.len() > before {
             let mut stamp = Vec::new();
             Packer(&mut stamp).i64(self.clock.last_stamp());
@@ -47,24 +48,24 @@ impl Gateway {
             if records % STEP == 0 {
                 progress(records);
             }
-            match table {
-                Table::Families | Table::Series => store.record(table, key, value),
-                Table::Meta => self.load_meta(key, value),
-                table => Err(format!("a record of {table:?}, which this version does not know")),
+            match (table, key) {
+                (Table::Families | Table::Series, _) => store.record(table, key, value),
+                (Table::Meta, STAMP_KEY) => self.load_stamp(value),
+                _ => match self.delivery.restore(table, key, value) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(format!("a record of {table:?} that nobody has written")),
+                    Err(damaged) => Err(damaged.to_string()),
+                },
             }
         })?;
+        self.delivery.restored(self.settings().memory());
         store.finish().map_err(|what| EngineError::Damage { path: engine.place(), what })?;
         Ok(Loaded { commit, series: self.store.series_count() })
     }
 
-    fn load_meta(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        match key {
-            STAMP_KEY => {
-                let stamp = Unpacker(value).i64().map_err(|error| error.to_string())?;
-                self.clock.not_before(stamp);
-                Ok(())
-            }
-            key => Err(format!("an unknown record {:?}", String::from_utf8_lossy(key))),
-        }
+    fn load_stamp(&self, value: &[u8]) -> Result<(), String> {
+        let stamp = Unpacker(value).i64().map_err(|error| error.to_string())?;
+        self.clock.not_before(stamp);
+        Ok(())
     }
 }

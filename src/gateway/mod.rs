@@ -16,18 +16,21 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+pub use crate::delivery::{ClaimError, Key, PushId, Sequence, TextError, text as key_text};
+use crate::delivery::{Delivery, Memory};
 use crate::format::Timestamps;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
 pub use crate::persistence::NotDurable;
 use crate::persistence::{Commits, Ticket};
+use crate::random;
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{Store, seconds};
-use crate::telemetry::{Cause, Limit, Telemetry};
+use crate::telemetry::{Cause, DeliveryUse, Limit, Telemetry};
 pub use limits::{Limits, OverLimit};
 pub use load::Loaded;
-pub use push::{PushError, PushRequest, Pushed};
+pub use push::{Identity, PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
 
@@ -43,6 +46,10 @@ pub struct Settings {
     /// Deletions are carried out, not just acknowledged.
     pub delete: bool,
     pub rules: Rules,
+    /// A push without an idempotency key is refused, where no rule says otherwise.
+    pub require_key: bool,
+    /// How long pushes with an identity are remembered.
+    pub key_window_ms: i64,
     pub ttl_default: Ttl,
     /// The most that a push may ask for.
     pub ttl_client_max: Ttl,
@@ -64,6 +71,8 @@ impl Default for Settings {
             merge_hint: true,
             delete: true,
             rules: Rules::default(),
+            require_key: false,
+            key_window_ms: 600_000,
             ttl_default: Ttl::Never,
             ttl_client_max: Ttl::Never,
             gzip_level: 1,
@@ -75,6 +84,15 @@ impl Default for Settings {
 }
 
 impl Settings {
+    fn memory(&self) -> Memory {
+        let most = |limit| if limit == 0 { usize::MAX } else { limit };
+        Memory {
+            window_ms: self.key_window_ms,
+            keys_bytes: most(self.limits.remembered_keys_bytes),
+            sources: most(self.limits.remembered_sources),
+        }
+    }
+
     /// How many native buckets of each series of a family may be shown.
     fn native_limit(&self, family: &str, kind: Kind) -> NativeLimit {
         let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
@@ -107,6 +125,7 @@ impl NativeLimit {
 pub struct Gateway {
     commits: Arc<Commits>,
     store: Store,
+    delivery: Delivery,
     settings: ArcSwap<Settings>,
     telemetry: Arc<Telemetry>,
     clock: Clock,
@@ -128,12 +147,14 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         commits: Arc<Commits>,
     ) -> Gateway {
+        let clock = Clock::default();
         let gateway = Gateway {
             store: Store::new(commits.clone()),
+            delivery: Delivery::new(random::bytes(), clock.now().ms, commits.are_kept()),
             commits,
             settings: ArcSwap::from_pointee(settings),
             telemetry,
-            clock: Clock::default(),
+            clock,
             buffers: Mutex::default(),
             inflight_bytes: Arc::default(),
             connections: Arc::default(),
@@ -221,11 +242,23 @@ impl Gateway {
         removed
     }
 
-    /// Removes what nobody has pushed for its time to live.
+    /// Removes what nobody has pushed for its time to live, and forgets what was delivered long ago.
     pub fn expire(&self) -> Removed {
-        let removed = self.store.remove_expired(seconds(self.clock.now().ms));
+        let now_ms = self.clock.now().ms;
+        self.delivery.expire(now_ms, self.settings().memory());
+        let removed = self.store.remove_expired(seconds(now_ms));
         self.note_removed(Cause::Expired, &removed, false);
         removed
+    }
+
+    fn delivery_used(&self) -> DeliveryUse {
+        let window_ms = self.delivery.window_ms(self.clock.now().ms, self.settings().memory());
+        DeliveryUse {
+            keys: self.delivery.keys(),
+            keys_bytes: self.delivery.keys_bytes(),
+            sources: self.delivery.sources(),
+            window_seconds: window_ms as f64 / 1000.0,
+        }
     }
 
     fn note_removed(&self, cause: Cause, removed: &Removed, dry_run: bool) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::layouts::Layouts;
 use super::{Gateway, OverLimit, Settings};
 use crate::clock::Now;
+use crate::delivery::{Attempt, Claim, ClaimError, Claimed, PushId};
 use crate::format::ParseError;
 use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
@@ -31,8 +32,34 @@ pub struct PushRequest<'a> {
     pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
+    /// By which other tries of the same push are known; without it each counts.
+    pub identity: Option<Identity<'a>>,
     /// What the sender is bound to; the grouping key was checked against it.
     pub scope: Option<&'a LabelScope>,
+}
+
+impl<'a> PushRequest<'a> {
+    /// One that says nothing of itself, from somebody who is bound to nothing.
+    pub fn new(grouping: &'a Grouping, format: PushFormat, body: &'a [u8]) -> PushRequest<'a> {
+        PushRequest {
+            grouping,
+            format,
+            body,
+            merge: None,
+            ttl: None,
+            time: None,
+            identity: None,
+            scope: None,
+        }
+    }
+}
+
+/// Which push this is, among those of one client.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// Who pushes, where that is known.
+    pub principal: Option<&'a str>,
+    pub id: &'a PushId,
 }
 
 /// What a push has brought.
@@ -43,6 +70,8 @@ pub struct Pushed {
     pub series_born: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
+    /// An earlier try has brought it, and this one nothing.
+    pub replayed: bool,
 }
 
 /// Why a push was refused. Nothing has changed then.
@@ -58,6 +87,10 @@ pub enum PushError {
     LabelTaken { label: String, family: String, kind: Kind },
     #[error("this gateway does not let a push choose the gauge rule (push.merge_hint)")]
     HintNotAllowed,
+    #[error("a push without an Idempotency-Key is not accepted here ({by})")]
+    KeyRequired { by: &'static str },
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     #[error("a push may ask to be kept {} s at the most (ttl.client_max)", .max.seconds())]
     Ttl { max: Ttl },
     #[error("after the rules of this gateway, {0}")]
@@ -92,11 +125,19 @@ impl Gateway {
     /// Merges a push, or refuses it whole. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, a value cannot be merged, or nothing can be
-    /// made to last at present.
+    /// If the body cannot be read, a limit is passed, a value cannot be merged, another try of the
+    /// push is in progress or may have been long ago, or nothing can be made to last at present.
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         self.check_writable()?;
         let settings = &*self.settings();
+        // Before all else: if it was applied, that is the answer, whatever has changed since.
+        let claim = match request.identity {
+            None => None,
+            Some(identity) => match self.claim(request, identity, settings)? {
+                Claimed::Now(claim) => Some(claim),
+                Claimed::Before => return Ok(self.replayed()),
+            },
+        };
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
             plan: Plan::default(),
             exposition: Exposition::new(self.store.hasher().clone()),
@@ -104,7 +145,7 @@ impl Gateway {
             labels: String::new(),
             layouts: Layouts::default(),
         });
-        let pushed = self.push_with(request, settings, &mut buffers);
+        let pushed = self.push_with(request, settings, claim, &mut buffers);
         buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
             self.buffers.lock().push(buffers);
@@ -116,19 +157,28 @@ impl Gateway {
         &self,
         request: &PushRequest<'_>,
         settings: &Arc<Settings>,
+        mut claim: Option<Claim<'_>>,
         buffers: &mut Buffers,
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
-        let learning = request.format == PushFormat::Text && buffers.layouts.fit(settings);
+        let has_key = claim.is_some() || !settings.require_key;
+        let learning =
+            request.format == PushFormat::Text && has_key && buffers.layouts.fit(settings);
         if learning
-            && let Some(pushed) = self.push_again(request, settings, default, &mut buffers.layouts)
+            && let Some(pushed) =
+                self.push_again(request, settings, default, &mut claim, &mut buffers.layouts)
         {
             return Ok(pushed);
         }
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
         validate(request.grouping, exposition, settings)?;
-        let dropped = relabel(settings, default, buffers);
+        let relabelled = relabel(settings, default, buffers);
+        if claim.is_none()
+            && let Some(by) = relabelled.key_required_by
+        {
+            return Err(PushError::KeyRequired { by });
+        }
         check_scope(request, settings, &buffers.exposition)?;
 
         let Buffers { plan, exposition, terms, layouts, .. } = buffers;
@@ -138,12 +188,15 @@ impl Gateway {
             let context = self.context(request, settings);
             let pass = self.commits.enter();
             let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
+            if let Some(claim) = claim {
+                claim.done();
+            }
             layouts.forget_removed(self.store.removals());
             (applied, pass.ticket())
         };
 
         self.telemetry.series_born(applied.series_born);
-        self.telemetry.series_dropped_by_rule(dropped);
+        self.telemetry.series_dropped_by_rule(relabelled.dropped);
         let pushed = self.pushed(exposition, applied, ticket);
         if learning && applied.series_born == 0 {
             layouts.learn(request.body, request.grouping.key(), exposition, || plan.known());
@@ -157,6 +210,7 @@ impl Gateway {
         request: &PushRequest<'_>,
         settings: &Settings,
         terms: Terms,
+        claim: &mut Option<Claim<'_>>,
         layouts: &mut Layouts,
     ) -> Option<Pushed> {
         let group = request.grouping.key();
@@ -166,6 +220,11 @@ impl Gateway {
         layouts.forget_removed(self.store.removals());
         let (exposition, known) = layouts.get(at, group)?;
         let merged = self.store.merge_known(&pass, exposition, context, |_| terms, known);
+        if merged.is_some()
+            && let Some(claim) = claim.take()
+        {
+            claim.done();
+        }
         let ticket = pass.ticket();
         drop(pass);
         let Some(applied) = merged else {
@@ -193,8 +252,47 @@ impl Gateway {
             series: applied.series_merged,
             series_born: applied.series_born,
             ticket,
+            replayed: false,
         }
     }
+
+    fn claim(
+        &self,
+        request: &PushRequest<'_>,
+        identity: Identity<'_>,
+        settings: &Settings,
+    ) -> Result<Claimed<'_>, ClaimError> {
+        // Push-Time is not part of it: each try may well say when it was sent.
+        let ttl = request.ttl.map(|ttl| ttl.seconds().to_le_bytes());
+        let content = [
+            request.body,
+            request.format.word().as_bytes(),
+            request.merge.map_or("", GaugeRule::word).as_bytes(),
+            ttl.as_ref().map_or(&[], |seconds| seconds),
+        ];
+        let attempt = attempt(request.grouping, identity, &content);
+        self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
+    }
+
+    /// What an earlier try has done is part of this commit at the latest.
+    fn replayed(&self) -> Pushed {
+        let ticket = self.commits.enter().ticket();
+        Pushed { ticket, replayed: true, ..Pushed::default() }
+    }
+
+    /// Another try of this push is in progress.
+    pub fn is_in_flight(&self, grouping: &Grouping, identity: Identity<'_>) -> bool {
+        self.delivery.is_claimed(&attempt(grouping, identity, &[]))
+    }
+}
+
+fn attempt<'a>(
+    grouping: &'a Grouping,
+    identity: Identity<'a>,
+    content: &'a [&'a [u8]],
+) -> Attempt<'a> {
+    let Identity { principal, id } = identity;
+    Attempt { principal, grouping, id, content }
 }
 
 /// How series merge where no rule says otherwise.
@@ -269,15 +367,27 @@ fn validate(
     Ok(())
 }
 
-/// Applies the operator's rules: who stays, under which name and labels, and how it merges. The
-/// number of series left out.
-fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize {
+/// What the rules have done to a push as a whole.
+#[derive(Debug, Default)]
+struct Relabelled {
+    /// Series left out.
+    dropped: usize,
+    /// What asks for an idempotency key.
+    key_required_by: Option<&'static str>,
+}
+
+/// Applies the operator's rules: who stays, under which name and labels, and how it merges.
+fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabelled {
     let Buffers { exposition, terms, labels, .. } = buffers;
     terms.clear();
-    if settings.rules.is_empty() {
-        return 0;
-    }
+    let by_default = settings.require_key.then_some("push.require_key");
     let mut dropped = 0;
+    if settings.rules.is_empty() {
+        return Relabelled { dropped, key_required_by: by_default };
+    }
+    // One series that asks for a key is enough; a rule may excuse others.
+    let mut asked_by = None;
+    let mut kept = false;
     let mut current = None;
     for at in 0..exposition.series_len() {
         let id = SeriesId::new(at);
@@ -290,11 +400,16 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
                 (series.family, settings.rules.for_family(name))
             }
         };
+        let (mut drop, mut by) = (false, by_default);
         if !rules.is_empty() {
             let decision = rules.decide(series.labels);
             terms[at] = terms_by(&decision, default);
             labels.clear();
-            if decision.drop {
+            drop = decision.drop;
+            if let Some(required) = decision.require_key {
+                by = required.then_some("require_key of a rule");
+            }
+            if drop {
                 exposition.drop_series(id);
                 dropped += 1;
             } else if decision.relabel.apply(series.labels, labels) {
@@ -303,9 +418,13 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> usize 
                 exposition.rename_series(id, decision.family, None);
             }
         }
+        if !drop {
+            kept = true;
+            asked_by = asked_by.or(by);
+        }
         current = Some((family, rules));
     }
-    dropped
+    Relabelled { dropped, key_required_by: if kept { asked_by } else { by_default } }
 }
 
 /// The path wins over labels in the body, so only a rule can have changed a label that the sender is

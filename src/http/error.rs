@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::grouping::PathError;
 use crate::format::compress::DecodeError;
 use crate::format::{ParseError, Place};
-use crate::gateway::{AdmitError, NotDurable, OverLimit, PushError, StoreLimit};
+use crate::gateway::{AdmitError, ClaimError, NotDurable, OverLimit, PushError, StoreLimit};
 use crate::model::OutOfScope;
 use crate::telemetry::log::beginning;
 use crate::telemetry::{AuthRefusal, Limit, Outcome};
@@ -163,6 +163,7 @@ impl Problem {
             StatusCode::UNPROCESSABLE_ENTITY => Outcome::Unacceptable,
             StatusCode::TOO_MANY_REQUESTS => Outcome::OverLimit,
             StatusCode::REQUEST_TIMEOUT => Outcome::TimedOut,
+            StatusCode::CONFLICT => Outcome::InFlight,
             StatusCode::SERVICE_UNAVAILABLE => Outcome::Unavailable,
             StatusCode::FORBIDDEN => Outcome::Forbidden,
             _ => Outcome::Malformed,
@@ -245,7 +246,14 @@ impl From<PushError> for Problem {
                 Problem { family: Some(family), ..problem }
             }
             PushError::NotDurable(error) => error.into(),
-            PushError::OutOfScope(error) => error.into(),
+            PushError::KeyRequired { .. } => {
+                Problem::new(StatusCode::BAD_REQUEST, "key-required", detail).hint(
+                    "send the header Idempotency-Key, new for each push and the same for its \
+                     retries",
+                )
+            }
+            PushError::Claim(error) => error.into(),
+            PushError::OutOfScope(error) => Problem { detail, ..error.into() },
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {
@@ -283,6 +291,40 @@ impl From<PushError> for Problem {
                 ))
             }
         }
+    }
+}
+
+impl From<ClaimError> for Problem {
+    fn from(error: ClaimError) -> Problem {
+        let (status, title, hint) = match error {
+            ClaimError::InFlight => {
+                (StatusCode::CONFLICT, "push-in-flight", "try again, with the same key")
+            }
+            ClaimError::OtherPush => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "each push needs a new key, and its retries the same bytes and headers",
+            ),
+            ClaimError::TooOld => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-too-old",
+                "it is from before push.key_window, or from before this gateway started without \
+                 its store; if the push was never answered, whether it counts is not known",
+            ),
+            ClaimError::FromTheFuture => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-from-the-future",
+                "set the clock of the client, or use keys without time",
+            ),
+            ClaimError::BelowWindow => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "sequence-too-old",
+                "retry pushes before later ones are sent",
+            ),
+        };
+        let problem = Problem::new(status, title, error.to_string()).hint(hint);
+        let in_flight = error == ClaimError::InFlight;
+        Problem { retry_after_s: in_flight.then_some(1), ..problem }
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AsHeaderName, HeaderMap};
 
 use super::error::Problem;
-use crate::gateway::Selector;
+use crate::gateway::{Key, PushId, Selector, Sequence, TextError, key_text};
 use crate::model::{GaugeRule, Ttl};
 use crate::units::parse_duration;
 
@@ -55,25 +55,24 @@ pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Sel
 }
 
 /// What a push says of itself besides path and body.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PushParams {
     pub(super) merge: Option<GaugeRule>,
     pub(super) ttl: Option<Ttl>,
     /// Nanoseconds since the Unix epoch.
     pub(super) time: Option<i64>,
+    pub(super) id: Option<PushId>,
 }
 
 /// Headers, and the query parameters of the same meaning. Those that are not built yet are refused,
 /// because ignoring them would change what the push means.
 const KNOWN: [(&str, &str); 3] =
     [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
-const PLANNED: [(&str, &str); 5] = [
-    ("idempotency-key", "key"),
-    ("push-source", "source"),
-    ("push-epoch", "epoch"),
-    ("push-seq", "seq"),
-    ("push-final", "final"),
-];
+const PLANNED: [(&str, &str); 1] = [("push-final", "final")];
+const KEY: (&str, &str) = ("idempotency-key", "key");
+const SOURCE: (&str, &str) = ("push-source", "source");
+const EPOCH: (&str, &str) = ("push-epoch", "epoch");
+const NUMBER: (&str, &str) = ("push-seq", "seq");
 
 impl PushParams {
     pub(super) fn of(request: &HttpRequest) -> Result<PushParams, Problem> {
@@ -85,6 +84,7 @@ impl PushParams {
         {
             return Ok(params);
         }
+        params.id = push_id(request)?;
         for (header_name, query_name) in PLANNED {
             if headers.contains_key(header_name) || has_query(request, query_name) {
                 return Err(not_built(header_name));
@@ -110,6 +110,55 @@ impl PushParams {
         }
         Ok(params)
     }
+}
+
+/// Which push this is: a key, or source, epoch and number together.
+fn push_id(request: &HttpRequest) -> Result<Option<PushId>, Problem> {
+    let key = identifier(request, KEY, Key::parse)?;
+    let source = identifier(request, SOURCE, key_text)?;
+    let epoch = identifier(request, EPOCH, key_text)?;
+    let number = match value(request, NUMBER.0, NUMBER.1) {
+        Some(text) => Some(number(&text).ok_or_else(|| bad_value(NUMBER.0, &text))?),
+        None => None,
+    };
+    match (key, source, epoch, number) {
+        (None, None, None, None) => Ok(None),
+        (Some(key), None, None, None) => Ok(Some(PushId::Key(key))),
+        (None, Some(source), Some(epoch), Some(number)) => {
+            Ok(Some(PushId::Sequence(Sequence { source, epoch, number })))
+        }
+        (Some(_), ..) => Err(Problem::bad_request(
+            "a push has an Idempotency-Key, or Push-Source, Push-Epoch and Push-Seq, but not both",
+        )),
+        _ => Err(Problem::bad_request(
+            "Push-Source, Push-Epoch and Push-Seq belong together: who counts its pushes, since \
+             when, and which one this is",
+        )),
+    }
+}
+
+fn identifier<T>(
+    request: &HttpRequest,
+    (header_name, query_name): (&str, &str),
+    parse: fn(&[u8]) -> Result<T, TextError>,
+) -> Result<Option<T>, Problem> {
+    let mut lines = request.headers().get_all(header_name);
+    let read = match (lines.next(), lines.next()) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_request(format!("{header_name} is given twice")));
+        }
+        (Some(line), None) => parse(line.as_bytes()),
+        _ => match value(request, header_name, query_name) {
+            Some(text) => parse(text.as_bytes()),
+            None => return Ok(None),
+        },
+    };
+    read.map(Some).map_err(|error| Problem::bad_request(format!("{header_name}: {error}")))
+}
+
+/// Digits and nothing else.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn has_query(request: &HttpRequest, name: &str) -> bool {
@@ -139,6 +188,7 @@ fn not_built(name: &str) -> Problem {
 fn bad_value(name: &str, text: &str) -> Problem {
     let accepted = match name {
         "push-merge" => "last, sum, min, max or mean",
+        "push-seq" => "a whole number below 2^64",
         "push-ttl" => "a duration such as 90s, 5m or 1h; 0 is for ever",
         _ => "seconds since the Unix epoch, such as 1700000000.123",
     };
@@ -199,14 +249,13 @@ mod tests {
             ("push-time", "-1"),
             ("push-time", "inf"),
             ("push-mode", "cumulative"),
-            ("idempotency-key", "k"),
-            ("push-source", "s"),
+            ("push-final", "?1"),
         ] {
             let request = TestRequest::post().insert_header((name, value)).to_http_request();
             let problem = PushParams::of(&request).unwrap_err();
             assert!(problem.detail().starts_with(name), "{}", problem.detail());
         }
-        let request = TestRequest::post().uri("/?key=k").to_http_request();
+        let request = TestRequest::post().uri("/?final=1").to_http_request();
         assert!(PushParams::of(&request).is_err());
     }
 

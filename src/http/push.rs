@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+};
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_core::Stream;
@@ -20,15 +22,19 @@ use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::limits::Permit;
-use crate::gateway::{Gateway, OverLimit, PushRequest, Pushed};
+use crate::gateway::{Gateway, Identity, OverLimit, PushRequest, Pushed};
 use crate::model::Grouping;
-use crate::telemetry::{BodyEncoding, BodyFormat, Limit};
+use crate::telemetry::{BodyEncoding, BodyFormat, Limit, Outcome};
 
 /// Bodies above this size are decoded and merged on a thread of their own, so that the connections
 /// that share a worker do not wait for one large push.
 const INLINE_BYTES: usize = 64 << 10;
 /// The same for compressed bodies, which grow.
 const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
+/// How long a push waits for another try of itself.
+const OTHER_TRY_WAIT: Duration = Duration::from_millis(100);
+/// Says that an earlier try was applied, and this one is not.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// A push as far as its head tells.
 #[derive(Debug)]
@@ -41,6 +47,12 @@ struct Push {
     codings: Vec<Coding>,
 }
 
+impl Push {
+    fn identity(&self) -> Option<Identity<'_>> {
+        self.params.id.as_ref().map(|id| Identity { principal: self.caller.name.as_deref(), id })
+    }
+}
+
 pub(super) async fn push(
     services: &Services,
     request: &HttpRequest,
@@ -50,6 +62,12 @@ pub(super) async fn push(
 ) -> HttpResponse {
     let gateway = &services.gateway;
     match receive(services, request, payload, caller, group).await {
+        Ok((pushed, _)) if pushed.replayed => {
+            gateway.telemetry().push_replayed(group);
+            let mut response = HttpResponse::new(services.options.push_success);
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("?1"));
+            response
+        }
         Ok((pushed, took)) => {
             gateway.telemetry().push_accepted(pushed.samples, took);
             HttpResponse::new(services.options.push_success)
@@ -88,16 +106,28 @@ async fn receive(
         codings: negotiate::content_encoding(list_header(headers, CONTENT_ENCODING).as_deref())
             .map_err(unsupported)?,
     };
-    let (body, permit) = read_body(services, request, payload).await?;
+    let (mut push, (mut body, permit)) = (push, read_body(services, request, payload).await?);
     let (format, encoding) = (body_format(push.format), body_encoding(&push.codings));
     services.gateway.telemetry().push_body(format, encoding, body.len());
 
     let started = Instant::now();
     let inline = if push.codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES };
-    let pushed = if body.len() <= inline {
-        merge(&services.gateway, &push, &body)?
-    } else {
-        services.offload(move |gateway| merge(gateway, &push, &body)).await??
+    let pushed = loop {
+        let merged;
+        if body.len() <= inline {
+            merged = merge(&services.gateway, &push, &body);
+        } else {
+            let work = move |gateway: &Gateway| (merge(gateway, &push, &body), push, body);
+            (merged, push, body) = services.offload(work).await?;
+        }
+        match merged {
+            Err(problem) if problem.outcome() == Outcome::InFlight => {
+                if !other_try_ends(&services.gateway, &push, started + OTHER_TRY_WAIT).await {
+                    return Err(problem);
+                }
+            }
+            merged => break merged?,
+        }
     };
     // The body is done with; only its effect has yet to reach the disk.
     drop(permit);
@@ -117,9 +147,24 @@ fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem>
         compress::decode_all(&push.codings, body, max, &mut decoded)?;
         &decoded
     };
-    let PushParams { merge, ttl, time } = push.params;
-    let (grouping, format, scope) = (&push.grouping, push.format, push.caller.scope.as_deref());
-    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, scope })?)
+    let PushParams { merge, ttl, time, .. } = push.params;
+    let (grouping, format, identity) = (&push.grouping, push.format, push.identity());
+    let scope = push.caller.scope.as_deref();
+    Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, identity, scope })?)
+}
+
+/// Many pushers take any 4xx for final, so it is worth to wait a little (merge-semantics 3, rule 5).
+/// False if the other try of this push is still in progress then.
+async fn other_try_ends(gateway: &Gateway, push: &Push, until: Instant) -> bool {
+    const LOOK_AGAIN: Duration = Duration::from_millis(5);
+    while Instant::now() < until {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        let in_flight = |identity| gateway.is_in_flight(&push.grouping, identity);
+        if !push.identity().is_some_and(in_flight) {
+            return true;
+        }
+    }
+    false
 }
 
 fn unsupported(error: negotiate::Unsupported) -> Problem {

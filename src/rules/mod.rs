@@ -45,6 +45,8 @@ pub struct Decision<'r> {
     pub ttl: Option<Ttl>,
     /// Of the series as it is stored; all other settings are about the series as it is pushed.
     pub native_buckets: Option<NonZeroUsize>,
+    /// Whether a push of the series needs an idempotency key.
+    pub require_key: Option<bool>,
     /// The series is left out of the push.
     pub drop: bool,
     /// The name its family goes by instead.
@@ -142,6 +144,7 @@ impl Rules {
             untyped: raw(Setting::Untyped).and_then(|raw| raw.untyped),
             ttl: raw(Setting::Ttl).and_then(|raw| raw.ttl),
             native_buckets: raw(Setting::NativeBuckets).and_then(|raw| raw.native_buckets),
+            require_key: raw(Setting::RequireKey).and_then(|raw| raw.require_key),
             drop: raw(Setting::Drop).and_then(|raw| raw.drop).unwrap_or(false),
             family: raw(Setting::Rename).and_then(|raw| raw.rename.as_deref()),
             relabel: Relabel {

@@ -24,6 +24,8 @@ pub struct RawRule {
     pub ttl: Option<Ttl>,
     /// How many native histogram buckets to show at the most.
     pub native_buckets: Option<NonZeroUsize>,
+    /// A push of the series needs an idempotency key.
+    pub require_key: Option<bool>,
     /// Leave the series out of the push.
     pub drop: Option<bool>,
     /// The family goes by this name instead.
@@ -42,6 +44,7 @@ pub enum Setting {
     Untyped,
     Ttl,
     NativeBuckets,
+    RequireKey,
     Drop,
     Rename,
     DropLabels,
@@ -50,11 +53,12 @@ pub enum Setting {
 }
 
 impl Setting {
-    pub const ALL: [Setting; 9] = [
+    pub const ALL: [Setting; 10] = [
         Setting::Gauge,
         Setting::Untyped,
         Setting::Ttl,
         Setting::NativeBuckets,
+        Setting::RequireKey,
         Setting::Drop,
         Setting::Rename,
         Setting::DropLabels,
@@ -68,6 +72,7 @@ impl Setting {
             Setting::Untyped => "untyped",
             Setting::Ttl => "ttl",
             Setting::NativeBuckets => "native_buckets",
+            Setting::RequireKey => "require_key",
             Setting::Drop => "drop",
             Setting::Rename => "rename",
             Setting::DropLabels => "drop_labels",
@@ -152,6 +157,7 @@ impl Rule {
             Setting::Untyped => raw.untyped.is_some(),
             Setting::Ttl => raw.ttl.is_some(),
             Setting::NativeBuckets => raw.native_buckets.is_some(),
+            Setting::RequireKey => raw.require_key.is_some(),
             Setting::Drop => raw.drop.is_some(),
             Setting::Rename => raw.rename.is_some(),
             Setting::DropLabels => raw.drop_labels.is_some(),

@@ -47,6 +47,9 @@ described! {
     Gauge connections {} "Open client connections."
     Counter connections_refused_total {} "Connections closed at once because limits.connections were open."
     Counter created_samples_dropped_total {} "Pushed _created pseudo samples, which are start times and not merged."
+    Gauge dedupe_keys {} "Idempotency keys remembered."
+    Gauge dedupe_sources {} "Sources of numbered pushes remembered, each of their epochs apart."
+    Gauge dedupe_window_seconds {} "How far back idempotency keys are remembered; below push.key_window after a start without them, and when limits.remembered_keys_bytes is used up."
     Gauge families {} "Metric families stored."
     Counter http_requests_total { handler, code } "Answered requests."
     Gauge inflight_push_bytes {} "Bodies of pushes in flight, as received."
@@ -63,6 +66,7 @@ described! {
     Counter push_bytes_total {} "Bytes of pushed bodies, as received."
     Histogram push_duration_seconds {} "From the whole body to the answer, of accepted pushes."
     Counter push_samples_total {} "Samples in accepted pushes."
+    Counter pushes_replayed_total {} "Pushes that an earlier try had brought already; they are no part of pushes_total."
     Counter pushes_total { outcome } "Pushes by what became of them."
     Counter quantiles_dropped_total {} "Summary quantiles in accepted pushes; they cannot be added up."
     Counter scrape_bytes_total {} "Bytes of scrapes, as sent."
@@ -116,6 +120,7 @@ label_values!(
         UnsupportedType = "unsupported_type",
         Forbidden = "forbidden",
         OverLimit = "over_limit",
+        InFlight = "in_flight",
         TimedOut = "timed_out",
         Unavailable = "unavailable",
     }
@@ -164,6 +169,8 @@ label_values!(
         InflightPushBytes = "inflight_push_bytes",
         Connections = "connections",
         HeaderBytes = "header_bytes",
+        RememberedKeysBytes = "remembered_keys_bytes",
+        RememberedSources = "remembered_sources",
     }
 );
 
@@ -219,6 +226,7 @@ pub struct Telemetry {
 #[derive(Debug)]
 struct Handles {
     pushes: Vec<Counter>,
+    pushes_replayed: Counter,
     bodies: Vec<Counter>,
     push_bytes: Counter,
     push_samples: Counter,
@@ -241,6 +249,9 @@ struct Handles {
     connections: Gauge,
     connections_refused: Counter,
     inflight_push_bytes: Gauge,
+    dedupe_keys: Gauge,
+    dedupe_sources: Gauge,
+    dedupe_window: Gauge,
     reload_time: Gauge,
     reload_success: Gauge,
     commits: Vec<Counter>,
@@ -263,6 +274,18 @@ pub struct Use {
     pub connections: usize,
     pub inflight_push_bytes: usize,
     pub pending_series: usize,
+    pub delivery: DeliveryUse,
+}
+
+/// What is remembered of pushes with an identity.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeliveryUse {
+    pub keys: usize,
+    pub keys_bytes: usize,
+    /// Runs of sources.
+    pub sources: usize,
+    /// How far back the memory of keys reaches.
+    pub window_seconds: f64,
 }
 
 impl Telemetry {
@@ -303,11 +326,16 @@ impl Telemetry {
         self.handles.connections.set(used.connections as f64);
         self.handles.pending_series.set(used.pending_series as f64);
         self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
+        self.handles.dedupe_keys.set(used.delivery.keys as f64);
+        self.handles.dedupe_sources.set(used.delivery.sources as f64);
+        self.handles.dedupe_window.set(used.delivery.window_seconds);
         for (limit, gauge) in &self.handles.limit_used {
             gauge.set(match limit {
                 Limit::Series => used.series,
                 Limit::Families => used.families,
                 Limit::Connections => used.connections,
+                Limit::RememberedKeysBytes => used.delivery.keys_bytes,
+                Limit::RememberedSources => used.delivery.sources,
                 _ => used.inflight_push_bytes,
             } as f64);
         }
@@ -357,6 +385,13 @@ impl Telemetry {
         self.handles.pushes[Outcome::Accepted as usize].increment(1);
         self.handles.push_samples.increment(samples as u64);
         self.handles.push_duration.record(took.as_secs_f64());
+    }
+
+    /// An earlier try of the push was applied.
+    pub fn push_replayed(&self, group: &str) {
+        self.handles.pushes_replayed.increment(1);
+        let group = &*log::beginning(group, LOGGED_BYTES_MAX);
+        tracing::debug!(group, "push was applied by an earlier try");
     }
 
     /// What of accepted pushes is not merged, because it cannot be.
@@ -534,9 +569,17 @@ impl Handles {
                     "format" => format.word(), "encoding" => encoding.word())
             })
         });
-        let used = [Limit::Series, Limit::Families, Limit::InflightPushBytes, Limit::Connections];
+        let used = [
+            Limit::Series,
+            Limit::Families,
+            Limit::InflightPushBytes,
+            Limit::Connections,
+            Limit::RememberedKeysBytes,
+            Limit::RememberedSources,
+        ];
         Handles {
             pushes: by(Outcome::ALL, |o| counter!("tallygate_pushes_total", "outcome" => o.word())),
+            pushes_replayed: counter!("tallygate_pushes_replayed_total"),
             bodies: bodies.collect(),
             push_bytes: counter!("tallygate_push_bytes_total"),
             push_samples: counter!("tallygate_push_samples_total"),
@@ -570,6 +613,9 @@ impl Handles {
             connections: gauge!("tallygate_connections"),
             connections_refused: counter!("tallygate_connections_refused_total"),
             inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),
+            dedupe_keys: gauge!("tallygate_dedupe_keys"),
+            dedupe_sources: gauge!("tallygate_dedupe_sources"),
+            dedupe_window: gauge!("tallygate_dedupe_window_seconds"),
             reload_time: gauge!("tallygate_config_last_reload_success_timestamp_seconds"),
             reload_success: gauge!("tallygate_config_last_reload_successful"),
             commits: by(

@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail as tests do")]
 
 mod api;
+mod auth;
 mod clients;
 mod config;
+mod cors;
 mod delete;
 mod formats;
 mod harness;
 mod hazards;
+mod keys;
 mod lifecycle;
 mod limits;
 mod log;
@@ -26,5 +29,6 @@ mod rules;
 mod scrape;
 mod store;
 mod storm;
+mod tls;
 mod transport;
 mod ttl;

@@ -2,11 +2,12 @@
 
 use crate::harness::{Gateway, flag};
 
-const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
+pub(crate) const METHODS: [&str; 8] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
 
 /// Path, then the status for each of [`METHODS`]. `A` is 202 with the admin API and 403 without,
 /// `L` is 200 with the lifecycle API and 403 without.
-const TABLE: &[(&str, [&str; 8])] = &[
+pub(crate) const TABLE: &[(&str, [&str; 8])] = &[
     ("/", ["200", "200", "405", "405", "405", "200", "405", "405"]),
     ("/metrics", ["200", "200", "200", "200", "405", "200", "405", "405"]),
     ("/metrics/", ["200", "200", "200", "200", "405", "200", "405", "405"]),

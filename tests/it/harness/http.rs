@@ -30,6 +30,10 @@ impl Request {
         }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn header(mut self, name: &str, value: &str) -> Request {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -96,7 +100,7 @@ pub(crate) fn matching(selectors: &[&str]) -> String {
 }
 
 /// A connection that can be kept, stalled or broken at will.
-pub(crate) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection<S = TcpStream>(BufReader<S>);
 
 impl Connection {
     #[track_caller]
@@ -107,11 +111,21 @@ impl Connection {
     pub(crate) fn over(stream: TcpStream) -> Connection {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Connection(BufReader::new(stream))
+        Connection::of(stream)
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
         self.0.get_ref()
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub(crate) fn of(stream: S) -> Connection<S> {
+        Connection(BufReader::new(stream))
+    }
+
+    pub(crate) fn stream_mut(&mut self) -> &mut S {
+        self.0.get_mut()
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {

@@ -3,6 +3,7 @@
 mod body;
 mod http;
 mod outside;
+mod tls;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) use body::{Coding, Message, decoded, encoded, histogram, message, value};
 pub(crate) use http::{Connection, Request, Response, matching};
 pub(crate) use outside::{Stopped, client, prometheus, promtool_accepts, promtool_lint, run};
+pub(crate) use tls::{Authority, Identity, TlsClient, dns};
 
 /// A running gateway. Dropping it stops the process, and fails the test if the last exposition
 /// cannot be read by promtool, or if there are warnings or errors in the log that the test did not
