@@ -8,19 +8,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use tallygate::config::{Config, UsersFile, WebFile, markdown_reference};
+use tallygate::config::{
+    Config, DescribedKey, KeyKind, UsersFile, WebFile, describe, markdown_reference,
+};
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: &[&str] = &[
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
     "docs/dependencies.md",
     "docs/durability.md",
+    "docs/kubernetes.md",
     "docs/merging.md",
     "docs/security.md",
+    CHART_README,
 ];
+const CHART_README: &str = "helm/tallygate/README.md";
 
 fn path(document: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(document)
@@ -57,6 +62,72 @@ fn generated_sections_are_what_the_source_says() {
     } else {
         assert!(stale.is_empty(), "stale in README.md: {stale:?}. UPDATE_DOCS=1 writes them anew");
     }
+}
+
+/// The chart refuses keys that the server does not know. `UPDATE_DOCS=1` writes this part of its
+/// schema anew, too.
+#[test]
+fn the_schema_of_the_chart_knows_the_keys_of_the_configuration() {
+    const SCHEMA: &str = "helm/tallygate/values.schema.json";
+    let text = read(SCHEMA);
+    let begin = "\n    \"config\": {\n";
+    let start = text.rfind(begin).expect("a definition of config") + begin.len();
+    let length = text[start..].find("\n    }").expect("its end");
+    let fresh = chart_keys();
+    if text[start..start + length] == fresh {
+        return;
+    }
+    assert!(
+        std::env::var_os("UPDATE_DOCS").is_some(),
+        "{SCHEMA} is stale. UPDATE_DOCS=1 writes it anew"
+    );
+    let mut text = text;
+    text.replace_range(start..start + length, &fresh);
+    let _: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
+    fs::write(path(SCHEMA), text).expect("write the schema");
+}
+
+/// A JSON schema of the configuration file, a line per key.
+fn chart_keys() -> String {
+    let sections = describe().expect("the defaults are right");
+    let mut lines = Vec::new();
+    for described in sections {
+        let keys: Vec<_> = described.keys.iter().map(chart_key).collect();
+        lines.push(match described.section.name {
+            "" => keys.iter().map(|key| format!("        {key}")).collect::<Vec<_>>().join(",\n"),
+            name => format!(
+                "        \"{name}\": {{\n          \"type\": \"object\",\n          \
+                 \"additionalProperties\": false,\n          \"properties\": {{\n            \
+                 {}\n          }}\n        }}",
+                keys.join(",\n            ")
+            ),
+        });
+    }
+    format!(
+        "      \"type\": \"object\",\n      \"additionalProperties\": false,\n      \
+         \"properties\": {{\n{}\n      }}",
+        lines.join(",\n")
+    )
+}
+
+fn chart_key(described: &DescribedKey) -> String {
+    let name = described.key.name;
+    let name = name.rsplit_once('.').map_or(name, |(_, name)| name);
+    let words: Vec<_> = described.placeholder.split('|').collect();
+    let allowed = match described.key.kind {
+        KeyKind::Switch => "\"type\": \"boolean\"".to_owned(),
+        KeyKind::List => "\"type\": [\"array\", \"string\"]".to_owned(),
+        KeyKind::Rules => "\"type\": \"array\", \"items\": {\"type\": \"object\"}".to_owned(),
+        KeyKind::Scalar if words.len() > 1 => {
+            let word = |word: &&str| match word.parse::<u64>() {
+                Ok(number) => format!("{number}, \"{number}\""),
+                Err(_) => format!("\"{word}\""),
+            };
+            format!("\"enum\": [{}]", words.iter().map(word).collect::<Vec<_>>().join(", "))
+        }
+        KeyKind::Scalar => "\"type\": [\"string\", \"number\"]".to_owned(),
+    };
+    format!("\"{name}\": {{{allowed}}}")
 }
 
 fn metrics() -> String {
@@ -130,6 +201,8 @@ fn every_dependency_is_explained() {
         ("Test clients in Rust", cargo_dependencies("tests/clients/rust/Cargo.toml")),
         ("Test clients in Node", npm_dependencies("tests/clients/node/package.json")),
         ("Test clients in Python", python_dependencies("tests/clients/python/requirements.txt")),
+        ("Tests of the chart, from PyPI", python_dependencies("tests/chart/requirements.in")),
+        ("Tests of the chart, from npm", npm_dependencies("tests/chart/package.json")),
     ] {
         let explained = explained(&text, heading);
         for name in dependencies.iter().filter(|name| !explained.contains(*name)) {
@@ -255,7 +328,9 @@ fn blocks(text: &str) -> Vec<Block> {
 #[test]
 fn configuration_examples_load() {
     let mut complaints = Vec::new();
-    for document in DOCUMENTS {
+    // Those of the chart are its values, which tests/chart tries.
+    let of_chart = |document: &&&str| !["docs/kubernetes.md", CHART_README].contains(document);
+    for document in DOCUMENTS.iter().filter(of_chart) {
         for block in blocks(&read(document)).iter().filter(|block| block.language == "yaml") {
             let of_prometheus = block.text.contains("scrape_configs:");
             if !of_prometheus && let Err(error) = Config::from_yaml(&block.text) {

@@ -54,10 +54,10 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("metrics::", &["telemetry/"]),
     ("regex", &["rules/"]),
     ("rustix", &["persistence/disk/files.rs"]),
-    ("rustls", &["http/"]),
+    ("rustls", &["http/", "cli/"]),
     ("x509_cert", &["http/"]),
     ("bcrypt::", &["auth/"]),
-    ("ring::", &["auth/", "http/"]),
+    ("ring::", &["auth/", "http/", "cli/"]),
     ("tokio", &["app/", "http/", "lifecycle.rs"]),
     ("xxhash", &["persistence/disk/format.rs", "persistence/disk/index.rs"]),
 ];

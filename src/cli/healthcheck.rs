@@ -1,16 +1,22 @@
-//! `healthcheck`: one plain request to a running gateway, for containers without a shell.
+//! `healthcheck`: one request to a running gateway, for containers without a shell.
+//!
+//! Where the gateway speaks TLS, the check trusts the one certificate of its configuration, whatever
+//! names are in it. Where it asks for credentials, the check has none: that it asks tells enough.
+
+mod pinned;
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, WebFile};
 
 /// Each of connecting, asking and waiting for the answer. Container engines give 3 s or more.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const DEFAULT_PATH: &str = "/-/healthy";
 const HEAD_BYTES_MAX: u64 = 1 << 10;
+const HTTPS: &str = "https://";
 
 /// What to ask for, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub struct Target {
     host: String,
     port: u16,
     path: String,
+    /// With TLS: the certificate that the gateway must show, in PEM.
+    certificate: Option<Vec<u8>>,
 }
 
 /// Why a gateway does not count as healthy.
@@ -26,10 +34,10 @@ pub struct Target {
 pub enum HealthError {
     #[error("{0:?} is neither a path nor a URL like http://localhost:9091/-/ready")]
     BadTarget(String),
-    #[error(
-        "{0:?}: the check speaks no TLS; set web.management_address, which is plain, and check that"
-    )]
-    Tls(String),
+    #[error("{0}: without web.config_file there is no certificate to trust")]
+    NoCertificate(String),
+    #[error("{0}")]
+    WebFile(String),
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
     #[error("no answer: {0}")]
@@ -43,23 +51,42 @@ pub enum HealthError {
 /// Where to ask: at a URL, or for a path where `config` serves probes.
 ///
 /// # Errors
-/// If `asked` is neither.
+/// If `asked` is neither, or the certificate of the gateway cannot be read.
 pub fn target(config: &Config, asked: Option<&str>) -> Result<Target, HealthError> {
     let (address, prefix) = match &config.web.management_address {
         Some(address) => (Some(address), ""),
         None => (config.web.listen_address.first(), config.web.route_prefix.as_str()),
     };
-    let here = |path: String| Target {
-        host: reachable(address),
-        port: address.map_or(0, Address::port),
-        path,
+    let here = |path: String| {
+        let certificate = match config.web.management_address {
+            Some(_) => None,
+            None => certificate(config)?,
+        };
+        let (host, port) = (reachable(address), address.map_or(0, Address::port));
+        Ok(Target { host, port, path, certificate })
     };
     match asked {
-        None => Ok(here(format!("{prefix}{DEFAULT_PATH}"))),
-        Some(path) if path.starts_with('/') && is_clean(path) => Ok(here(path.to_owned())),
-        Some(url) if url.starts_with("https://") => Err(HealthError::Tls(url.to_owned())),
-        Some(url) => from_url(url).ok_or_else(|| HealthError::BadTarget(url.to_owned())),
+        None => here(format!("{prefix}{DEFAULT_PATH}")),
+        Some(path) if path.starts_with('/') && is_clean(path) => here(path.to_owned()),
+        Some(url) => {
+            let target = from_url(url).ok_or_else(|| HealthError::BadTarget(url.to_owned()))?;
+            if !url.starts_with(HTTPS) {
+                return Ok(target);
+            }
+            match certificate(config)? {
+                None => Err(HealthError::NoCertificate(url.to_owned())),
+                certificate => Ok(Target { certificate, ..target }),
+            }
+        }
     }
+}
+
+/// That of the web configuration file; `None` if it has none.
+fn certificate(config: &Config) -> Result<Option<Vec<u8>>, HealthError> {
+    let Some(path) = &config.web.config_file else { return Ok(None) };
+    let file = WebFile::load(path).map_err(|error| HealthError::WebFile(error.to_string()))?;
+    let read = file.tls.map(|tls| tls.certificate.read()).transpose();
+    read.map_err(HealthError::WebFile)
 }
 
 /// A host under which a listener at `address` can be reached from the same machine.
@@ -72,7 +99,13 @@ fn reachable(address: Option<&Address>) -> String {
 }
 
 fn from_url(url: &str) -> Option<Target> {
-    let rest = url.strip_prefix("http://").filter(|rest| is_clean(rest))?;
+    let (rest, default_port) = match url.strip_prefix(HTTPS) {
+        Some(rest) => (rest, 443),
+        None => (url.strip_prefix("http://")?, 80),
+    };
+    if !is_clean(rest) {
+        return None;
+    }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let bracket = authority.rfind(']').unwrap_or(0);
     let (host, port) = match authority[bracket..].rfind(':') {
@@ -80,11 +113,12 @@ fn from_url(url: &str) -> Option<Target> {
             let (host, port) = authority.split_at(bracket + colon);
             (host, port[1..].parse().ok()?)
         }
-        None => (authority, 80),
+        None => (authority, default_port),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let path = if path.is_empty() { DEFAULT_PATH } else { path };
-    (!host.is_empty()).then(|| Target { host: host.to_owned(), port, path: path.to_owned() })
+    let (host, path) = (host.to_owned(), path.to_owned());
+    (!host.is_empty()).then_some(Target { host, port, path, certificate: None })
 }
 
 /// Nothing in it that would end the request line.
@@ -92,16 +126,21 @@ fn is_clean(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_graphic())
 }
 
-/// Asks, and is content with 200 only.
+/// Asks, and is content with 200, or with being asked who it is (401); which of the two.
 ///
 /// # Errors
 /// If the gateway cannot be reached, or answers anything else.
-pub fn check(target: &Target) -> Result<(), HealthError> {
-    let mut stream = connect(target).map_err(HealthError::Connect)?;
-    let line = ask(&mut stream, target).map_err(HealthError::Answer)?;
+pub fn check(target: &Target) -> Result<u16, HealthError> {
+    let stream = connect(target).map_err(HealthError::Connect)?;
+    let line = match &target.certificate {
+        None => ask(stream, target),
+        Some(pem) => pinned::connect(stream, pem).and_then(|stream| ask(stream, target)),
+    };
+    let line = line.map_err(HealthError::Answer)?;
     let status = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split_once(' '));
     match status {
-        Some((_, status)) if status.starts_with("200") => Ok(()),
+        Some((_, status)) if status.starts_with("200") => Ok(200),
+        Some((_, status)) if status.starts_with("401") => Ok(401),
         Some((_, status)) => Err(HealthError::Status(status.to_owned())),
         None => Err(HealthError::NotHttp(line)),
     }
@@ -116,13 +155,14 @@ fn connect(target: &Target) -> io::Result<TcpStream> {
             break;
         }
     }
-    result
+    let stream = result?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
 }
 
 /// The status line.
-fn ask(stream: &mut TcpStream, target: &Target) -> io::Result<String> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn ask(mut stream: impl Read + Write, target: &Target) -> io::Result<String> {
     let request = format!(
         "GET {} HTTP/1.0\r\nHost: {}\r\nUser-Agent: tallygate-healthcheck/{}\r\n\r\n",
         target.path,
@@ -151,7 +191,8 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.path)
+        let scheme = if self.certificate.is_some() { HTTPS } else { "http://" };
+        write!(f, "{scheme}{}{}", self.authority(), self.path)
     }
 }
 
@@ -202,14 +243,21 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             request
         });
-        (Target { host: "127.0.0.1".into(), port, path: "/-/healthy".into() }, server)
+        (
+            Target { host: "127.0.0.1".into(), port, path: "/-/healthy".into(), certificate: None },
+            server,
+        )
     }
 
     #[test]
-    fn a_healthy_gateway() {
-        let (target, server) = serve_once("HTTP/1.0 200 OK\r\n\r\nfine");
-        check(&target).unwrap();
-        assert_eq!(server.join().unwrap(), "GET /-/healthy HTTP/1.0");
+    fn healthy_gateways() {
+        for (answer, status) in
+            [("HTTP/1.0 200 OK\r\n\r\nfine", 200), ("HTTP/1.1 401 Unauthorized\r\n\r\n", 401)]
+        {
+            let (target, server) = serve_once(answer);
+            assert_eq!(check(&target).unwrap(), status);
+            assert_eq!(server.join().unwrap(), "GET /-/healthy HTTP/1.0");
+        }
     }
 
     #[test]
@@ -229,7 +277,7 @@ mod tests {
     #[test]
     fn nobody_there() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let target = Target { host: "127.0.0.1".into(), port, path: "/".into() };
+        let target = Target { host: "127.0.0.1".into(), port, path: "/".into(), certificate: None };
         assert!(matches!(check(&target), Err(HealthError::Connect(_))));
     }
 }

@@ -9,14 +9,15 @@ mod healthcheck;
 mod help;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
 
 use lexopt::Arg;
 
 use crate::config::{
-    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, describe, is_like_ours, nearest,
-    schema,
+    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, UsersFile, WebFile, describe,
+    is_like_ours, nearest, schema,
 };
 
 pub use healthcheck::{HealthError, Target, check, target};
@@ -87,7 +88,8 @@ const COMMANDS: [(&str, &str); 5] = [
     (
         "healthcheck [PATH|URL]",
         "Ask the gateway that runs with this configuration for /-/healthy, or for the path or URL \
-         given. It exits with 0 if the answer is 200, with 1 otherwise.",
+         given. It exits with 0 if the answer is 200, or 401 from a gateway that asks for \
+         credentials; with 1 otherwise.",
     ),
     ("help", "Print this page."),
 ];
@@ -253,6 +255,10 @@ pub fn run(
         },
         Command::CheckConfig(sources) => match sources.load() {
             Ok(config) => {
+                let problems = other_files(&config);
+                if !problems.is_empty() {
+                    return bad_files(&problems, err);
+                }
                 say(out, &summary(&config));
                 Outcome::Exit(0)
             }
@@ -298,8 +304,8 @@ fn healthcheck(
         }
     };
     match check(&target) {
-        Ok(()) => {
-            say(out, &format!("ok: {target} answers 200\n"));
+        Ok(status) => {
+            say(out, &format!("ok: {target} answers {status}\n"));
             Outcome::Exit(0)
         }
         Err(error) => {
@@ -309,9 +315,24 @@ fn healthcheck(
     }
 }
 
+/// What is wrong with the files that the configuration names. Certificates are looked at when the
+/// gateway starts.
+fn other_files(config: &Config) -> Vec<String> {
+    let web = config.web.config_file.as_deref().map(|path| WebFile::load(path).err());
+    let users = config.auth.file.as_deref().map(|path| UsersFile::load(path).err());
+    let errors = [web, users].into_iter().flatten().flatten();
+    errors
+        .flat_map(|error| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
+}
+
 fn bad_config(errors: &ConfigErrors, err: &mut impl Write) -> Outcome {
+    bad_files(&errors.0, err)
+}
+
+fn bad_files(problems: &[impl Display], err: &mut impl Write) -> Outcome {
     let mut text = "tallygate: the configuration cannot be used:\n".to_owned();
-    for problem in &errors.0 {
+    for problem in problems {
         text.push_str(&format!("  {problem}\n"));
     }
     say(err, &text);

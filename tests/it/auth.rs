@@ -276,6 +276,34 @@ fn the_management_address_asks_nobody() {
 }
 
 #[test]
+fn the_health_check_needs_no_password() {
+    let files = Files::new("", Some(&users()));
+    let gateway = files.run(&[]);
+    let listen = format!("--web.listen-address={}", gateway.address);
+    let output = run(&["healthcheck", &listen]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("/-/healthy answers 401\n"));
+}
+
+#[test]
+fn check_config_reads_the_other_files_too() {
+    let files = Files::new("nonsense: 1\n", Some("users: {a: {rights: [pull]}}\n"));
+    let flags = [
+        format!("--web.config.file={}", files.path("web.yml")),
+        format!("--auth.file={}", files.path("users.yml")),
+    ];
+    let check = || run(&["check-config", &flags[0], &flags[1]]);
+    let output = check();
+    assert_eq!(output.status.code(), Some(64));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("web.yml: unknown key nonsense"), "{errors}");
+    assert!(errors.contains("users.yml: users.a.rights: \"pull\" is unknown"), "{errors}");
+    files.write("web.yml", "");
+    files.write("users.yml", &users());
+    assert!(check().status.success());
+}
+
+#[test]
 fn it_is_told_before_the_body_is_sent() {
     let files = Files::new("", Some(&users()));
     let gateway = files.run(&[]);

@@ -32,3 +32,4 @@ mod storm;
 mod tls;
 mod transport;
 mod ttl;
+mod web_config;

@@ -8,8 +8,8 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::{
-    Connection, Gateway, Request, Stopped, client, directory, eventually, flag, histogram,
-    prometheus, start,
+    Authority, Connection, Gateway, Request, Stopped, TlsClient, client, directory, eventually,
+    flag, histogram, prometheus, start,
 };
 
 /// A Prometheus of its own that scrapes one gateway every second.
@@ -21,6 +21,11 @@ struct Prometheus {
 
 impl Prometheus {
     fn scraping(gateway: &Gateway, path: &str) -> Prometheus {
+        Prometheus::scraping_with(gateway, &format!("metrics_path: {path}"))
+    }
+
+    /// `more` is a further line of the job.
+    fn scraping_with(gateway: &Gateway, more: &str) -> Prometheus {
         let directory = directory();
         let config = directory.join("prometheus.yml");
         let yaml = format!(
@@ -28,7 +33,7 @@ impl Prometheus {
              scrape_configs:\n\
              - job_name: gateway\n\
              \x20 honor_labels: true\n\
-             \x20 metrics_path: {path}\n\
+             \x20 {more}\n\
              \x20 static_configs: [{{targets: ['{}']}}]\n",
             gateway.address
         );
@@ -296,4 +301,48 @@ fn selected_series_and_staleness() {
     assert_eq!(prometheus.value("resets(a_total{job=\"j\"}[1m])"), Some(1.0));
     // Own metrics are scraped along.
     prometheus.await_value("tallygate_series", 2.0);
+}
+
+/// As one is set up where strangers can reach the gateway.
+#[test]
+fn with_a_password_and_certificates_on_both_sides() {
+    let folder = directory();
+    let authority = Authority::new("tests");
+    authority.server().write(&folder, "server");
+    authority.client("prometheus").write(&folder, "prometheus");
+    std::fs::write(folder.join("ca.crt"), authority.pem()).unwrap();
+    let web = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n  \
+               client_ca_file: ca.crt\n  client_auth_type: RequireAndVerifyClientCert\n";
+    let users = "users:\n  prometheus:\n    rights: [scrape]\n    password_bcrypt: \
+                 $2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n  \
+                 ci:\n    rights: [push]\n    token_file: token\n    labels: {job: ci}\n";
+    for (name, text) in [("web.yml", web), ("users.yml", users), ("token", "a-token-of-the-tests")]
+    {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut gateway = flag(&format!("--web.config.file={}", file("web.yml")))
+        .flag(&format!("--auth.file={}", file("users.yml")))
+        .run();
+    gateway.last_scrape(None);
+    let prometheus = Prometheus::scraping_with(
+        &gateway,
+        &format!(
+            "scheme: https\n  basic_auth: {{username: prometheus, password: secret}}\n  \
+             tls_config: {{ca_file: {}, cert_file: {}, key_file: {}, server_name: localhost}}",
+            file("ca.crt"),
+            file("prometheus.crt"),
+            file("prometheus.key"),
+        ),
+    );
+    let client = TlsClient::with(&authority.pem(), &authority.client("ci"));
+    let push =
+        gateway.request("POST", "/metrics/job/ci").body("# TYPE a_total counter\na_total 5\n");
+    let push = push.header("Authorization", "Bearer a-token-of-the-tests");
+    for _ in 0..3 {
+        assert_eq!(client.send(&push).unwrap().status, 200);
+    }
+    prometheus.await_value("a_total{job=\"ci\"}", 15.0);
+    prometheus.await_value("up{job=\"gateway\"}", 1.0);
+    let _ = std::fs::remove_dir_all(folder);
 }

@@ -513,6 +513,26 @@ fn the_management_address_stays_plain() {
     assert!(sample(&text, "tallygate_tls_cert_not_after_timestamp_seconds").is_some());
 }
 
+/// The check of a container needs no other address.
+#[test]
+fn the_health_check_speaks_tls() {
+    let tls = Tls::new("");
+    let gateway = tls.run(&[]);
+    let listen = format!("--web.listen-address={}", gateway.address);
+    let web = format!("--web.config.file={}", tls.path("web.yml"));
+    let output = run(&["healthcheck", &listen, &web]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(told, format!("ok: https://{}/-/healthy answers 200\n", gateway.address));
+    let url = format!("https://localhost:{}/-/ready", gateway.address.port());
+    assert!(run(&["healthcheck", &url, &web]).status.success());
+    assert!(!run(&["healthcheck", &url]).status.success(), "there is nothing to trust");
+    // Somebody else's certificate is not the gateway's.
+    let other = Tls::new("");
+    let web = format!("--web.config.file={}", other.path("web.yml"));
+    let output = run(&["healthcheck", &listen, &web]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
 /// An open connection without a request must not delay the end.
 #[test]
 fn it_stops_at_once_with_idle_connections() {
