@@ -5,7 +5,7 @@ mod security;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +18,9 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{self, Address, Config, Sources};
 use crate::format::Timestamps;
 use crate::gateway::{Gateway, Limits, Loaded, Settings};
-use crate::http::{self, HttpOptions, ServerOptions, Services, StatusCode};
+use crate::http::{self, HttpOptions, PushgatewayOptions, ServerOptions, Services, StatusCode};
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::model::exposition::Names;
 use crate::persistence::disk::Disk;
 use crate::persistence::{Ack, Commits, Committer, CommitterOptions, EngineError};
 use crate::store::StoreLimits;
@@ -94,12 +95,15 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         None => Commits::default(),
     };
     let commits = Arc::new(commits);
-    let gateway = Arc::new(Gateway::with_commits(settings(&config), telemetry, commits));
+    let gateway = Gateway::with_commits(settings(&config), telemetry, commits);
+    let gateway = Arc::new(match config.mode {
+        config::Mode::Aggregate => gateway,
+        config::Mode::Pushgateway => gateway.with_groups(),
+    });
     let lifecycle = Arc::new(Lifecycle::default());
     let (options, server, web) =
         (http_options(&config), server_options(&config), config.web.clone());
-    let (store, commit_interval) =
-        (config.store_path().map(Path::to_owned), config.store.commit_interval);
+    let (store, commit_interval) = (config.store_path(), config.store.commit_interval);
     let configured = Arc::new(Configured {
         sources,
         config: Mutex::new(config),
@@ -292,6 +296,8 @@ impl Configured {
             telemetry.configuration_refused(&reason);
             reason
         })?;
+        // First, because it may refuse: what is wrong in one file keeps all as it is.
+        self.security.reload()?;
         let mut config = self.config.lock();
         let reload = config.reload(&new);
         *config = reload.config;
@@ -299,7 +305,6 @@ impl Configured {
         self.level.set(level(&config));
         drop(config);
         telemetry.configuration_loaded(self.gateway.clock().now().ms);
-        self.security.reload()?;
         let (applied, waiting) = (reload.applied.join(", "), reload.needs_restart.join(", "));
         tracing::info!(applied, needs_restart = waiting, "configuration loaded");
         self.log_warnings();
@@ -363,6 +368,10 @@ fn settings(config: &Config) -> Settings {
         gzip_level: config.scrape.gzip_level as u32,
         created_samples: config.scrape.created_samples,
         native_buckets: config.scrape.native_buckets,
+        group_names: match config.push.enable_utf8_names {
+            true => Names::Utf8,
+            false => Names::Legacy,
+        },
         limits: Limits {
             body_bytes: limits.body_bytes.bytes(),
             decoded_body_bytes: limits.decoded_body_bytes.bytes(),
@@ -406,6 +415,15 @@ fn http_options(config: &Config) -> HttpOptions {
         read_body_timeout: config.web.read_body_timeout,
         own_metrics_apart: config.web.management_address.is_some(),
         scrapes_max: config.scrape.max_in_flight,
+        external_path: match &config.web.external_url {
+            Some(url) => url.path().to_owned(),
+            None => config.web.route_prefix.as_str().to_owned(),
+        },
+        pushgateway: (config.mode == config::Mode::Pushgateway).then(|| PushgatewayOptions {
+            telemetry_path: config.web.telemetry_path.as_str().to_owned(),
+            consistency_unchecked: config.push.disable_consistency_check,
+            allow_mode: config.push.allow_mode,
+        }),
         cors_allowed_origins: config.web.cors_allowed_origins.as_slice().to_vec(),
     }
 }

@@ -155,7 +155,7 @@ fn usage(described: &DescribedKey) -> String {
     if default.is_empty() { flag } else { format!("{flag}  ({default})") }
 }
 
-fn wrap(out: &mut String, text: &str, indent: usize) {
+pub(super) fn wrap(out: &mut String, text: &str, indent: usize) {
     let mut column = 0;
     for word in text.split_whitespace() {
         let length = word.chars().count();

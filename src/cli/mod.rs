@@ -5,12 +5,17 @@
 //! say and writes to the streams it is given. Bad usage and bad configuration end with
 //! [`EXIT_USAGE`], before any port is bound.
 
+mod check;
+mod client;
+mod flags;
 mod healthcheck;
 mod help;
+mod inspect;
+mod push;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{Write, stdin};
 use std::path::PathBuf;
 
 use lexopt::Arg;
@@ -20,13 +25,18 @@ use crate::config::{
     is_like_ours, nearest, schema,
 };
 
+pub use check::CheckJob;
+pub use client::{ClientError, Url};
 pub use healthcheck::{HealthError, Target, check, target};
 pub use help::{long_help, short_help};
+pub use push::PushJob;
 
 /// `EX_USAGE` of sysexits.h: the command was used incorrectly.
 pub const EXIT_USAGE: u8 = 64;
 /// What was asked for did not work out.
 pub const EXIT_FAILURE: u8 = 1;
+/// `EX_TEMPFAIL` of sysexits.h: it may work later.
+pub const EXIT_TEMPORARY: u8 = 75;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -36,6 +46,10 @@ pub enum Command {
     PrintConfig(Sources),
     /// Of a path or URL, or where the configuration says.
     Healthcheck(Sources, Option<String>),
+    Push(Box<PushJob>),
+    Check(Box<CheckJob>),
+    /// The help of a command that has flags of its own.
+    Page(String),
     ShortHelp,
     LongHelp,
     Version,
@@ -70,10 +84,20 @@ pub enum UsageError {
     Rules { flag: String },
     #[error("{0} is not UTF-8")]
     NotUtf8(String),
+    #[error("{flag}={value}: {reason}")]
+    BadValue { flag: String, value: String, reason: String },
+    #[error("where to? Give the URL of the gateway, such as http://localhost:9091")]
+    NoUrl,
+    #[error("{0}")]
+    Url(String),
+    #[error("a user with a password and a token are given; use one of them")]
+    TwoCredentials,
+    #[error("{0} has flags of its own, which follow it: tallygate {0} --help")]
+    NotFirst(String),
 }
 
 /// Commands, with what `--help` says of them.
-const COMMANDS: [(&str, &str); 5] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
         "check-config [FILE]",
@@ -91,6 +115,16 @@ const COMMANDS: [(&str, &str); 5] = [
          given. It exits with 0 if the answer is 200, or 401 from a gateway that asks for \
          credentials; with 1 otherwise.",
     ),
+    (
+        "push URL [FILE...]",
+        "Push what stands in files or on standard input, once, however often it has to be tried. \
+         See tallygate push --help.",
+    ),
+    (
+        "check [FILE...|URL]",
+        "Tell whether files can be pushed, or whether the gateway at a URL works from push to \
+         scrape. See tallygate check --help.",
+    ),
     ("help", "Print this page."),
 ];
 
@@ -105,7 +139,25 @@ pub fn parse(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Command, UsageError> {
     let ours = |(name, _): &(OsString, OsString)| name.to_str().is_some_and(is_like_ours);
-    let environment = environment.into_iter().filter(ours).collect();
+    let environment: Vec<_> = environment.into_iter().filter(ours).collect();
+    let mut args = args.into_iter().peekable();
+    match args.peek().and_then(|first| first.to_str()) {
+        Some("push") => {
+            let job = PushJob::read(args.skip(1), &in_utf8(&environment))?;
+            return Ok(match job {
+                Some(job) => Command::Push(Box::new(job)),
+                None => Command::Page(push::PAGE.text()),
+            });
+        }
+        Some("check") => {
+            let job = CheckJob::read(args.skip(1), &in_utf8(&environment))?;
+            return Ok(match job {
+                Some(job) => Command::Check(Box::new(job)),
+                None => Command::Page(check::PAGE.text()),
+            });
+        }
+        _ => {}
+    }
     let mut sources = Sources { environment, ..Sources::default() };
     let mut words: Vec<String> = Vec::new();
     let mut parser = lexopt::Parser::from_args(args);
@@ -175,6 +227,7 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
     let mut words = words.into_iter();
     let name = words.next();
     let operand = match name.as_deref() {
+        Some(name @ ("push" | "check")) => return Err(UsageError::NotFirst(name.to_owned())),
         Some("check-config" | "healthcheck") => words.next(),
         _ => None,
     };
@@ -208,6 +261,14 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
             })
         }
     }
+}
+
+/// Without what is not.
+fn in_utf8(environment: &[(OsString, OsString)]) -> Vec<(String, String)> {
+    let pair = |(name, value): &(OsString, OsString)| {
+        Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+    };
+    environment.iter().filter_map(pair).collect()
 }
 
 fn utf8(text: OsString, what: &str) -> Result<String, UsageError> {
@@ -275,6 +336,12 @@ pub fn run(
             Ok(config) => healthcheck(&config, asked.as_deref(), out, err),
             Err(errors) => bad_config(&errors, err),
         },
+        Command::Push(job) => Outcome::Exit(job.run(&mut stdin(), out, err)),
+        Command::Check(job) => Outcome::Exit(job.run(&mut stdin(), out, err)),
+        Command::Page(page) => {
+            say(out, &page);
+            Outcome::Exit(0)
+        }
         Command::ShortHelp => {
             say(out, &short_help());
             Outcome::Exit(0)

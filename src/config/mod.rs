@@ -24,12 +24,12 @@ mod users_file;
 mod web_file;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
 };
-pub use address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
+pub use address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use layers::Layer;
 pub(crate) use layers::is_like_ours;
 pub use layers::{FILE_VARIABLE, Sources};
@@ -43,8 +43,8 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, Store, StoreAck,
-    SuccessCode, Timestamps, Web,
+    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape, Store,
+    StoreAck, SuccessCode, Timestamps, Web,
 };
 
 pub use users_file::UsersFile;
@@ -63,6 +63,7 @@ pub struct Config {
     pub ttl: Expiry,
     pub limits: Limits,
     pub store: Store,
+    pub persistence: Persistence,
     pub log: Log,
     pub rules: Rules,
     /// Where each key comes from.
@@ -82,6 +83,8 @@ impl Sources {
         let flags = Layer::flags(&self.flags);
         let layers = file.into_iter().chain([environment, flags]);
         let mut config = Config::from_layers(layers, problems)?;
+        let idle = config.idle_keys().into_iter();
+        config.warnings.extend(idle.map(|key| format!("{key} means nothing in mode aggregate")));
         let misnamed = layers::misnamed_variables(&self.environment);
         config.warnings.extend(misnamed.into_iter().map(|(name, right)| {
             format!("environment variable {name} is not used; did you mean {right}?")
@@ -136,6 +139,7 @@ impl Config {
         let ttl = Expiry::read(&mut from);
         let limits = Limits::read(&mut from);
         let store = Store::read(&mut from);
+        let persistence = Persistence::read(&mut from);
         let log = Log::read(&mut from);
         let rules = from.rules();
         Some(Config {
@@ -147,6 +151,7 @@ impl Config {
             ttl: ttl?,
             limits: limits?,
             store: store?,
+            persistence: persistence?,
             log: log?,
             rules: rules?,
             origins: from.into_origins(),
@@ -175,9 +180,36 @@ impl Config {
         }
     }
 
-    /// Where the store is; `None` keeps state in memory only.
-    pub fn store_path(&self) -> Option<&Path> {
-        self.store.path.as_deref()
+    /// Where the store is; `None` keeps state in memory only. People who come from the Pushgateway
+    /// expect that of it unless they have named a file.
+    pub fn store_path(&self) -> Option<PathBuf> {
+        let named = *self.origin("store.path") != Origin::Default;
+        if self.mode == Mode::Aggregate || named {
+            return self.store.path.clone();
+        }
+        let mut path = self.persistence.file.clone()?.into_os_string();
+        path.push(".tallygate");
+        Some(path.into())
+    }
+
+    /// Keys that mean nothing in this mode but are set: whoever did it expects something.
+    fn idle_keys(&self) -> Vec<&'static str> {
+        const PUSHGATEWAY: [&str; 6] = [
+            "web.telemetry_path",
+            "push.disable_consistency_check",
+            "push.enable_utf8_names",
+            "push.allow_mode",
+            "persistence.file",
+            "persistence.interval",
+        ];
+        if self.mode == Mode::Pushgateway {
+            return Vec::new();
+        }
+        let defaults = Config::from_yaml("").map(|config| config.settings()).unwrap_or_default();
+        let settings = self.settings().into_iter().zip(defaults);
+        let changed = settings
+            .filter(|((name, value), (_, default))| PUSHGATEWAY.contains(name) && value != default);
+        changed.map(|((name, _), _)| name).collect()
     }
 
     /// Where the value of a key comes from.
@@ -212,6 +244,7 @@ impl Config {
         self.ttl.visit(visitor);
         self.limits.visit(visitor);
         self.store.visit(visitor);
+        self.persistence.visit(visitor);
         self.log.visit(visitor);
     }
 }

@@ -22,6 +22,9 @@ impl Gateway {
     pub fn collect(&self, batch: &mut Batch) {
         let before = batch.len();
         self.store.collect(batch);
+        if let Some(groups) = &self.groups {
+            groups.collect(batch);
+        }
         self.delivery.collect(batch);
         if batch.len() > before {
             let mut stamp = Vec::new();
@@ -50,6 +53,10 @@ impl Gateway {
             }
             match (table, key) {
                 (Table::Families | Table::Series, _) => store.record(table, key, value),
+                (Table::Groups, _) => match &self.groups {
+                    Some(groups) => groups.restore(key, value),
+                    None => Err("groups are stored here: start with mode pushgateway".into()),
+                },
                 (Table::Meta, STAMP_KEY) => self.load_stamp(value),
                 _ => match self.delivery.restore(table, key, value) {
                     Ok(true) => Ok(()),

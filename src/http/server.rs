@@ -174,7 +174,11 @@ fn tls_server(
                     };
                     // Answers are small and wanted at once, as on the plain server.
                     let _refused = stream.set_nodelay(true);
-                    tls.accept(stream, timeout).await.map_err(DispatchError::Io)
+                    let peer = stream.peer_addr().ok();
+                    tls.accept(stream, timeout).await.map_err(|error| {
+                        services.gateway.telemetry().handshake_failed(peer, &error);
+                        DispatchError::Io(error)
+                    })
                 }
             })
             .and_then(http)

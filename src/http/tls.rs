@@ -191,6 +191,8 @@ impl Tls {
             // A handshake begins with byte 22: this is somebody who forgot the s of https.
             let answer = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n\
                            This port speaks HTTPS; the request was plain HTTP.\n";
+            // What is unread when a connection is closed may take the answer with it.
+            let _beginning = stream.try_read(&mut [0; 4096]);
             stream.write_all(answer).await?;
             stream.shutdown().await?;
             return Err(io::ErrorKind::InvalidData.into());

@@ -6,8 +6,11 @@
 
 pub mod log;
 mod process;
+mod pushgateway;
 mod registry;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -15,6 +18,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Kind;
 use process::Process;
+pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
 use registry::Registry;
 
@@ -51,6 +55,7 @@ described! {
     Gauge dedupe_sources {} "Sources of numbered pushes remembered, each of their epochs apart."
     Gauge dedupe_window_seconds {} "How far back idempotency keys are remembered; below push.key_window after a start without them, and when limits.remembered_keys_bytes is used up."
     Gauge families {} "Metric families stored."
+    Gauge groups {} "Groups stored, in pushgateway mode."
     Counter http_requests_total { handler, code } "Answered requests."
     Gauge inflight_push_bytes {} "Bodies of pushes in flight, as received."
     Gauge limit { limit } "Configured limits; 0 is none."
@@ -87,6 +92,7 @@ described! {
     Histogram store_sync_duration_seconds {} "How long the disk took to make a commit safe."
     Gauge store_writable {} "0 from a commit that fails until one succeeds."
     Gauge tls_cert_not_after_timestamp_seconds {} "When the first certificate of the server expires; only with TLS."
+    Counter tls_handshake_failures_total {} "Connections that did not get through the TLS handshake."
     Gauge web_config_last_reload_successful {} "1 if the web configuration file and the users could be loaded the last time; only with such a file."
 }
 
@@ -109,6 +115,8 @@ macro_rules! label_values {
         }
     };
 }
+
+use label_values;
 
 label_values!(
     /// What became of a push.
@@ -220,6 +228,7 @@ pub struct Telemetry {
     /// By [`Handler`] and [`CODES`].
     requests: Vec<AtomicU64>,
     refusals: log::Throttle,
+    pushgateway: pushgateway::Pushgateway,
 }
 
 /// What is counted, ready to be; where there are several, by the label value as index.
@@ -239,6 +248,7 @@ struct Handles {
     limits: Vec<Gauge>,
     limit_refusals: Vec<Counter>,
     auth_refusals: Vec<Counter>,
+    handshake_failures: Counter,
     limit_used: Vec<(Limit, Gauge)>,
     scrape_bytes: Counter,
     scrape_duration: Histogram,
@@ -246,6 +256,7 @@ struct Handles {
     left_out_series: Counter,
     series: Gauge,
     families: Gauge,
+    groups: Gauge,
     connections: Gauge,
     connections_refused: Counter,
     inflight_push_bytes: Gauge,
@@ -271,6 +282,7 @@ struct Handles {
 pub struct Use {
     pub series: usize,
     pub families: usize,
+    pub groups: usize,
     pub connections: usize,
     pub inflight_push_bytes: usize,
     pub pending_series: usize,
@@ -311,7 +323,14 @@ impl Telemetry {
         });
         handles.writable.set(1);
         let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
-        Telemetry { registry, handles, started_ms, requests, refusals: log::Throttle::default() }
+        Telemetry {
+            registry,
+            handles,
+            started_ms,
+            requests,
+            refusals: log::Throttle::default(),
+            pushgateway: pushgateway::Pushgateway::default(),
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -323,6 +342,7 @@ impl Telemetry {
     pub fn snapshot(&self, used: Use) -> Vec<OwnSnapshot> {
         self.handles.series.set(used.series as f64);
         self.handles.families.set(used.families as f64);
+        self.handles.groups.set(used.groups as f64);
         self.handles.connections.set(used.connections as f64);
         self.handles.pending_series.set(used.pending_series as f64);
         self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
@@ -464,6 +484,13 @@ impl Telemetry {
         }
     }
 
+    /// Anybody can cause it, so it is logged only for those who look for it.
+    pub fn handshake_failed(&self, peer: Option<SocketAddr>, reason: &io::Error) {
+        self.handles.handshake_failures.increment(1);
+        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        tracing::debug!(peer, %reason, "no TLS connection");
+    }
+
     /// The files of web configuration and users, and when our first certificate expires.
     pub fn protection_loaded(&self, certificate_not_after_s: Option<u64>) {
         metrics::with_local_recorder(&self.registry, || {
@@ -601,6 +628,7 @@ impl Handles {
                 AuthRefusal::ALL,
                 |r| counter!("tallygate_auth_refusals_total", "reason" => r.word()),
             ),
+            handshake_failures: counter!("tallygate_tls_handshake_failures_total"),
             limit_used: used
                 .map(|l| (l, gauge!("tallygate_limit_used", "limit" => l.word())))
                 .into(),
@@ -610,6 +638,7 @@ impl Handles {
             left_out_series: counter!("tallygate_scrape_left_out_total", "what" => "series"),
             series: gauge!("tallygate_series"),
             families: gauge!("tallygate_families"),
+            groups: gauge!("tallygate_groups"),
             connections: gauge!("tallygate_connections"),
             connections_refused: counter!("tallygate_connections_refused_total"),
             inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),

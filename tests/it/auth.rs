@@ -654,3 +654,53 @@ fn bad_files_end_the_start_before_a_port_is_bound() {
     assert_ne!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("none.yml: cannot read it"));
 }
+
+#[test]
+fn each_user_has_keys_of_their_own() {
+    let files = Files::new("", Some(&users()));
+    let gateway = files.run(&[]);
+    for (user, replayed) in
+        [("pusher", None), ("pusher", Some("?1")), ("checkout", None), ("checkout", Some("?1"))]
+    {
+        let request = gateway.request("POST", "/metrics/job/checkout/team/a").body("a_total 1\n");
+        let request = request.header("Authorization", &bearer(user));
+        let response = request.header("Idempotency-Key", "k").send();
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("idempotent-replayed"), replayed, "{user}");
+    }
+}
+
+#[test]
+fn the_tools_have_credentials_from_files_and_variables() {
+    let files = Files::new("", Some(&users()));
+    let gateway = files.run(&[]);
+    files.write("token", &format!("{}\n", token("pusher")));
+    files.write("password", "both:secret\n");
+    files.write("wrong", "both:wrong\n");
+    files.write("body", "a_total 1\n");
+    let (url, body) = (gateway.url("/metrics/job/j"), files.path("body"));
+    let bearer = format!("--bearer-token-file={}", files.path("token"));
+    let basic = |file: &str| format!("--basic-auth-file={}", files.path(file));
+    let (right, wrong) = (basic("password"), basic("wrong"));
+    for (flag, variable, code, said) in [
+        (Some(&*bearer), None, 0, ""),
+        (Some(&*right), None, 0, ""),
+        (None, Some(("TALLYGATE_BEARER_TOKEN", "token-of-pusher")), 0, ""),
+        (None, Some(("TALLYGATE_BASIC_AUTH", "both:secret")), 0, ""),
+        (Some(&*wrong), None, 1, "401 Unauthorized"),
+        (None, None, 1, "401 Unauthorized"),
+    ] {
+        let mut command = crate::harness::binary();
+        command.arg("push").args(flag).args([&url, &body]).envs(variable);
+        let output = command.output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{flag:?} {variable:?}: {err}");
+        assert!(
+            err.contains(said) && !err.contains("secret") && !err.contains("token-of"),
+            "{err}"
+        );
+    }
+    let scraped = gateway.request("GET", "/metrics");
+    let text = scraped.header("Authorization", &self::bearer("scraper")).send().text();
+    assert_eq!(sample(&text, "a_total{job=\"j\"}"), Some(4.0));
+}

@@ -22,6 +22,8 @@ mod oracles;
 mod prometheus;
 mod prometheus_native;
 mod push;
+mod push_tool;
+mod pushgateway;
 mod refuse;
 mod round_trip;
 mod routes;

@@ -470,6 +470,8 @@ fn slow_handshakes_hold_nobody_up() {
     eventually("their places are free", || {
         (sample(&scrape(&gateway, &client), "tallygate_connections")? < 10.0).then_some(())
     });
+    let failed = sample(&scrape(&gateway, &client), "tallygate_tls_handshake_failures_total");
+    assert_eq!(failed, Some(300.0));
 }
 
 #[test]
@@ -545,4 +547,27 @@ fn it_stops_at_once_with_idle_connections() {
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_tools_speak_tls() {
+    let tls = Tls::new("");
+    let gateway = tls.run(&[]);
+    let url = format!("https://localhost:{}", gateway.address.port());
+    std::fs::write(tls.folder.join("body"), "a_total 1\n").unwrap();
+    let (ca, body) = (format!("--ca-file={}", tls.path("ca.crt")), tls.path("body"));
+    let pushed = run(&["push", "--job=j", &ca, &url, &body]);
+    assert_eq!((pushed.status.code(), &*pushed.stderr), (Some(0), &b""[..]));
+    let checked = run(&["check", &ca, &url]);
+    assert_eq!((checked.status.code(), &*checked.stderr), (Some(0), &b""[..]));
+    assert_eq!(sample(&scrape(&gateway, &tls.client()), "a_total{job=\"j\"}"), Some(1.0));
+
+    // Whom nobody vouches for gets nothing, and trying again would not help.
+    let unknown = run(&["push", "--job=j", &url, &body]);
+    let err = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(1), "{err}");
+    assert!(err.contains("certificate"), "{err}");
+    let key = format!("--ca-file={}", tls.path("server.key"));
+    let no_certificate = run(&["push", &key, &url, &body]);
+    assert_eq!(no_certificate.status.code(), Some(1));
 }
