@@ -66,7 +66,7 @@ impl State {
             }
             State::StateSet { states, stamp } => {
                 into.u8(8);
-                into.len(states.len());
+                into.length(states.len());
                 for (name, on) in states {
                     into.text(name);
                     into.u8((*on).into());
@@ -104,7 +104,7 @@ impl State {
                 stamp: from.i64()?,
             },
             8 => {
-                let states = from.len()?;
+                let states = from.length()?;
                 let state = |_| Ok((from.text()?.into(), from.u8()? != 0));
                 let states = (0..states).map(state).collect::<Result<_, _>>()?;
                 State::StateSet { states, stamp: from.i64()? }

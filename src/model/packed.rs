@@ -40,12 +40,12 @@ impl Packer<'_> {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    pub fn len(&mut self, length: usize) {
+    pub fn length(&mut self, length: usize) {
         self.u64(length as u64);
     }
 
     pub fn text(&mut self, text: &str) {
-        self.len(text.len());
+        self.length(text.len());
         self.0.extend_from_slice(text.as_bytes());
     }
 
@@ -120,7 +120,7 @@ impl<'b> Unpacker<'b> {
     ///
     /// # Errors
     /// If there are not that many bytes left.
-    pub fn len(&mut self) -> Result<usize, Malformed> {
+    pub fn length(&mut self) -> Result<usize, Malformed> {
         let length = usize::try_from(self.u64()?).map_err(|_| CUT_OFF)?;
         if length > self.0.len() { Err(CUT_OFF) } else { Ok(length) }
     }
@@ -128,7 +128,7 @@ impl<'b> Unpacker<'b> {
     /// # Errors
     /// If it is cut off or not UTF-8.
     pub fn text(&mut self) -> Result<&'b str, Malformed> {
-        let length = self.len()?;
+        let length = self.length()?;
         let (text, rest) = self.0.split_at(length);
         self.0 = rest;
         std::str::from_utf8(text).map_err(|_| Malformed("a text is not UTF-8"))

@@ -27,7 +27,7 @@ impl Exact {
             Repr::Wide(wide) => {
                 into.u8(2);
                 into.u8(wide.low);
-                into.len(wide.limbs.len());
+                into.length(wide.limbs.len());
                 wide.limbs.iter().for_each(|&limb| into.word(limb));
             }
         }
@@ -39,7 +39,7 @@ impl Exact {
             1 => Repr::Fixed { high: from.i64()?, low: from.word()? },
             2 => {
                 let low = from.u8()?;
-                let limbs = from.len()?;
+                let limbs = from.length()?;
                 let end = usize::from(low) + limbs;
                 // The window begins as that of a fixed-point sum and only ever widens.
                 if usize::from(low) >= ZERO_LIMB || end <= ZERO_LIMB || end > LIMBS_MAX {

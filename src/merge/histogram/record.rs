@@ -41,7 +41,7 @@ impl Histogram {
 impl Classic {
     fn pack(&self, into: &mut Packer<'_>) {
         let Classic { bounds, own, exemplars } = self;
-        into.len(bounds.len());
+        into.length(bounds.len());
         bounds.iter().for_each(|&bound| into.f64(bound));
         match own {
             Counts::Int(own) => {
@@ -53,7 +53,7 @@ impl Classic {
                 own.iter().for_each(|count| count.pack(into));
             }
         }
-        into.len(exemplars.len());
+        into.length(exemplars.len());
         for exemplar in exemplars {
             into.option(exemplar.as_deref(), |into, exemplar| pack_exemplar(exemplar, into));
         }
@@ -63,7 +63,7 @@ impl Classic {
         from: &mut Unpacker<'_>,
         layout: &mut dyn FnMut(&[f64]) -> Layout,
     ) -> Result<Classic, Malformed> {
-        let bounds = from.len()?;
+        let bounds = from.length()?;
         let bounds = (0..bounds).map(|_| from.f64()).collect::<Result<Vec<_>, _>>()?;
         // Not sorted also if one of them is NaN.
         if !bounds.is_sorted_by(|a, b| a < b) || bounds.iter().any(|b| b.is_nan()) {
@@ -80,7 +80,7 @@ impl Classic {
             }
             _ => return Err(Malformed("counts have an unknown form")),
         };
-        let exemplars = from.len()?;
+        let exemplars = from.length()?;
         if exemplars != 0 && exemplars != buckets {
             return Err(Malformed("exemplars do not fit the buckets"));
         }

@@ -22,13 +22,13 @@ impl Native {
         into.u8((*thresholds_differ).into());
         zero.pack(into);
         for side in [positive, negative] {
-            into.len(side.len());
+            into.length(side.len());
             for (&index, count) in side {
                 into.i64(index.into());
                 count.pack(into);
             }
         }
-        into.len(exemplars.len());
+        into.length(exemplars.len());
         exemplars.iter().for_each(|exemplar| pack_exemplar(exemplar, into));
     }
 
@@ -44,7 +44,7 @@ impl Native {
         let thresholds_differ = from.u8()? != 0;
         let zero = Exact::unpack(from)?;
         let (positive, negative) = (unpack_side(from)?, unpack_side(from)?);
-        let exemplars = from.len()?;
+        let exemplars = from.length()?;
         if exemplars > EXEMPLARS_MAX {
             return Err(Malformed("too many exemplars"));
         }
@@ -55,7 +55,7 @@ impl Native {
 }
 
 fn unpack_side(from: &mut Unpacker<'_>) -> Result<Side, Malformed> {
-    let buckets = from.len()?;
+    let buckets = from.length()?;
     (0..buckets)
         .map(|_| {
             let index = i32::try_from(from.i64()?);

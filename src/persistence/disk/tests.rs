@@ -261,7 +261,7 @@ fn an_older_copy_of_a_file_is_noticed() {
             assert!(refused_or_intact(&mixed, &records), "{name}");
         }
     }
-    let mut mixed = old.clone();
+    let mut mixed = old;
     mixed.insert(MARK_FILE.to_owned(), new[MARK_FILE].clone());
     assert!(refused_or_intact(&mixed, &records), "all but the mark are old");
 }
@@ -278,8 +278,7 @@ fn a_newer_format_is_left_alone() {
 
 #[test]
 fn what_is_refused_is_not_changed() {
-    let (contents, _) = small();
-    let mut damaged = contents.clone();
+    let (mut damaged, _) = small();
     let first = damaged.keys().next().unwrap().clone();
     damaged.get_mut(&first).unwrap()[70] ^= 1;
     let disk = Simulated::with(&damaged);
