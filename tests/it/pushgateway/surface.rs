@@ -194,7 +194,7 @@ fn everything_moves_below_the_prefix_and_only_the_scrape_elsewhere() {
 
 #[test]
 fn groups_are_wiped_and_the_process_stops_on_request_only_if_allowed() {
-    let mut gateway = pushgateway().run();
+    let gateway = pushgateway().run();
     gateway.accept("/metrics/job/a", "x 1\n");
     assert_eq!(gateway.request("PUT", "/api/v1/admin/wipe").send().status, 404);
     let quit = gateway.request("PUT", "/-/quit").send();
