@@ -14,7 +14,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("random", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
-    ("auth", &["model"]),
+    ("auth", &["model", "random"]),
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),

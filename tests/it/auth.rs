@@ -427,6 +427,26 @@ fn pushes_are_bound_to_labels() {
     );
 }
 
+/// A key is its sender's own: nobody can use up or ask about the keys of others.
+#[test]
+fn idempotency_keys_belong_to_users() {
+    let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), Some(&users()));
+    let gateway = files.run(&[]);
+    for (credentials, replayed) in [
+        (bearer("pusher"), None),
+        (bearer("pusher"), Some("?1")),
+        (basic("root", "secret"), None),
+        (basic("both", "secret"), None),
+        (basic("both", "secret"), Some("?1")),
+    ] {
+        let request = gateway.request("POST", "/metrics/job/j").body("a 1\n");
+        let request = request.header("Idempotency-Key", "\"the same\"");
+        let answer = with(request, Some(&credentials)).send();
+        assert_eq!((answer.status, answer.header("idempotent-replayed")), (200, replayed));
+    }
+    assert_eq!(sums(&gateway), "a{job=\"j\"} 3");
+}
+
 /// Rules of the operator may take a label away, but a sender must not use them to become another.
 #[test]
 fn rules_do_not_loosen_what_binds() {
@@ -576,6 +596,22 @@ fn users_come_and_go_while_it_runs() {
     files.write("web.yml", "");
     assert_eq!(reload(&gateway).status, 200);
     assert_eq!(status(&gateway, &basic("root", "secret")), 401);
+}
+
+/// An editor may empty a file before it writes it.
+#[test]
+fn a_file_without_users_does_not_let_everybody_in() {
+    let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), None);
+    let mut gateway = files.run(&[]);
+    gateway.expect_log("web configuration and users not loaded");
+    for text in ["", "basic_auth_users: {}\n"] {
+        files.write("web.yml", text);
+        gateway.await_log("the last user cannot go while running");
+        std::thread::sleep(Duration::from_millis(1200));
+        assert_eq!(gateway.get("/metrics").status, 401, "{text}");
+    }
+    let root = with(gateway.request("GET", "/metrics"), Some(&basic("root", "secret"))).send();
+    assert_eq!(root.status, 200);
 }
 
 #[test]
