@@ -17,8 +17,9 @@ use tracing::level_filters::LevelFilter;
 use crate::config::{self, Address, Config, Sources};
 use crate::format::Timestamps;
 use crate::gateway::{Gateway, Limits, Settings};
-use crate::http::{self, HttpOptions, ServerOptions, Services, StatusCode};
+use crate::http::{self, HttpOptions, PushgatewayOptions, ServerOptions, Services, StatusCode};
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::model::exposition::Names;
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
@@ -66,7 +67,10 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let telemetry = Arc::new(Telemetry::new(started_ms));
     telemetry.configuration_loaded(started_ms);
     let security = Arc::new(Security::load(&config, telemetry.clone())?);
-    let gateway = Arc::new(Gateway::new(settings(&config), telemetry));
+    let gateway = Arc::new(match config.mode {
+        config::Mode::Aggregate => Gateway::new(settings(&config), telemetry),
+        config::Mode::Pushgateway => Gateway::new(settings(&config), telemetry).with_groups(),
+    });
     let lifecycle = Arc::new(Lifecycle::default());
     let (options, server, web) =
         (http_options(&config), server_options(&config), config.web.clone());
@@ -247,6 +251,10 @@ fn settings(config: &Config) -> Settings {
         gzip_level: config.scrape.gzip_level as u32,
         created_samples: config.scrape.created_samples,
         native_buckets: config.scrape.native_buckets,
+        group_names: match config.push.enable_utf8_names {
+            true => Names::Utf8,
+            false => Names::Legacy,
+        },
         limits: Limits {
             body_bytes: limits.body_bytes.bytes(),
             decoded_body_bytes: limits.decoded_body_bytes.bytes(),
@@ -282,6 +290,15 @@ fn http_options(config: &Config) -> HttpOptions {
         read_body_timeout: config.web.read_body_timeout,
         own_metrics_apart: config.web.management_address.is_some(),
         scrapes_max: config.scrape.max_in_flight,
+        external_path: match &config.web.external_url {
+            Some(url) => url.path().to_owned(),
+            None => config.web.route_prefix.as_str().to_owned(),
+        },
+        pushgateway: (config.mode == config::Mode::Pushgateway).then(|| PushgatewayOptions {
+            telemetry_path: config.web.telemetry_path.as_str().to_owned(),
+            consistency_unchecked: config.push.disable_consistency_check,
+            allow_mode: config.push.allow_mode,
+        }),
         cors_allowed_origins: config.web.cors_allowed_origins.as_slice().to_vec(),
     }
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod delivery;
 pub mod format;
 pub mod gateway;
+pub mod groups;
 pub mod http;
 pub mod lifecycle;
 pub mod merge;

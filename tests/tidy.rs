@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("telemetry", &["model"]),
     ("persistence", &[]),
     ("store", &["model", "merge", "persistence"]),
+    ("groups", &["model", "format", "persistence"]),
     ("delivery", &["model", "persistence"]),
     (
         "gateway",
@@ -33,6 +34,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "telemetry",
             "persistence",
             "store",
+            "groups",
             "delivery",
         ],
     ),
@@ -63,8 +65,8 @@ const CONFINED: [(&str, &[&str]); 13] = [
 
 /// What these layers do without: time comes as an argument, and nothing is logged, awaited, read
 /// or sent.
-const PURE: [&str; 7] =
-    ["model/", "units.rs", "merge/", "rules/", "format/", "store/", "delivery/"];
+const PURE: [&str; 8] =
+    ["model/", "units.rs", "merge/", "rules/", "format/", "store/", "groups/", "delivery/"];
 const IMPURE: [&str; 9] = [
     "SystemTime",
     "Instant",

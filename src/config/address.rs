@@ -106,6 +106,11 @@ pub struct ExternalUrl {
 }
 
 impl ExternalUrl {
+    /// Its path: empty, or one that begins with a slash and does not end in one.
+    pub fn path(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn parse(text: &str) -> Result<ExternalUrl, String> {
         let wrong = |what: &str| {
             Err(format!("{what}; a URL is written like https://push.example.org/tally"))
@@ -202,6 +207,24 @@ impl RoutePrefix {
             Some("") => "/",
             Some(path) => path,
         }
+    }
+}
+
+/// Where scrapes go, below the route prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetryPath(String);
+
+impl TelemetryPath {
+    pub(super) fn parse(text: &str) -> Result<TelemetryPath, String> {
+        Ok(TelemetryPath(match prefix(text)? {
+            path if path.is_empty() => return Err("a path such as /metrics is needed".to_owned()),
+            path => path,
+        }))
+    }
+
+    /// Begins with a slash and does not end in one.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

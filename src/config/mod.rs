@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
 };
-pub use address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
+pub use address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use layers::Layer;
 pub(crate) use layers::is_like_ours;
 pub use layers::{FILE_VARIABLE, Sources};
@@ -42,8 +42,8 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Push, Scrape, SuccessCode,
-    Timestamps, Web,
+    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape,
+    SuccessCode, Timestamps, Web,
 };
 
 pub use users_file::UsersFile;
@@ -61,6 +61,7 @@ pub struct Config {
     pub scrape: Scrape,
     pub ttl: Expiry,
     pub limits: Limits,
+    pub persistence: Persistence,
     pub log: Log,
     pub rules: Rules,
     /// Where each key comes from.
@@ -80,6 +81,8 @@ impl Sources {
         let flags = Layer::flags(&self.flags);
         let layers = file.into_iter().chain([environment, flags]);
         let mut config = Config::from_layers(layers, problems)?;
+        let idle = config.idle_keys().into_iter();
+        config.warnings.extend(idle.map(|key| format!("{key} means nothing in mode aggregate")));
         let misnamed = layers::misnamed_variables(&self.environment);
         config.warnings.extend(misnamed.into_iter().map(|(name, right)| {
             format!("environment variable {name} is not used; did you mean {right}?")
@@ -133,6 +136,7 @@ impl Config {
         let scrape = Scrape::read(&mut from);
         let ttl = Expiry::read(&mut from);
         let limits = Limits::read(&mut from);
+        let persistence = Persistence::read(&mut from);
         let log = Log::read(&mut from);
         let rules = from.rules();
         Some(Config {
@@ -143,6 +147,7 @@ impl Config {
             scrape: scrape?,
             ttl: ttl?,
             limits: limits?,
+            persistence: persistence?,
             log: log?,
             rules: rules?,
             origins: from.into_origins(),
@@ -169,6 +174,26 @@ impl Config {
                  that no push of that size could come in; raise the first or lower the second",
             )));
         }
+    }
+
+    /// Keys that mean nothing in this mode but are set: whoever did it expects something.
+    fn idle_keys(&self) -> Vec<&'static str> {
+        const PUSHGATEWAY: [&str; 6] = [
+            "web.telemetry_path",
+            "push.disable_consistency_check",
+            "push.enable_utf8_names",
+            "push.allow_mode",
+            "persistence.file",
+            "persistence.interval",
+        ];
+        if self.mode == Mode::Pushgateway {
+            return Vec::new();
+        }
+        let defaults = Config::from_yaml("").map(|config| config.settings()).unwrap_or_default();
+        let settings = self.settings().into_iter().zip(defaults);
+        let changed = settings
+            .filter(|((name, value), (_, default))| PUSHGATEWAY.contains(name) && value != default);
+        changed.map(|((name, _), _)| name).collect()
     }
 
     /// Where the value of a key comes from.
@@ -202,6 +227,7 @@ impl Config {
         self.scrape.visit(visitor);
         self.ttl.visit(visitor);
         self.limits.visit(visitor);
+        self.persistence.visit(visitor);
         self.log.visit(visitor);
     }
 }

@@ -22,10 +22,16 @@ impl Config {
             mode: self.mode,
             web: self.web.clone(),
             auth: self.auth.clone(),
-            push: Push { success_code: self.push.success_code, ..new.push.clone() },
+            push: Push {
+                success_code: self.push.success_code,
+                disable_consistency_check: self.push.disable_consistency_check,
+                allow_mode: self.push.allow_mode,
+                ..new.push.clone()
+            },
             scrape: Scrape { max_in_flight: self.scrape.max_in_flight, ..new.scrape.clone() },
             ttl: new.ttl.clone(),
             limits: new.limits.clone(),
+            persistence: self.persistence.clone(),
             log: Log { level: new.log.level, format: self.log.format },
             rules: new.rules.clone(),
             origins: new.origins.clone(),
@@ -47,6 +53,7 @@ impl Config {
         self.scrape.changes(&new.scrape, &mut note);
         self.ttl.changes(&new.ttl, &mut note);
         self.limits.changes(&new.limits, &mut note);
+        self.persistence.changes(&new.persistence, &mut note);
         self.log.changes(&new.log, &mut note);
         if self.rules != new.rules {
             note("rules");
@@ -58,7 +65,8 @@ impl Config {
 /// Whether a key can change while the program runs.
 pub(super) fn is_reloadable(key: &str) -> bool {
     match key {
-        "push.success_code" | "scrape.max_in_flight" | "log.format" => false,
-        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "auth")),
+        "push.success_code" | "push.disable_consistency_check" | "push.allow_mode" => false,
+        "scrape.max_in_flight" | "log.format" => false,
+        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "auth" | "persistence")),
     }
 }

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
+use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use super::read::Reader;
 use super::setting::{Setting, words};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
@@ -67,6 +67,8 @@ section! {
         management_address: Option<Address>;
         route_prefix: RoutePrefix;
         external_url: Option<ExternalUrl>;
+        telemetry_path: TelemetryPath;
+        systemd_socket: bool, no_systemd;
         enable_lifecycle: bool;
         enable_admin_api: bool;
         config_file: Option<PathBuf>;
@@ -97,6 +99,9 @@ section! {
         gauge: GaugeRule;
         untyped: UntypedRule;
         merge_hint: bool;
+        disable_consistency_check: bool;
+        enable_utf8_names: bool;
+        allow_mode: bool;
         require_key: bool;
         key_window: Duration, within(SECOND, WEEK);
     }
@@ -145,6 +150,14 @@ section! {
 }
 
 section! {
+    /// Where the Pushgateway would keep its groups.
+    Persistence in "persistence" {
+        file: Option<PathBuf>;
+        interval: Duration;
+    }
+}
+
+section! {
     /// What is written to standard error.
     Log in "log" {
         level: LogLevel;
@@ -160,26 +173,13 @@ const WEEK: Duration = Duration::from_secs(7 * 86_400);
 /// Offsets into a push have 32 bits.
 const BODY_MAX: ByteSize = ByteSize(2 << 30);
 
-/// What a push means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Pushed counts add up.
-    Aggregate,
-}
-
-impl Setting for Mode {
-    const PLACEHOLDER: &'static str = "aggregate";
-
-    fn parse(text: &str) -> Result<Mode, String> {
-        match text {
-            "aggregate" => Ok(Mode::Aggregate),
-            "pushgateway" => Err("this version can only aggregate; accepted is aggregate".into()),
-            _ => Err("accepted is aggregate".into()),
-        }
-    }
-
-    fn text(&self) -> String {
-        "aggregate".to_owned()
+words! {
+    /// What a push means.
+    Mode, "aggregate|pushgateway" {
+        /// Pushed counts add up.
+        Aggregate = "aggregate",
+        /// Pushes replace what their group has, as in the Pushgateway.
+        Pushgateway = "pushgateway",
     }
 }
 
@@ -247,6 +247,14 @@ fn within<T: Setting + PartialOrd>(low: T, high: T) -> impl Fn(&T) -> Option<Str
 
 fn at_most<T: Setting + PartialOrd>(high: T) -> impl Fn(&T) -> Option<String> {
     move |value| (*value > high).then(|| format!("accepted are values up to {}", high.text()))
+}
+
+fn no_systemd(wanted: &bool) -> Option<String> {
+    wanted.then(|| {
+        "listeners are not taken from systemd; leave it off, and let the unit start the gateway with \
+         web.listen_address instead of a socket"
+            .to_owned()
+    })
 }
 
 fn at_least<T: Setting + PartialOrd>(low: T) -> impl Fn(&T) -> Option<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 
-use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix};
+use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, TelemetryPath};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::units::{ByteSize, Secret, format_duration, parse_duration};
 
@@ -268,6 +268,22 @@ impl Setting for RoutePrefix {
 
     fn text(&self) -> String {
         self.written().to_owned()
+    }
+
+    fn yaml(&self) -> String {
+        quoted(&self.text())
+    }
+}
+
+impl Setting for TelemetryPath {
+    const PLACEHOLDER: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<TelemetryPath, String> {
+        TelemetryPath::parse(text)
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
     }
 
     fn yaml(&self) -> String {

@@ -140,10 +140,10 @@ fn all_errors_at_once() {
     expect_test::expect![[r#"
         the text: unknown key limits.bodybytes; did you mean limits.body_bytes?
         log (the text): a section is expected here, with keys below it
-        the text: unknown section persistence
         the text: unknown key scrape.body_bytes; did you mean limits.body_bytes?
+        the text: unknown section storage
         the text: unknown section webb; did you mean web?
-        mode is "pushgateway" (the text): this version can only aggregate; accepted is aggregate
+        mode is "replace" (the text): accepted are aggregate and pushgateway
         web.listen_address is ["9091"] (the text): a port alone is written :9091; an address is written like :9091, 127.0.0.1:9091 or [::1]:9091
         push.success_code is "204" (the text): accepted are 200 and 202
         push.gauge is "maximum" (the text): accepted are last, sum, min, max and mean
@@ -163,11 +163,11 @@ fn all_errors_at_once() {
         the text, rule 5 (up): drop_labels: a list of label names is expected, such as [instance, pod]
         the text, rule 5 (up): rename_labels: a table of old and new label names is expected, such as {node: host}"#]]
     .assert_eq(&errors(
-        "mode: pushgateway\nweb: {listen_address: [9091]}\nwebb: {a: 1}\n\
+        "mode: replace\nweb: {listen_address: [9091]}\nwebb: {a: 1}\n\
          push: {success_code: 204, gauge: maximum, merge_hint: perhaps}\n\
          scrape: {gzip_level: 12, body_bytes: 1}\nttl: {default: 90}\n\
          limits: {bodybytes: 1, body_bytes: 32 mb, samples_per_push: 0, series: , families: [1]}\n\
-         log: debug\npersistence: {file: x}\n\
+         log: debug\nstorage: {file: x}\n\
          rules: [{match: '{', drop: true}, {gage: max, ttl: 5}, up, {match: up}, \
                  {match: up, drop_labels: a, rename_labels: b}]",
     ));

@@ -73,6 +73,10 @@ impl<T> At<T> for Result<T, BuildError> {
 pub(super) const TIMESTAMP_REFUSED: &str =
     "samples with a timestamp are refused, since a sum has none: push without timestamps";
 
+/// The same where pushes replace: the push could be read, so it is a failed one.
+pub(super) const TIMESTAMP_IN_GROUP: &str =
+    "pushed samples must not have timestamps: the scrape decides on the time";
+
 /// Line and column of an offset, which may be the end of the body.
 fn place(body: &[u8], offset: usize) -> Place {
     let before = body.get(..offset).unwrap_or(body);

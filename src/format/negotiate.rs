@@ -81,6 +81,17 @@ impl Format {
 /// where nothing matches the answer is text 0.0.4. An `escaping` counts from any clause tried so
 /// far, also from one that does not match.
 pub fn accept(header: Option<&str>) -> (Format, Escaping) {
+    accept_of(header, |_| true)
+}
+
+/// The same for the Pushgateway's scrapes, which are text 0.0.4 or protobuf: OpenMetrics would
+/// change the values of `le` and `quantile`, and so the identity of series
+/// (pushgateway-contract 10).
+pub fn accept_without_openmetrics(header: Option<&str>) -> (Format, Escaping) {
+    accept_of(header, |format| matches!(format, Format::Text004 | Format::ProtobufDelimited))
+}
+
+fn accept_of(header: Option<&str>, offered: fn(Format) -> bool) -> (Format, Escaping) {
     let mut clauses: Vec<_> =
         unquoted_split(header.unwrap_or_default(), ',').filter_map(Clause::parse).collect();
     clauses.retain(|clause| clause.weight > 0.0);
@@ -93,7 +104,7 @@ pub fn accept(header: Option<&str>) -> (Format, Escaping) {
         if let Some(named) = clause.last("escaping").and_then(Escaping::from_word) {
             escaping = named;
         }
-        if let Some(format) = clause.format() {
+        if let Some(format) = clause.format().filter(|format| offered(*format)) {
             return (format, escaping);
         }
     }
@@ -137,6 +148,15 @@ pub fn push_format(header: Option<&str>) -> Result<PushFormat, Unsupported> {
         _ => Some(PushFormat::Text),
     };
     readable.ok_or_else(|| Unsupported::ContentType(header.to_owned()))
+}
+
+/// The same for the Pushgateway: what is not exactly delimited protobuf is text
+/// (pushgateway-contract 3).
+pub fn group_push_format(header: Option<&str>) -> PushFormat {
+    match header.and_then(Clause::parse).and_then(|clause| clause.format()) {
+        Some(Format::ProtobufDelimited) => PushFormat::Protobuf,
+        _ => PushFormat::Text,
+    }
 }
 
 /// How to compress a scrape with this Accept-Encoding header: by weight; where weights are equal

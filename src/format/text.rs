@@ -35,6 +35,9 @@ pub struct TextOptions {
     /// another number. HTTP itself tells a body cut in transit (by length or last chunk), so this
     /// concerns bodies that were cut before they were sent.
     pub lenient_line_ends: bool,
+    /// A blank behind a value promises a timestamp, and what follows must be one. So it is in the
+    /// Pushgateway (pushgateway-contract 4).
+    pub blank_means_timestamp: bool,
     pub timestamps: Timestamps,
 }
 
@@ -160,7 +163,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             Role::Value => {
                 let token = value(&mut cursor)?;
                 let number = float(token)?;
-                end_of_sample(&mut cursor, self.options)?;
+                self.end_of_sample(&mut cursor)?;
                 let id = self.builder.series(family, &mut self.list.labels).at(at)?;
                 self.note(token, Given::Scalar(id));
                 self.builder.set_scalar(id, number).at(at)
@@ -183,7 +186,7 @@ impl<'a, 'e> Reader<'a, 'e> {
             Role::Sum => {
                 let token = value(&mut cursor)?;
                 let sum = float(token)?;
-                end_of_sample(&mut cursor, self.options)?;
+                self.end_of_sample(&mut cursor)?;
                 let id = self.total_series(family, &head)?;
                 self.note(token, Given::Sum(id));
                 self.builder.set_sum(id, sum).at(at)
@@ -194,7 +197,7 @@ impl<'a, 'e> Reader<'a, 'e> {
                     Kind::Summary => summary_count(token)?,
                     _ => population(token)?,
                 };
-                end_of_sample(&mut cursor, self.options)?;
+                self.end_of_sample(&mut cursor)?;
                 let id = self.total_series(family, &head)?;
                 self.note(token, Given::Count(id));
                 self.builder.set_count(id, count).at(at)
@@ -222,7 +225,15 @@ impl<'a, 'e> Reader<'a, 'e> {
             self.builder.add_quantile(id, quantile, float(value)?);
             self.note(value, Given::LastQuantile);
         }
-        end_of_sample(cursor, self.options)
+        self.end_of_sample(cursor)
+    }
+
+    #[inline]
+    fn end_of_sample(&mut self, cursor: &mut Cursor<'a>) -> Lexed<()> {
+        if end_of_sample(cursor, self.options)? && self.builder.replaces() {
+            self.builder.complain(lex::TIMESTAMP_IN_GROUP.to_owned());
+        }
+        Ok(())
     }
 
     #[inline]

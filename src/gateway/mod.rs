@@ -1,11 +1,13 @@
 //! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
 //! state lives beyond the [`Store`].
 
+mod group;
 mod layouts;
 pub mod limits;
 mod push;
 mod query;
 mod scrape;
+mod shown;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ use crate::clock::Clock;
 pub use crate::delivery::{ClaimError, Key, PushId, Sequence, TextError, text as key_text};
 use crate::delivery::{Delivery, Memory};
 use crate::format::Timestamps;
+use crate::groups::Groups;
+pub use crate::groups::{Family as GroupFamily, Group, PushRefused, Replace};
+use crate::model::exposition::Names;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
 pub use crate::persistence::NotDurable;
 use crate::persistence::{Batch, Commits, Table, Ticket};
@@ -27,10 +32,12 @@ use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, DeliveryUse, Limit, Telemetry};
+pub use group::{GroupPushError, GroupPushRequest, GroupPushed};
 pub use limits::{Limits, OverLimit};
 pub use push::{Identity, PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
+pub use shown::{PUSH_FAILURE_TIME_HELP, PUSH_TIME_HELP};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +63,8 @@ pub struct Settings {
     pub created_samples: bool,
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
+    /// What pushes to groups may bear.
+    pub group_names: Names,
     pub limits: Limits,
 }
 
@@ -76,6 +85,7 @@ impl Default for Settings {
             gzip_level: 1,
             created_samples: false,
             native_buckets: 160,
+            group_names: Names::Legacy,
             limits: Limits::default(),
         }
     }
@@ -123,6 +133,8 @@ impl NativeLimit {
 pub struct Gateway {
     commits: Arc<Commits>,
     store: Store,
+    /// What pushes replace, in pushgateway mode.
+    groups: Option<Groups>,
     delivery: Delivery,
     settings: ArcSwap<Settings>,
     telemetry: Arc<Telemetry>,
@@ -148,6 +160,7 @@ impl Gateway {
         let clock = Clock::default();
         let gateway = Gateway {
             store: Store::new(commits.clone()),
+            groups: None,
             delivery: Delivery::new(random::bytes(), clock.now().ms, commits.are_kept()),
             commits,
             settings: ArcSwap::from_pointee(settings),
@@ -159,6 +172,18 @@ impl Gateway {
         };
         gateway.show_limits();
         gateway
+    }
+
+    /// Goes into pushgateway mode: pushes replace, unless one asks to be added up.
+    pub fn with_groups(self) -> Gateway {
+        let kept = self.commits.are_kept();
+        let own = Telemetry::pushgateway_names();
+        let groups = Groups::new(self.store.hasher().clone(), own, kept);
+        Gateway { groups: Some(groups), ..self }
+    }
+
+    pub fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
     }
 
     /// Those in force; not to be held for long.
@@ -191,6 +216,13 @@ impl Gateway {
         &self.store
     }
 
+    /// Series to be shown.
+    pub fn series_count(&self) -> usize {
+        let size = self.groups.as_ref().map(Groups::size).unwrap_or_default();
+        // Each group has two of its own.
+        self.store.series_count() + size.series + 2 * size.groups
+    }
+
     pub fn commits(&self) -> &Arc<Commits> {
         &self.commits
     }
@@ -198,6 +230,9 @@ impl Gateway {
     /// Moves what has changed since the last call into the batch; for the committer, which holds
     /// the gate alone.
     pub fn collect(&self, batch: &mut Batch) {
+        if let Some(groups) = &self.groups {
+            groups.collect(batch);
+        }
         self.delivery.collect(batch);
     }
 
@@ -206,6 +241,12 @@ impl Gateway {
     /// # Errors
     /// If it is none of ours, or damaged.
     pub fn restore(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        if let (Table::Groups, Some(groups)) = (table, &self.groups) {
+            return groups.restore(key, value);
+        }
+        if table == Table::Groups {
+            return Err("groups are stored here: start with mode pushgateway".into());
+        }
         let taken = self.delivery.restore(table, key, value);
         if taken.map_err(|damaged| damaged.to_string())? {
             return Ok(());

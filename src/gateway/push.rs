@@ -332,7 +332,8 @@ fn parse(
             {
                 return Ok(());
             }
-            let options = TextOptions { timestamps, lenient_line_ends: true };
+            let options =
+                TextOptions { timestamps, lenient_line_ends: true, ..TextOptions::default() };
             text::parse(body, exposition.build(grouping), options)
         }
     }

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
 
+use super::shown::{self, Shown};
 use super::{Gateway, NativeLimit, Settings};
 use crate::format::compress::{self, Compression, Levels};
 use crate::format::encode;
 use crate::format::encode::{Decision, Encoder, Options, Plan};
 use crate::format::escaping::Escaping;
 use crate::format::negotiate::Format;
+use crate::groups::Groups;
 use crate::model::{FamilyHead, Kind, ReadBuffer};
 use crate::rules::Selector;
 use crate::store::{Family, Metadata, SeriesRef};
@@ -72,15 +74,21 @@ pub struct Scrape {
 /// A family to show.
 #[derive(Debug)]
 enum Source {
-    Stored { family: Arc<Family>, kind: Kind, metadata: Metadata },
+    Stored {
+        family: Arc<Family>,
+        kind: Kind,
+        metadata: Metadata,
+    },
     Own(OwnSnapshot),
+    /// Of groups that replace.
+    Shown(Shown),
 }
 
 impl Source {
     fn family(&self) -> encode::Family<'_> {
         let regular = match self {
             Source::Stored { family, .. } => family.is_regular(),
-            Source::Own(_) => true,
+            Source::Own(_) | Source::Shown(_) => true,
         };
         encode::Family { head: self.head(), regular }
     }
@@ -96,6 +104,7 @@ impl Source {
             Source::Own(own) => {
                 FamilyHead { name: &own.name, kind: own.kind, help: &own.help, unit: "" }
             }
+            Source::Shown(shown) => shown.head(),
         }
     }
 }
@@ -116,7 +125,18 @@ impl Gateway {
                 metadata: family.metadata(),
             }));
         }
-        if request.content != Content::Pushed {
+        if let Some(groups) = &self.groups {
+            let (pushed, own) = match request.content {
+                Content::Pushed => (groups.snapshot(), Vec::new()),
+                Content::Own => (Vec::new(), self.telemetry.pushgateway_snapshot(self.used())),
+                Content::PushedAndOwn => {
+                    (groups.snapshot(), self.telemetry.pushgateway_snapshot(self.used()))
+                }
+            };
+            sources.extend(shown::shown(&pushed, own).into_iter().map(Source::Shown));
+            // What is added up stands among the groups; names are never in both.
+            sources.sort_by(|a, b| a.head().name.cmp(b.head().name));
+        } else if request.content != Content::Pushed {
             sources.extend(self.telemetry.snapshot(self.used()).into_iter().map(Source::Own));
         }
         let options = Options {
@@ -151,9 +171,11 @@ impl Gateway {
     }
 
     fn used(&self) -> Use {
+        let groups = self.groups.as_ref().map(Groups::size).unwrap_or_default();
         Use {
-            series: self.store.series_count(),
-            families: self.store.family_count(),
+            series: self.store.series_count() + groups.series,
+            families: self.store.family_count() + groups.families,
+            groups: groups.groups,
             connections: self.connections(),
             inflight_push_bytes: self.inflight_bytes(),
             delivery: self.delivery_used(),
@@ -232,6 +254,26 @@ impl Scrape {
                     for (labels, value) in shown {
                         encoder.series(out, labels.as_bytes(), &value.reading(), None);
                     }
+                }
+                Source::Shown(shown) => {
+                    if self.at_series == 0
+                        && let Some(own) = shown.own()
+                    {
+                        for (labels, value) in &own.series {
+                            encoder.series(out, labels.as_bytes(), &value.reading(), None);
+                        }
+                    }
+                    while out.len() < PIECE_BYTES
+                        && let Some(series) = shown.series().get(self.at_series)
+                    {
+                        self.at_series += 1;
+                        let (labels, created) = (series.labels(), series.created_ms());
+                        encoder.series(out, labels.as_bytes(), &series.reading(), created);
+                    }
+                    if self.at_series < shown.series().len() {
+                        return;
+                    }
+                    self.at_series = 0;
                 }
                 Source::Stored { family, kind, .. } => {
                     if self.at_series == 0 {

@@ -47,6 +47,8 @@ pub(super) struct Problem {
     #[serde(skip)]
     challenges: &'static [&'static str],
     #[serde(skip)]
+    clash: bool,
+    #[serde(skip)]
     pub(super) limit_passed: Option<Limit>,
     #[serde(skip)]
     pub(super) auth_refusal: Option<AuthRefusal>,
@@ -151,6 +153,34 @@ impl Problem {
         Problem { limit: Some(limit.word()), limit_passed: Some(limit), ..self }
     }
 
+    /// A push to a group that could be read, but does not go together with what is stored.
+    pub(super) fn clash(detail: impl Into<String>) -> Problem {
+        Problem { clash: true, ..Problem::bad_request(detail) }
+    }
+
+    pub(super) fn is_clash(&self) -> bool {
+        self.clash
+    }
+
+    pub(super) fn too_many_series(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail).at_limit(Limit::Series)
+    }
+
+    /// The Pushgateway has one answer for all that is wrong with a push.
+    pub(super) fn into_bad_request(self) -> Problem {
+        match self.status {
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                let (status, code) = (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST.as_u16());
+                Problem { status, code, ..self }
+            }
+            _ => self,
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }
@@ -170,9 +200,32 @@ impl Problem {
         }
     }
 
+    /// As text on one line, for clients of the Pushgateway.
+    pub(super) fn plain_response(&self) -> HttpResponse {
+        const SHOWN_BYTES_MAX: usize = 8000;
+        let mut response = self.begin("text/plain; charset=utf-8");
+        let mut body = match self.status {
+            StatusCode::NOT_FOUND => "404 page not found".to_owned(),
+            StatusCode::METHOD_NOT_ALLOWED => "Method Not Allowed".to_owned(),
+            _ => beginning(&self.detail, SHOWN_BYTES_MAX).replace(['\n', '\r'], " "),
+        };
+        if let Some(hint) = self.hint.as_ref().filter(|_| self.status.as_u16() == 403) {
+            body = format!("{body}: {hint}");
+        }
+        body.push('\n');
+        response.body(body)
+    }
+
     pub(super) fn response(&self) -> HttpResponse {
+        let mut response = self.begin("application/problem+json");
+        let mut body = serde_json::to_string(self).unwrap_or_else(|_| self.detail.clone());
+        body.push('\n');
+        response.body(body)
+    }
+
+    fn begin(&self, content_type: &'static str) -> HttpResponseBuilder {
         let mut response = HttpResponseBuilder::new(self.status);
-        response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        response.insert_header((header::CONTENT_TYPE, content_type));
         response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
@@ -183,9 +236,7 @@ impl Problem {
         for challenge in self.challenges {
             response.append_header((header::WWW_AUTHENTICATE, *challenge));
         }
-        let mut body = serde_json::to_string(self).unwrap_or_else(|_| self.detail.clone());
-        body.push('\n');
-        response.body(body)
+        response
     }
 }
 

@@ -127,7 +127,7 @@ fn decode(part: &str) -> Result<Cow<'_, str>, ()> {
     String::from_utf8(out).map(Cow::Owned).map_err(|_| ())
 }
 
-fn hex_byte(digits: &[u8]) -> Option<u8> {
+pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     let digit = |b: u8| (b as char).to_digit(16);
     let [high, low] = digits else { return None };
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
@@ -135,7 +135,7 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
 
 /// Takes the `values` escaping back (pushgateway-contract 2, "UTF-8 label names"): `__` is `_`,
 /// `_<1 to 6 hex digits>_` a character. `None` if the name is not escaped so: it is taken as it is.
-fn unescape_name(name: &str) -> Option<String> {
+pub(super) fn unescape_name(name: &str) -> Option<String> {
     let mut rest = name.strip_prefix("U__").filter(|rest| !rest.is_empty())?;
     let mut out = String::new();
     while let Some(at) = rest.find('_') {

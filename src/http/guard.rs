@@ -216,7 +216,7 @@ pub(super) fn grouping(caller: &Caller, path: &str) -> Result<Arc<Grouping>, Pro
     Ok(grouping)
 }
 
-fn check_scope(caller: &Caller, grouping: &Grouping) -> Result<(), Problem> {
+pub(super) fn check_scope(caller: &Caller, grouping: &Grouping) -> Result<(), Problem> {
     match &caller.scope {
         Some(scope) => scope.check_key(grouping).map_err(Problem::from),
         None => Ok(()),

@@ -21,6 +21,7 @@ mod guard;
 mod params;
 mod probes;
 mod push;
+mod pushgateway;
 mod route;
 mod scrape;
 mod server;
@@ -43,6 +44,8 @@ use crate::telemetry::{Handler, Limit};
 use cors::Cors;
 use error::Problem;
 pub use guard::{Guard, Protection};
+pub use pushgateway::PushgatewayOptions;
+pub use pushgateway::path as group_path;
 pub use route::Surface;
 use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
@@ -64,6 +67,10 @@ pub struct HttpOptions {
     /// Our own metrics are on the management listener and not in the main scrape.
     pub own_metrics_apart: bool,
     pub scrapes_max: usize,
+    /// Path under which people reach the gateway; no trailing slash.
+    pub external_path: String,
+    /// Set in pushgateway mode.
+    pub pushgateway: Option<PushgatewayOptions>,
     /// Origins of web pages that may push and read; `*` is any.
     pub cors_allowed_origins: Vec<String>,
 }
@@ -139,21 +146,16 @@ async fn dispatch(
     request: HttpRequest,
     mut payload: web::Payload,
 ) -> HttpResponse {
-    let route =
-        route::route(surface, &services.options.route_prefix, request.method(), request.path());
-    let handler = route.as_ref().map_or(Handler::Other, Route::handler);
-    let right = route.as_ref().map_or(Right::Probe, Route::right);
-    let response = match receive(surface, services, &request, right).await {
-        Ok(Received::Caller(caller)) => match route {
-            Ok(route) => answer(surface, services, &request, &mut payload, caller, route).await,
-            Err(NoRoute::NotFound) => Err(Problem::not_found()),
-            Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
-        },
-        Ok(Received::Preflight(response)) => Ok(response),
-        Err(problem) => Err(problem),
+    let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
+    let (handler, response) = match pushgateway {
+        Some(options) => pushgateway::answer(services, options, &request, &mut payload).await,
+        None => answer(surface, services, &request, &mut payload).await,
     };
     let in_step = push::drain(&mut payload).await;
-    let mut response = response.unwrap_or_else(|problem| problem.response());
+    let mut response = response.unwrap_or_else(|problem| match pushgateway {
+        Some(_) => problem.plain_response(),
+        None => problem.response(),
+    });
     // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
     let ends_by_closing =
         request.version() == Version::HTTP_10 && response.body().size() == BodySize::Stream;
@@ -199,7 +201,30 @@ async fn receive(
     Ok(Received::Caller(services.guard.admit(telemetry, request, right).await?))
 }
 
+/// Also, what the request counts as.
 async fn answer(
+    surface: Surface,
+    services: &Services,
+    request: &HttpRequest,
+    payload: &mut web::Payload,
+) -> (Handler, Result<HttpResponse, Problem>) {
+    let prefix = &services.options.route_prefix;
+    let route = route::route(surface, prefix, request.method(), request.path());
+    let handler = route.as_ref().map_or(Handler::Other, Route::handler);
+    let right = route.as_ref().map_or(Right::Probe, Route::right);
+    let response = match receive(surface, services, request, right).await {
+        Ok(Received::Caller(caller)) => match route {
+            Ok(route) => answer_route(surface, services, request, payload, caller, route).await,
+            Err(NoRoute::NotFound) => Err(Problem::not_found()),
+            Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
+        },
+        Ok(Received::Preflight(response)) => Ok(response),
+        Err(problem) => Err(problem),
+    };
+    (handler, response)
+}
+
+async fn answer_route(
     surface: Surface,
     services: &Services,
     request: &HttpRequest,

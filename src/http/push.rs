@@ -1,5 +1,6 @@
 //! `POST` and `PUT /metrics…`: read the body under its limits, hand it to the gateway, answer.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -111,10 +112,9 @@ async fn receive(
     services.gateway.telemetry().push_body(format, encoding, body.len());
 
     let started = Instant::now();
-    let inline = if push.codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES };
     let pushed = loop {
         let merged;
-        if body.len() <= inline {
+        if is_small(&body, &push.codings) {
             merged = merge(&services.gateway, &push, &body);
         } else {
             let work = move |gateway: &Gateway| (merge(gateway, &push, &body), push, body);
@@ -136,17 +136,7 @@ async fn receive(
 }
 
 fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
-    let mut decoded = Vec::new();
-    let body = if push.codings.is_empty() {
-        body
-    } else {
-        let max = match gateway.settings().limits.decoded_body_bytes {
-            0 => usize::MAX,
-            max => max,
-        };
-        compress::decode_all(&push.codings, body, max, &mut decoded)?;
-        &decoded
-    };
+    let body = &*decoded(gateway, &push.codings, body)?;
     let PushParams { merge, ttl, time, .. } = push.params;
     let (grouping, format, identity) = (&push.grouping, push.format, push.identity());
     let scope = push.caller.scope.as_deref();
@@ -167,12 +157,35 @@ async fn other_try_ends(gateway: &Gateway, push: &Push, until: Instant) -> bool 
     false
 }
 
+/// A body that is quickly dealt with, where the connection is.
+pub(super) fn is_small(body: &[u8], codings: &[Coding]) -> bool {
+    body.len() <= if codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES }
+}
+
+/// The body without its codings.
+pub(super) fn decoded<'b>(
+    gateway: &Gateway,
+    codings: &[Coding],
+    body: &'b [u8],
+) -> Result<Cow<'b, [u8]>, Problem> {
+    if codings.is_empty() {
+        return Ok(Cow::Borrowed(body));
+    }
+    let max = match gateway.settings().limits.decoded_body_bytes {
+        0 => usize::MAX,
+        max => max,
+    };
+    let mut decoded = Vec::new();
+    compress::decode_all(codings, body, max, &mut decoded)?;
+    Ok(Cow::Owned(decoded))
+}
+
 fn unsupported(error: negotiate::Unsupported) -> Problem {
     Problem::unsupported(error.to_string())
 }
 
 /// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
-async fn read_body(
+pub(super) async fn read_body(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
@@ -291,7 +304,7 @@ async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F
     }
 }
 
-fn body_format(format: PushFormat) -> BodyFormat {
+pub(super) fn body_format(format: PushFormat) -> BodyFormat {
     match format {
         PushFormat::Text => BodyFormat::Text,
         PushFormat::OpenMetrics => BodyFormat::OpenMetrics,
@@ -299,7 +312,7 @@ fn body_format(format: PushFormat) -> BodyFormat {
     }
 }
 
-fn body_encoding(codings: &[Coding]) -> BodyEncoding {
+pub(super) fn body_encoding(codings: &[Coding]) -> BodyEncoding {
     match codings.last() {
         None => BodyEncoding::Identity,
         Some(Coding::Gzip) => BodyEncoding::Gzip,

@@ -96,7 +96,7 @@ pub(super) fn route<'p>(
     }
 }
 
-fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
+pub(super) fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
     let path = path.trim_start_matches('/');
     match prefix.trim_matches('/') {
         "" => Some(path),

@@ -32,7 +32,12 @@ pub(super) async fn scrape(
     request: &HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
-    let (format, escaping) = negotiate::accept(list_header(headers, "accept").as_deref());
+    let accept = list_header(headers, "accept");
+    let groups = services.options.pushgateway.is_some();
+    let (format, escaping) = match groups {
+        true => negotiate::accept_without_openmetrics(accept.as_deref()),
+        false => negotiate::accept(accept.as_deref()),
+    };
     let compression =
         negotiate::accept_encoding(list_header(headers, "accept-encoding").as_deref());
     let content = match surface {
@@ -40,7 +45,10 @@ pub(super) async fn scrape(
         Surface::Main if services.options.own_metrics_apart => Content::Pushed,
         Surface::Main => Content::PushedAndOwn,
     };
-    let selectors = params::selectors(request, false)?;
+    let selectors = match groups {
+        true => Vec::new(),
+        false => params::selectors(request, false)?,
+    };
 
     let mut response = HttpResponseBuilder::new(StatusCode::OK);
     response
@@ -62,7 +70,7 @@ pub(super) async fn scrape(
 
     let gateway = services.gateway.clone();
     let wanted = ScrapeRequest { format, escaping, compression, selectors, content };
-    if gateway.store().series_count() <= INLINE_SERIES {
+    if gateway.series_count() <= INLINE_SERIES {
         return Ok(response.body(whole(&gateway, wanted).map_err(no_memory)?));
     }
     let first = spawn_blocking(move || advance(Box::new(gateway.scrape(wanted)?)));

@@ -43,6 +43,13 @@ impl SeriesHasher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FamilyId(u32);
 
+impl FamilyId {
+    /// Position in the exposition.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A series of one [`Exposition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SeriesId(u32);
@@ -72,6 +79,17 @@ pub enum BuildError {
     TooMuchText,
 }
 
+/// Which names of metrics and labels a push may bear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Those of the classic alphabet.
+    Legacy,
+    Utf8,
+}
+
+/// Complaints that are told one by one.
+const COMPLAINTS_MAX: usize = 50;
+
 /// What the labels of a push may take. Grouping labels are written once per series, so that a body
 /// of short lines under a long URL can become many times its size. Far below `u32::MAX`, so that
 /// names and help texts of the body still fit behind them.
@@ -96,6 +114,8 @@ pub struct Exposition {
     samples: usize,
     created_dropped: usize,
     extent: Extent,
+    complaints: Vec<String>,
+    complaints_left_out: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -230,8 +250,8 @@ macro_rules! members_of {
     };
 }
 
-members_of!(/** Ascending by bound, bounds unique. */ BucketsOf, Bucket);
-members_of!(/** Ascending by quantile, quantiles unique. */ QuantilesOf, Quantile);
+members_of!(/** Bounds unique and ascending; of a push that replaces, as pushed. */ BucketsOf, Bucket);
+members_of!(/** Quantiles unique and ascending; of a push that replaces, as pushed. */ QuantilesOf, Quantile);
 members_of!(/** Sorted by name, names unique. */ StatesOf, State);
 members_of!(/** Of the whole series: at most one on a counter, any number on native buckets. */ ExemplarsOf, Exemplar);
 
@@ -244,7 +264,26 @@ impl Exposition {
     /// Empties it and starts a new push; buffers are kept for reuse.
     pub fn build<'e>(&'e mut self, grouping: &'e Grouping) -> Builder<'e> {
         self.clear();
-        Builder { to: self, grouping }
+        Builder { to: self, grouping, replaces: None }
+    }
+
+    /// As [`Exposition::build`], for a push that replaces what is stored (pushgateway-contract 9).
+    /// What cannot be stored then does not end the reading, because it makes a difference whether
+    /// the rest can be read: it is noted, see [`Exposition::complaints`]. The members of a series
+    /// stay in the order of the body, and `_created` samples are like others.
+    pub fn build_replacing<'e>(&'e mut self, grouping: &'e Grouping, names: Names) -> Builder<'e> {
+        self.clear();
+        Builder { to: self, grouping, replaces: Some(names) }
+    }
+
+    /// Why the push cannot be stored although it could be read to its end, the first of them.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    /// How many more there are.
+    pub fn complaints_left_out(&self) -> usize {
+        self.complaints_left_out
     }
 
     fn clear(&mut self) {
@@ -263,6 +302,8 @@ impl Exposition {
         self.samples = 0;
         self.created_dropped = 0;
         self.extent = Extent::default();
+        self.complaints.clear();
+        self.complaints_left_out = 0;
     }
 
     /// Bytes held by the buffers, so that an owner can let go of unusually large ones.

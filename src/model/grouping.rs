@@ -4,20 +4,25 @@ use std::borrow::Cow;
 
 use super::labels::{self, Extent, LabelError};
 
-/// A sorted set of grouping labels. Order in the URL does not matter, and an empty value means
-/// the label is absent (merge-semantics 0), so it is part of [`Grouping::labels`], where it
-/// removes a body label of the same name, but not of the key.
+/// Prometheus adds this label to series that lack it, unless they have an empty one.
+pub(super) const INSTANCE: &str = "instance";
+
+/// A sorted set of grouping labels. Order in the URL does not matter. Where pushes add up, an empty
+/// value means the label is absent (merge-semantics 0), so it is part of [`Grouping::labels`], where
+/// it removes a body label of the same name, but not of the key. Where pushes replace, it is a value
+/// like any other ([`Grouping::of_group`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grouping {
     labels: Vec<GroupingLabel>,
     key: String,
+    keeps_empty: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupingLabel {
     pub name: Box<str>,
     pub value: Box<str>,
-    /// `name="value"` in canonical form; empty where the value is.
+    /// `name="value"` in canonical form; empty where the label counts as absent.
     text: Box<str>,
 }
 
@@ -31,21 +36,64 @@ impl Grouping {
         N: Into<Cow<'a, str>>,
         V: Into<Cow<'a, str>>,
     {
+        Grouping::with(pairs, false)
+    }
+
+    /// By the rules of the Pushgateway (pushgateway-contract 2 and 7): an empty value is part of the
+    /// key and of every series, and a series without a label `instance` gets an empty one. So a key
+    /// with an empty `instance` is the same as one without: both would name the same series.
+    ///
+    /// # Errors
+    /// As [`Grouping::new`].
+    pub fn of_group<'a, N, V>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Grouping, LabelError>
+    where
+        N: Into<Cow<'a, str>>,
+        V: Into<Cow<'a, str>>,
+    {
+        Grouping::with(pairs, true)
+    }
+
+    fn with<'a, N, V>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+        keeps_empty: bool,
+    ) -> Result<Grouping, LabelError>
+    where
+        N: Into<Cow<'a, str>>,
+        V: Into<Cow<'a, str>>,
+    {
         let mut labels: Vec<GroupingLabel> = Vec::new();
         for (name, value) in pairs {
             let (name, value) = (name.into(), value.into());
             labels::check_name(&name)?;
-            let label = GroupingLabel::new(&name, &value);
+            let label = GroupingLabel::new(&name, &value, keeps_empty);
             match labels.binary_search_by(|other| (*other.name).cmp(&name)) {
                 Ok(at) => labels[at] = label,
                 Err(at) => labels.insert(at, label),
             }
         }
+        if keeps_empty {
+            labels.retain(|label| !(&*label.name == INSTANCE && label.value.is_empty()));
+        }
         let mut key = String::new();
         for label in &labels {
             label.append(&mut key, 0, &mut Extent::default());
         }
-        Ok(Grouping { labels, key })
+        Ok(Grouping { labels, key, keeps_empty })
+    }
+
+    /// It is one of [`Grouping::of_group`].
+    pub fn keeps_empty(&self) -> bool {
+        self.keeps_empty
+    }
+
+    /// Labels that a series of this group has if its own say nothing: canonical text.
+    pub fn series_labels(&self) -> String {
+        let mut text = String::new();
+        // Without labels of its own there is nothing to refuse.
+        let _extent = labels::write_canonical(&mut text, &mut [], self);
+        text
     }
 
     pub fn labels(&self) -> &[GroupingLabel] {
@@ -64,9 +112,9 @@ impl Grouping {
 }
 
 impl GroupingLabel {
-    fn new(name: &str, value: &str) -> GroupingLabel {
+    fn new(name: &str, value: &str, keeps_empty: bool) -> GroupingLabel {
         let mut text = String::new();
-        if !value.is_empty() {
+        if keeps_empty || !value.is_empty() {
             labels::open_label(&mut text, 0, name);
             labels::escape_into(&mut text, value);
             text.push('"');
@@ -105,6 +153,19 @@ mod tests {
         let with = Grouping::new([("job", "j"), ("a", "")]).unwrap();
         assert_eq!(with.key(), r#"job="j""#);
         assert_eq!(with.labels().len(), 2);
+    }
+
+    #[test]
+    fn a_group_keeps_empty_values_and_says_instance() {
+        let group = |pairs: &[(&'static str, &'static str)]| {
+            Grouping::of_group(pairs.iter().copied()).unwrap()
+        };
+        let plain = group(&[("job", "j")]);
+        assert_eq!(plain.series_labels(), r#"instance="",job="j""#);
+        assert_eq!(plain, group(&[("job", "j"), ("instance", "")]));
+        let with = group(&[("job", "j"), ("a", ""), ("instance", "i")]);
+        assert_eq!(with.key(), r#"a="",instance="i",job="j""#);
+        assert_eq!(with.series_labels(), with.key());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::grouping::Grouping;
+use super::grouping::{Grouping, INSTANCE};
 use super::name::is_legacy_label_name;
 
 /// One label of a pushed sample, as a parser found it.
@@ -50,6 +50,8 @@ pub enum LabelError {
     EmptyName,
     #[error("label name {0:?} is reserved: names must not start with \"__\"")]
     Reserved(String),
+    #[error("label name {0:?} is not of the form [a-zA-Z_][a-zA-Z0-9_]*")]
+    NotLegacy(String),
 }
 
 /// The largest figures met while writing label sets, to be held against the limits.
@@ -72,6 +74,9 @@ pub fn write_canonical(
         if let Some(pair) = labels.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(LabelError::Duplicate(pair[0].name.to_string()));
         }
+    }
+    if grouping.keeps_empty() {
+        return write_of_group(out, labels, grouping);
     }
     let start = out.len();
     let mut extent = Extent::default();
@@ -104,6 +109,45 @@ pub fn write_canonical(
         group.append(out, start, &mut extent);
     }
     Ok(extent)
+}
+
+/// As [`write_canonical`] by the rules of [`Grouping::of_group`]; `labels` are sorted and unique.
+fn write_of_group(
+    out: &mut String,
+    labels: &[Label<'_>],
+    grouping: &Grouping,
+) -> Result<Extent, LabelError> {
+    let start = out.len();
+    let mut extent = Extent::default();
+    let mut own = labels.iter().peekable();
+    let mut fixed = grouping.labels().iter().peekable();
+    let mut instance = Some(INSTANCE);
+    loop {
+        let next_own = own.peek().map(|label| &*label.name);
+        let next_fixed = fixed.peek().map(|label| &*label.name);
+        let Some(next) = [next_own, next_fixed, instance].into_iter().flatten().min() else {
+            return Ok(extent);
+        };
+        instance = instance.filter(|instance| *instance != next);
+        let label = if next_own == Some(next) { own.next() } else { None };
+        if let Some(label) = label {
+            check_name(&label.name)?;
+        }
+        if let Some(fixed) = if next_fixed == Some(next) { fixed.next() } else { None } {
+            fixed.append(out, start, &mut extent);
+        } else if let Some(label) = label {
+            extent.note(&label.name, label.value.len());
+            open_label(out, start, &label.name);
+            match label.escaped {
+                true => out.push_str(&label.value),
+                false => escape_into(out, &label.value),
+            }
+            out.push('"');
+        } else {
+            open_label(out, start, INSTANCE);
+            out.push('"');
+        }
+    }
 }
 
 /// Appends one label in canonical form, with a comma before it if `out` holds some already.
@@ -288,6 +332,26 @@ mod tests {
         let body = [("job", "body"), ("z", "1"), ("gone", "x")];
         let text = canonical(&body, &[("job", "path"), ("gone", ""), ("zz", "2"), ("a", "0")]);
         assert_eq!(text.as_deref(), Ok(r#"a="0",job="path",z="1",zz="2""#));
+    }
+
+    #[test]
+    fn labels_of_a_group_stay_though_empty_and_instance_is_said() {
+        let text = |labels: &[(&'static str, &'static str)],
+                    group: &[(&'static str, &'static str)]| {
+            let mut labels: Vec<_> = labels.iter().map(|(n, v)| Label::raw(*n, *v)).collect();
+            let grouping = Grouping::of_group(group.iter().copied()).unwrap();
+            let mut out = String::from("before");
+            write_canonical(&mut out, &mut labels, &grouping)
+                .map(|_| out["before".len()..].to_owned())
+        };
+        let plain = text(&[("z", ""), ("a", "\"")], &[("job", "j")]);
+        assert_eq!(plain.as_deref(), Ok(r#"a="\"",instance="",job="j",z="""#));
+        let own = text(&[("instance", "i"), ("job", "body")], &[("job", "j"), ("k", "")]);
+        assert_eq!(own.as_deref(), Ok(r#"instance="i",job="j",k="""#));
+        let both = text(&[("instance", "body")], &[("instance", "i"), ("job", "j")]);
+        assert_eq!(both.as_deref(), Ok(r#"instance="i",job="j""#));
+        let refused = text(&[("__x", "1")], &[("job", "j")]);
+        assert_eq!(refused, Err(LabelError::Reserved("__x".into())));
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub struct HistogramReading {
     pub count: Number,
     pub sum: Option<f64>,
     /// Cumulative, ascending by bound, ending in `+Inf` with `count`. Empty only if the histogram
-    /// has native buckets alone.
+    /// has native buckets alone. Of a series that is kept as it was pushed: in the order of the
+    /// push, perhaps without `+Inf`.
     pub buckets: Vec<BucketReading>,
     pub native: Option<NativeBuckets>,
     /// Of the native buckets, oldest first.
@@ -69,6 +70,7 @@ pub struct ReadBuffer {
     count: Number,
     sum: Option<f64>,
     exemplar: Option<Exemplar>,
+    quantiles: Vec<(f64, f64)>,
     states: Vec<(Box<str>, bool)>,
     histogram: HistogramReading,
 }
@@ -98,6 +100,12 @@ impl ReadBuffer {
     pub fn set_summary(&mut self, count: Number, sum: Option<f64>) {
         self.form = Form::Summary;
         (self.count, self.sum) = (count, sum);
+        self.quantiles.clear();
+    }
+
+    /// (quantile, value) of the summary that was set.
+    pub fn set_quantiles(&mut self, quantiles: &[(f64, f64)]) {
+        self.quantiles.extend_from_slice(quantiles);
     }
 
     pub fn set_states(&mut self, states: &[(Box<str>, bool)]) {
@@ -120,7 +128,9 @@ impl ReadBuffer {
             }
             Form::Gauge => Reading::Gauge(self.value),
             Form::Untyped => Reading::Untyped(self.value),
-            Form::Summary => Reading::Summary { count: self.count, sum: self.sum, quantiles: &[] },
+            Form::Summary => {
+                Reading::Summary { count: self.count, sum: self.sum, quantiles: &self.quantiles }
+            }
             Form::Histogram => Reading::Histogram(&self.histogram),
             Form::StateSet => Reading::StateSet(&self.states),
         }

@@ -6,6 +6,7 @@
 
 pub mod log;
 mod process;
+mod pushgateway;
 mod registry;
 
 use std::io;
@@ -17,6 +18,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Kind;
 use process::Process;
+pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
 use registry::Registry;
 
@@ -53,6 +55,7 @@ described! {
     Gauge dedupe_sources {} "Sources of numbered pushes remembered, each of their epochs apart."
     Gauge dedupe_window_seconds {} "How far back idempotency keys are remembered; below push.key_window after a start without them, and when limits.remembered_keys_bytes is used up."
     Gauge families {} "Metric families stored."
+    Gauge groups {} "Groups stored, in pushgateway mode."
     Counter http_requests_total { handler, code } "Answered requests."
     Gauge inflight_push_bytes {} "Bodies of pushes in flight, as received."
     Gauge limit { limit } "Configured limits; 0 is none."
@@ -102,6 +105,8 @@ macro_rules! label_values {
         }
     };
 }
+
+use label_values;
 
 label_values!(
     /// What became of a push.
@@ -208,6 +213,7 @@ pub struct Telemetry {
     /// By [`Handler`] and [`CODES`].
     requests: Vec<AtomicU64>,
     refusals: log::Throttle,
+    pushgateway: pushgateway::Pushgateway,
 }
 
 /// What is counted, ready to be; where there are several, by the label value as index.
@@ -235,6 +241,7 @@ struct Handles {
     left_out_series: Counter,
     series: Gauge,
     families: Gauge,
+    groups: Gauge,
     connections: Gauge,
     connections_refused: Counter,
     inflight_push_bytes: Gauge,
@@ -250,6 +257,7 @@ struct Handles {
 pub struct Use {
     pub series: usize,
     pub families: usize,
+    pub groups: usize,
     pub connections: usize,
     pub inflight_push_bytes: usize,
     pub delivery: DeliveryUse,
@@ -288,7 +296,14 @@ impl Telemetry {
             Handles::new()
         });
         let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
-        Telemetry { registry, handles, started_ms, requests, refusals: log::Throttle::default() }
+        Telemetry {
+            registry,
+            handles,
+            started_ms,
+            requests,
+            refusals: log::Throttle::default(),
+            pushgateway: pushgateway::Pushgateway::default(),
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -300,6 +315,7 @@ impl Telemetry {
     pub fn snapshot(&self, used: Use) -> Vec<OwnSnapshot> {
         self.handles.series.set(used.series as f64);
         self.handles.families.set(used.families as f64);
+        self.handles.groups.set(used.groups as f64);
         self.handles.connections.set(used.connections as f64);
         self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
         self.handles.dedupe_keys.set(used.delivery.keys as f64);
@@ -556,6 +572,7 @@ impl Handles {
             left_out_series: counter!("tallygate_scrape_left_out_total", "what" => "series"),
             series: gauge!("tallygate_series"),
             families: gauge!("tallygate_families"),
+            groups: gauge!("tallygate_groups"),
             connections: gauge!("tallygate_connections"),
             connections_refused: counter!("tallygate_connections_refused_total"),
             inflight_push_bytes: gauge!("tallygate_inflight_push_bytes"),

@@ -23,6 +23,7 @@ mod prometheus;
 mod prometheus_native;
 mod push;
 mod push_tool;
+mod pushgateway;
 mod refuse;
 mod round_trip;
 mod routes;

@@ -117,7 +117,7 @@ impl Encoder {
         for (label, bucket) in self.bounds.of(buckets).zip(buckets) {
             line(out, label, bucket.cumulative_count);
         }
-        if buckets.last().is_none_or(|last| last.upper_bound != f64::INFINITY) {
+        if !buckets.iter().rev().any(|bucket| bucket.upper_bound == f64::INFINITY) {
             line(out, b"le=\"+Inf\"} ", histogram.count);
         }
         self.sum_and_count(out, labels, histogram.sum, histogram.count);

@@ -40,11 +40,28 @@ pub fn parse(body: &[u8], builder: Builder<'_>, timestamps: Timestamps) -> Resul
             place: Place::Message(format!("family {at}")),
             message: error.to_string(),
         })?;
-        parser.family(message).map_err(|fault| fault.of_family(at))?;
+        match parser.family(message) {
+            Err(fault)
+                if parser.builder.replaces() && !matches!(fault.problem, Problem::Wire(_)) =>
+            {
+                parser.builder.complain(fault.of_family(at).to_string());
+            }
+            read => read.map_err(|fault| fault.of_family(at))?,
+        }
         at += 1;
     }
-    parser.check_suffixes()?;
+    // Pushes that replace are held against all that is stored, and so against themselves.
+    if !parser.builder.replaces() {
+        parser.check_suffixes()?;
+    }
     Ok(parser.builder.finish()?)
+}
+
+/// Bytes of the first message of a stream, its length included; `None` if it is not all there.
+pub fn delimited_len(stream: &[u8]) -> Option<usize> {
+    let mut fields = Fields::new(stream);
+    fields.delimited("message").ok()?;
+    Some(stream.len() - fields.len())
 }
 
 struct Parser<'b, 'e> {
@@ -103,7 +120,8 @@ struct Head<'b> {
 impl<'b> Parser<'b, '_> {
     fn family(&mut self, message: &'b [u8]) -> Result<(), Fault> {
         let head = read_head(message)?;
-        if head.metrics == 0 {
+        // Where pushes replace, a family without metrics empties the one that is stored.
+        if head.metrics == 0 && !self.builder.replaces() {
             return Ok(());
         }
         if head.name.is_empty() {
@@ -131,6 +149,9 @@ impl<'b> Parser<'b, '_> {
     /// A family may come in several messages; they must agree on what they are (G16).
     fn open_family(&mut self, head: &Head<'_>) -> Result<FamilyId, Fault> {
         if let Some(found) = self.builder.find_family(head.name) {
+            if self.builder.replaces() {
+                return Err(Fault::new(Problem::TwoMessages));
+            }
             let before = self.builder.get(found);
             if before.kind != head.kind {
                 let (first, second) = (before.kind, head.kind);
@@ -429,6 +450,8 @@ enum Problem {
     UnknownType(i32),
     #[error("the family is a {first} in one message and a {second} in another")]
     TwoKinds { first: Kind, second: Kind },
+    #[error("the family comes in two messages, of which one would replace the other")]
+    TwoMessages,
     #[error("the family has different units in two messages")]
     TwoUnits,
     #[error("it has {bytes} bytes, more than {METRIC_BYTES_MAX}")]

@@ -48,15 +48,22 @@ pub(super) fn summary_count(token: Token<'_>) -> Lexed<Number> {
     }
 }
 
-/// What may stand behind the value.
+/// What may stand behind the value. True for a timestamp that the options let pass.
 #[inline]
-pub(super) fn end_of_sample(cursor: &mut Cursor<'_>, options: TextOptions) -> Lexed<()> {
+pub(super) fn end_of_sample(cursor: &mut Cursor<'_>, options: TextOptions) -> Lexed<bool> {
+    if cursor.at_end() {
+        return Ok(false);
+    }
     cursor.skip_blanks();
-    if cursor.at_end() { Ok(()) } else { timestamp(cursor, options) }
+    if cursor.at_end() && !options.blank_means_timestamp {
+        Ok(false)
+    } else {
+        timestamp(cursor, options)
+    }
 }
 
 #[cold]
-fn timestamp(cursor: &mut Cursor<'_>, options: TextOptions) -> Lexed<()> {
+fn timestamp(cursor: &mut Cursor<'_>, options: TextOptions) -> Lexed<bool> {
     let token = cursor.token();
     if parse_millis(token.text).is_none() {
         return Err(token.fail("the end of the line (or a timestamp in milliseconds)"));
@@ -64,6 +71,8 @@ fn timestamp(cursor: &mut Cursor<'_>, options: TextOptions) -> Lexed<()> {
     if options.timestamps == Timestamps::Reject {
         return Err(Flaw::new(token.offset, lex::TIMESTAMP_REFUSED));
     }
-    cursor.skip_blanks();
-    if cursor.at_end() { Ok(()) } else { Err(cursor.expected("the end of the line")) }
+    if !options.blank_means_timestamp {
+        cursor.skip_blanks();
+    }
+    if cursor.at_end() { Ok(true) } else { Err(cursor.expected("the end of the line")) }
 }

@@ -1,10 +1,11 @@
 //! Filling an exposition: what all parsers share, and what makes the result consistent.
 
 use super::{
-    Bucket, BuildError, Exposition, FamilyEntry, FamilyId, Given, Member, PushedFamily, Quantile,
-    SeriesEntry, SeriesId, Span, State, TEXT_BYTES_MAX,
+    Bucket, BuildError, COMPLAINTS_MAX, Exposition, FamilyEntry, FamilyId, Given, Member, Names,
+    PushedFamily, Quantile, SeriesEntry, SeriesId, Span, State, TEXT_BYTES_MAX,
 };
-use crate::model::labels::{self, Label};
+use crate::model::labels::{self, Label, LabelError};
+use crate::model::name::is_legacy_label_name;
 use crate::model::{Exemplar, Grouping, Kind, NativeBuckets, Number, Shown};
 
 /// Fills an [`Exposition`]. A parser calls it in the order of the body, then [`Builder::finish`];
@@ -13,6 +14,8 @@ use crate::model::{Exemplar, Grouping, Kind, NativeBuckets, Number, Shown};
 pub struct Builder<'e> {
     pub(super) to: &'e mut Exposition,
     pub(super) grouping: &'e Grouping,
+    /// It reads a push that replaces, with these names.
+    pub(super) replaces: Option<Names>,
 }
 
 impl Builder<'_> {
@@ -84,9 +87,22 @@ impl Builder<'_> {
         family: FamilyId,
         labels: &mut [Label<'_>],
     ) -> Result<SeriesId, BuildError> {
+        if self.replaces == Some(Names::Legacy)
+            && let Some(odd) = labels.iter().find(|label| !is_legacy_label_name(&label.name))
+        {
+            return Err(LabelError::NotLegacy(odd.name.to_string()).into());
+        }
         let to = &mut *self.to;
         let start = to.text.len();
-        let extent = labels::write_canonical(&mut to.text, labels, self.grouping)?;
+        let extent = match labels::write_canonical(&mut to.text, labels, self.grouping) {
+            Ok(extent) => extent,
+            Err(LabelError::Reserved(name)) if self.replaces.is_some() && name != "__name__" => {
+                to.text.truncate(start);
+                self.complain(LabelError::Reserved(name).to_string());
+                return self.series(family, &mut []);
+            }
+            Err(error) => return Err(error.into()),
+        };
         if to.text.len() > TEXT_BYTES_MAX {
             return Err(BuildError::TooMuchText);
         }
@@ -124,6 +140,19 @@ impl Builder<'_> {
         Ok(SeriesId(at))
     }
 
+    /// For parsers of pushes that replace: notes why the push cannot be stored.
+    pub fn complain(&mut self, complaint: String) {
+        match self.to.complaints.len() < COMPLAINTS_MAX {
+            true => self.to.complaints.push(complaint),
+            false => self.to.complaints_left_out += 1,
+        }
+    }
+
+    /// It reads a push that replaces.
+    pub fn replaces(&self) -> bool {
+        self.replaces.is_some()
+    }
+
     /// The value of a counter, gauge, untyped or info series.
     ///
     /// # Errors
@@ -132,7 +161,7 @@ impl Builder<'_> {
         self.to.samples += 1;
         match self.entry(id).scalar.replace(value) {
             None => Ok(()),
-            Some(_) => Err(self.twice("the value", id)),
+            Some(_) => self.told_twice("the value", id),
         }
     }
 
@@ -144,7 +173,7 @@ impl Builder<'_> {
         self.to.samples += 1;
         match self.entry(id).count.replace(count) {
             None => Ok(()),
-            Some(_) => Err(self.twice("the count", id)),
+            Some(_) => self.told_twice("the count", id),
         }
     }
 
@@ -156,7 +185,7 @@ impl Builder<'_> {
         self.to.samples += 1;
         match self.entry(id).sum.replace(sum) {
             None => Ok(()),
-            Some(_) => Err(self.twice("the sum", id)),
+            Some(_) => self.told_twice("the sum", id),
         }
     }
 
@@ -187,7 +216,7 @@ impl Builder<'_> {
         self.to.natives.push(native);
         match self.entry(id).native.replace(at) {
             None => Ok(()),
-            Some(_) => Err(self.twice("the native part", id)),
+            Some(_) => self.told_twice("the native part", id),
         }
     }
 
@@ -212,8 +241,13 @@ impl Builder<'_> {
         &mut self.to.series[id.0 as usize]
     }
 
-    fn twice(&self, what: &str, id: SeriesId) -> BuildError {
-        BuildError::Twice { what: what.to_owned(), series: self.to.describe(id) }
+    fn told_twice(&mut self, what: &str, id: SeriesId) -> Result<(), BuildError> {
+        let error = BuildError::Twice { what: what.to_owned(), series: self.to.describe(id) };
+        if self.replaces() {
+            self.complain(error.to_string());
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// Brings the members of each series together and in order, and leaves `_created` pseudo
@@ -221,7 +255,11 @@ impl Builder<'_> {
     ///
     /// # Errors
     /// If a bucket, quantile or state of one series is given twice.
-    pub fn finish(self) -> Result<(), BuildError> {
+    pub fn finish(mut self) -> Result<(), BuildError> {
+        if self.replaces() {
+            self.gather_as_pushed();
+            return Ok(());
+        }
         let to = self.to;
         let reordered = &mut to.reordered;
         let gathered = gather(
@@ -262,6 +300,40 @@ impl Builder<'_> {
         to.drop_created();
         Ok(())
     }
+}
+
+impl Builder<'_> {
+    /// As [`Builder::finish`], but members stay in the order of the body.
+    fn gather_as_pushed(&mut self) {
+        let Exposition { buckets, quantiles, exemplars, series, .. } = &mut *self.to;
+        let mut twice = Vec::new();
+        for (id, bound) in repeated(buckets, |bucket| bucket.upper_bound) {
+            twice.push((id, format!("the bucket le=\"{}\"", Shown(bound))));
+        }
+        for (id, quantile) in repeated(quantiles, |quantile| quantile.quantile) {
+            twice.push((id, format!("the quantile \"{quantile}\"")));
+        }
+        buckets.sort_by_key(|member| member.series);
+        assign_runs(buckets, |id, span| series[id.0 as usize].members = span);
+        quantiles.sort_by_key(|member| member.series);
+        assign_runs(quantiles, |id, span| series[id.0 as usize].members = span);
+        gather_exemplars(exemplars, series);
+        for (id, what) in twice {
+            let series = self.to.describe(id);
+            self.complain(BuildError::Twice { what, series }.to_string());
+        }
+    }
+}
+
+/// The numbers that members of one series have in common.
+fn repeated<T>(members: &[Member<T>], number: impl Fn(&T) -> f64) -> Vec<(SeriesId, f64)> {
+    let mut all: Vec<(SeriesId, f64)> =
+        members.iter().map(|member| (member.series, number(&member.value))).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1)));
+    let mut repeated: Vec<_> =
+        all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    repeated.dedup();
+    repeated
 }
 
 /// Sorts members by (series, `order`) unless they are sorted, and tells each series its range.

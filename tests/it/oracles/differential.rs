@@ -56,7 +56,8 @@ fn ours(format: Format, body: &str) -> Result<Samples, String> {
     let timestamps = Timestamps::Reject;
     match format {
         Format::Text => {
-            let options = TextOptions { timestamps, lenient_line_ends: false };
+            let options =
+                TextOptions { timestamps, lenient_line_ends: false, ..TextOptions::default() };
             text::parse(body.as_bytes(), builder, options)
         }
         Format::OpenMetrics => {

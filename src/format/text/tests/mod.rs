@@ -8,10 +8,12 @@ mod syntax;
 use super::{TextOptions, parse};
 use crate::format::{ParseError, Timestamps, testing};
 
-const STRICT: TextOptions =
-    TextOptions { lenient_line_ends: false, timestamps: Timestamps::Reject };
-const LENIENT: TextOptions =
-    TextOptions { lenient_line_ends: true, timestamps: Timestamps::Reject };
+const STRICT: TextOptions = TextOptions {
+    lenient_line_ends: false,
+    blank_means_timestamp: false,
+    timestamps: Timestamps::Reject,
+};
+const LENIENT: TextOptions = TextOptions { lenient_line_ends: true, ..STRICT };
 
 fn strict(body: &[u8]) -> Result<String, ParseError> {
     testing::read(body, |body, builder| parse(body, builder, STRICT))

@@ -14,7 +14,11 @@ const SEEDS: [&str; 4] = [
 
 fn read_all(body: &[u8]) {
     let _ = (strict(body), lenient(body));
-    let ignore = TextOptions { lenient_line_ends: true, timestamps: Timestamps::Ignore };
+    let ignore = TextOptions {
+        lenient_line_ends: true,
+        timestamps: Timestamps::Ignore,
+        ..TextOptions::default()
+    };
     let _ = testing::read(body, |body, builder| parse(body, builder, ignore));
     let _ = super::super::scan(body, ignore);
 }

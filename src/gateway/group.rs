@@ -1,0 +1,135 @@
+//! Pushes that replace, in pushgateway mode: parse, validate, check, exchange.
+
+use super::{Gateway, OverLimit, Settings};
+use crate::format::negotiate::PushFormat;
+use crate::format::text::{self, TextOptions};
+use crate::format::{ParseError, Timestamps, protobuf};
+use crate::groups::{self, GroupPush, PushRefused, Replace};
+use crate::model::exposition::Names;
+use crate::model::name::is_legacy_metric_name;
+use crate::model::{Exposition, Grouping};
+use crate::persistence::{NotDurable, Ticket};
+use crate::telemetry::{Cause, Limit};
+
+/// A push to a group whose body is whole and decompressed.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupPushRequest<'a> {
+    pub grouping: &'a Grouping,
+    pub replace: Replace,
+    /// Text or protobuf; the Pushgateway knows no other.
+    pub format: PushFormat,
+    pub body: &'a [u8],
+}
+
+/// Why a push to a group was refused. Nothing has changed then, except that a group knows when a
+/// push to it was [`PushRefused::Clash`].
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum GroupPushError {
+    #[error("text format parsing error: {0}")]
+    Text(ParseError),
+    #[error("protobuf parsing error: {0}")]
+    Protobuf(ParseError),
+    #[error("{0:?} is not a valid metric name (--push.enable-utf8-names allows it)")]
+    Name(String),
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
+    #[error(transparent)]
+    Refused(#[from] PushRefused),
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+}
+
+/// What a push to a group has brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupPushed {
+    pub samples: usize,
+    /// When it may be acknowledged.
+    pub ticket: Ticket,
+}
+
+impl Gateway {
+    /// Stores a push to a group. It may be acknowledged when its ticket is safe.
+    ///
+    /// # Errors
+    /// If the body cannot be read, a limit is passed, it does not fit to what is stored, or nothing
+    /// can be made to last at present.
+    pub fn push_group(
+        &self,
+        request: &GroupPushRequest<'_>,
+    ) -> Result<GroupPushed, GroupPushError> {
+        let Some(groups) = &self.groups else { return Ok(GroupPushed::default()) };
+        self.check_writable()?;
+        let settings = self.settings();
+        let mut exposition = Exposition::new(groups.hasher().clone());
+        parse(request, settings.group_names, &mut exposition)?;
+        validate(&exposition, &settings)?;
+        let protobuf = request.format == PushFormat::Protobuf;
+        let now_ns = self.clock.now().stamp;
+        let families = groups::families(&exposition, protobuf, now_ns);
+        let pass = self.commits.enter();
+        groups.push(GroupPush {
+            grouping: request.grouping,
+            replace: request.replace,
+            families,
+            complaints: exposition.complaints(),
+            complaints_left_out: exposition.complaints_left_out(),
+            now_ns,
+            series_max: settings.limits.store.series,
+        })?;
+        Ok(GroupPushed { samples: exposition.samples(), ticket: pass.ticket() })
+    }
+
+    /// Forgets a group, if there is one.
+    pub fn delete_replaced_group(&self, key: &str) -> Ticket {
+        let pass = self.commits.enter();
+        match self.groups.as_ref().is_some_and(|groups| groups.delete(key)) {
+            true => pass.ticket(),
+            false => Ticket::default(),
+        }
+    }
+
+    /// Forgets all groups and all that was added up.
+    pub fn wipe_groups(&self) -> Ticket {
+        let mut ticket = Ticket::default();
+        if let Some(groups) = &self.groups {
+            let pass = self.commits.enter();
+            let wiped = groups.wipe();
+            ticket = pass.ticket();
+            tracing::info!(cause = Cause::Wiped.word(), groups = wiped, "groups removed");
+        }
+        ticket.max(self.wipe().ticket)
+    }
+}
+
+fn parse(
+    request: &GroupPushRequest<'_>,
+    names: Names,
+    exposition: &mut Exposition,
+) -> Result<(), GroupPushError> {
+    let builder = exposition.build_replacing(request.grouping, names);
+    match request.format {
+        PushFormat::Protobuf => protobuf::parse(request.body, builder, Timestamps::Reject)
+            .map_err(GroupPushError::Protobuf),
+        PushFormat::Text | PushFormat::OpenMetrics => {
+            let options = TextOptions {
+                lenient_line_ends: false,
+                blank_means_timestamp: true,
+                timestamps: Timestamps::Ignore,
+            };
+            text::parse(request.body, builder, options).map_err(GroupPushError::Text)
+        }
+    }
+}
+
+fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), GroupPushError> {
+    let limits = &settings.limits;
+    limits.check(Limit::SamplesPerPush, exposition.samples())?;
+    limits.check_labels(exposition.extent())?;
+    for family in exposition.families() {
+        limits.check(Limit::MetricNameBytes, family.name.len())?;
+        if settings.group_names == Names::Legacy && !is_legacy_metric_name(family.name) {
+            return Err(GroupPushError::Name(family.name.to_owned()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Does a push go together with itself, with the other groups, and with our own metrics
+//! (pushgateway-contract 9)? Everything that does not is told at once.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::family::Family;
+use super::table::{Names, Owners};
+use super::{Group, PUSH_FAILURE_TIME, PUSH_TIME, Replace};
+use crate::model::Kind;
+use crate::model::labels::value_of;
+
+/// Clashes that are told one by one.
+const CLASHES_MAX: usize = 50;
+
+/// All that is wrong with a push, or the first of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub clashes: Vec<Clash>,
+    pub left_out: usize,
+}
+
+/// One thing that does not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    /// Found while reading.
+    #[error("{0}")]
+    Body(String),
+    #[error("metric {name:?} is a {pushed}, but {whose} of this name is a {stored}")]
+    Kind { name: String, pushed: Kind, stored: Kind, whose: &'static str },
+    #[error("metric {name:?} has the name of the samples of the {kind} {owner:?}")]
+    SampleName { name: String, owner: String, kind: Kind },
+    #[error("series {series} is pushed twice, with the labels of the group added")]
+    Twice { series: String },
+    #[error("series {series} is in the group {{{group}}} already")]
+    Taken { series: String, group: String },
+    #[error("series {series} of a {kind} has a label {label:?}, which its samples have themselves")]
+    SampleLabel { series: String, kind: Kind, label: &'static str },
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("pushed metrics are invalid or inconsistent with existing metrics: ")?;
+        for (at, clash) in self.clashes.iter().enumerate() {
+            if at > 0 {
+                f.write_str("; ")?;
+            }
+            clash.fmt(f)?;
+        }
+        match self.left_out {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+/// A push, and what it is held against.
+pub(super) struct Check<'a> {
+    pub(super) own: &'a BTreeMap<&'static str, Kind>,
+    pub(super) names: &'a Names,
+    pub(super) owners: &'a Owners,
+    pub(super) group: Option<&'a Group>,
+    pub(super) key: &'a str,
+    pub(super) replace: Replace,
+    /// In the order of their names.
+    pub(super) families: &'a [Arc<Family>],
+}
+
+impl Check<'_> {
+    pub(super) fn run(&self, complaints: &[String], left_out: usize) -> Result<(), Refused> {
+        let mut found = Refused { clashes: Vec::new(), left_out };
+        for complaint in complaints {
+            found.note(Clash::Body(complaint.clone()));
+        }
+        for family in self.families.iter().filter(|family| !family.series.is_empty()) {
+            self.kind(family, &mut found);
+            self.sample_names(family, &mut found);
+            self.series(family, &mut found);
+        }
+        if found.clashes.is_empty() { Ok(()) } else { Err(found) }
+    }
+
+    fn kind(&self, family: &Family, found: &mut Refused) {
+        let (stored, whose) = match (self.own.get(&*family.name), self.stored(&family.name)) {
+            (Some(&own), _) => (own, "that of the gateway itself"),
+            (None, Some(stored)) => (stored, "that of another group"),
+            (None, None) => return,
+        };
+        if stored != family.kind {
+            let (name, pushed) = (family.name.to_string(), family.kind);
+            found.note(Clash::Kind { name, pushed, stored, whose });
+        }
+    }
+
+    /// A name that is taken when this push is stored, leaving aside its own families.
+    fn stored(&self, name: &str) -> Option<Kind> {
+        let there = self.names.get(name)?;
+        let ours = self.goes(name);
+        (there.groups > usize::from(ours)).then_some(there.kind)
+    }
+
+    /// This push takes a family of this name out of the group.
+    fn goes(&self, name: &str) -> bool {
+        let replaced = self.replace == Replace::Group || self.pushed(name).is_some();
+        let there = self.group.and_then(|group| group.family(name));
+        replaced && there.is_some_and(|family| !family.series.is_empty())
+    }
+
+    fn pushed(&self, name: &str) -> Option<&Family> {
+        let at = self.families.binary_search_by(|family| (*family.name).cmp(name)).ok()?;
+        Some(&self.families[at])
+    }
+
+    /// The type of a name when this push is stored.
+    fn after(&self, name: &str) -> Option<Kind> {
+        let pushed = self.pushed(name).filter(|family| !family.series.is_empty());
+        let bookkeeping = matches!(name, PUSH_TIME | PUSH_FAILURE_TIME).then_some(Kind::Gauge);
+        let own = self.own.get(name).copied().or(bookkeeping);
+        own.or(pushed.map(|family| family.kind)).or_else(|| self.stored(name))
+    }
+
+    /// `x_count` beside a histogram `x`, in either order.
+    fn sample_names(&self, family: &Family, found: &mut Refused) {
+        for suffix in family.kind.sample_suffixes() {
+            let name = format!("{}{suffix}", family.name);
+            if self.after(&name).is_some() {
+                let (owner, kind) = (family.name.to_string(), family.kind);
+                found.note(Clash::SampleName { name, owner, kind });
+            }
+        }
+        for suffix in Kind::Histogram.sample_suffixes() {
+            let Some(owner) = family.name.strip_suffix(suffix) else { continue };
+            // If it was pushed as well, the clash is told there.
+            if self.pushed(owner).is_some_and(|owner| !owner.series.is_empty()) {
+                continue;
+            }
+            let Some(kind) = self.after(owner) else { continue };
+            if kind.sample_suffixes().contains(suffix) {
+                let (name, owner) = (family.name.to_string(), owner.to_owned());
+                found.note(Clash::SampleName { name, owner, kind });
+            }
+        }
+    }
+
+    fn series(&self, family: &Family, found: &mut Refused) {
+        let sample_label = match family.kind {
+            Kind::Histogram | Kind::GaugeHistogram => Some("le"),
+            Kind::Summary => Some("quantile"),
+            _ => None,
+        };
+        let mut seen = HashSet::new();
+        for series in &family.series {
+            let text = || format!("{}{{{}}}", family.name, series.labels);
+            if let Some(label) = sample_label
+                && series.labels.contains(label)
+                && value_of(&series.labels, label).is_some()
+            {
+                let kind = family.kind;
+                found.note(Clash::SampleLabel { series: text(), kind, label });
+            }
+            if !seen.insert(&*series.labels) {
+                found.note(Clash::Twice { series: text() });
+            }
+            if let Some(owner) = self.owners.owner(family, series)
+                && **owner != *self.key
+            {
+                found.note(Clash::Taken { series: text(), group: owner.to_string() });
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn note(&mut self, clash: Clash) {
+        match self.clashes.len() < CLASHES_MAX {
+            true => self.clashes.push(clash),
+            false => self.left_out += 1,
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Groups that replace: the state of `--mode=pushgateway` (pushgateway-contract 6 to 9).
+//!
+//! ```text
+//! Groups ── key ─▶ Group ── name ─▶ Family ─▶ Series            what was pushed, immutable
+//!        ── name ─▶ Name {kind, groups}                          one type per name over all groups
+//!        ── labels ─▶ Owner                                      one group per series
+//! ```
+//!
+//! A push is checked against the two tables at the bottom, so it costs what it holds and not what is
+//! stored. Groups and families are never changed but exchanged, so that a reader takes a list of
+//! pointers under the lock and looks at them when it has let go of it: it sees all of a push or
+//! nothing.
+//!
+//! What is stored is consistent at any time: whatever is pushed, an exposition of all groups can be
+//! read. There is one lock, because a push has to be checked against everything.
+
+mod check;
+mod family;
+mod record;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::model::exposition::SeriesHasher;
+use crate::model::{Grouping, Kind};
+pub use check::{Clash, Refused};
+pub use family::{Family, Series, Summary, Value, families};
+use table::{Names, Owners};
+
+/// The gauge that tells when a group was last pushed to, in every group.
+pub const PUSH_TIME: &str = "push_time_seconds";
+/// The gauge that tells when a push to a group was last refused.
+pub const PUSH_FAILURE_TIME: &str = "push_failure_time_seconds";
+
+/// Everything that was pushed under one grouping key.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub grouping: Arc<Grouping>,
+    /// Those of its bookkeeping series: canonical text.
+    pub labels: Arc<str>,
+    /// In the order of their names.
+    pub families: Vec<Arc<Family>>,
+    pub pushed: Stamp,
+    pub failed: Stamp,
+}
+
+/// When something last happened to a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Nanoseconds since the Unix epoch; 0 if it never happened.
+    pub at_ns: i64,
+    /// When this was noted: for what never happened, the first push.
+    pub noted_ns: i64,
+}
+
+impl Stamp {
+    /// Seconds since the Unix epoch, as its gauge shows them.
+    pub fn seconds(self) -> f64 {
+        self.at_ns as f64 / 1e9
+    }
+
+    fn now(now_ns: i64) -> Stamp {
+        Stamp { at_ns: now_ns, noted_ns: now_ns }
+    }
+}
+
+impl Group {
+    fn new(grouping: Grouping, now_ns: i64) -> Group {
+        let never = Stamp { at_ns: 0, noted_ns: now_ns };
+        Group {
+            labels: grouping.series_labels().into(),
+            grouping: Arc::new(grouping),
+            families: Vec::new(),
+            pushed: never,
+            failed: never,
+        }
+    }
+
+    pub fn family(&self, name: &str) -> Option<&Arc<Family>> {
+        let found = self.families.binary_search_by(|family| (*family.name).cmp(name)).ok()?;
+        Some(&self.families[found])
+    }
+
+    /// False only if a push was refused since the last good one.
+    pub fn last_push_successful(&self) -> bool {
+        self.failed.at_ns <= self.pushed.at_ns
+    }
+}
+
+/// What a good push replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// PUT: the whole group.
+    Group,
+    /// POST: the families of the same names.
+    Families,
+}
+
+/// A push whose body could be read.
+#[derive(Debug)]
+pub struct GroupPush<'a> {
+    pub grouping: &'a Grouping,
+    pub replace: Replace,
+    /// Of [`families`].
+    pub families: Vec<Arc<Family>>,
+    /// Why it cannot be stored, as far as the body alone tells.
+    pub complaints: &'a [String],
+    pub complaints_left_out: usize,
+    pub now_ns: i64,
+    /// Series that may be stored; 0 is no limit.
+    pub series_max: usize,
+}
+
+/// Why a push was not stored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PushRefused {
+    /// It does not go together with itself or with what is stored. The group knows of it.
+    #[error(transparent)]
+    Clash(#[from] Refused),
+    /// There are enough series; nothing has changed.
+    #[error("{max} series may be stored (limits.series), and with this push it would be {found}")]
+    TooManySeries { max: usize, found: usize },
+}
+
+/// All groups.
+#[derive(Debug)]
+pub struct Groups {
+    hasher: SeriesHasher,
+    /// Families that are not pushed but shown with them: ours.
+    own: BTreeMap<&'static str, Kind>,
+    /// What changes is collected by somebody.
+    kept: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    groups: BTreeMap<Arc<str>, Arc<Group>>,
+    names: Names,
+    owners: Owners,
+    /// For those that keep records.
+    changed: record::Changed,
+}
+
+/// How much is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub groups: usize,
+    pub families: usize,
+    pub series: usize,
+}
+
+impl Groups {
+    /// `own` are the families that an exposition has besides the pushed ones. `kept` tells that
+    /// somebody will [`collect`](Groups::collect) what changes.
+    pub fn new(
+        hasher: SeriesHasher,
+        own: impl IntoIterator<Item = (&'static str, Kind)>,
+        kept: bool,
+    ) -> Groups {
+        Groups { hasher, own: own.into_iter().collect(), kept, state: Mutex::default() }
+    }
+
+    /// Pushes must be parsed into an [`Exposition`](crate::model::Exposition) with this hasher.
+    pub fn hasher(&self) -> &SeriesHasher {
+        &self.hasher
+    }
+
+    /// Stores a push, or refuses it whole; then only the failure time of its group changes.
+    ///
+    /// # Errors
+    /// If the push does not fit to what is stored, or there is no room.
+    pub fn push(&self, push: GroupPush<'_>) -> Result<(), PushRefused> {
+        let GroupPush { grouping, replace, now_ns, .. } = push;
+        let mut families = push.families;
+        // The bookkeeping is ours, whatever a body says (contract 8).
+        families.retain(|family| !matches!(&*family.name, PUSH_TIME | PUSH_FAILURE_TIME));
+
+        let mut state = self.state.lock();
+        let before = state.groups.get(grouping.key()).cloned();
+        let check = check::Check {
+            own: &self.own,
+            names: &state.names,
+            owners: &state.owners,
+            group: before.as_deref(),
+            key: grouping.key(),
+            replace,
+            families: &families,
+        };
+        let clashes = check.run(push.complaints, push.complaints_left_out);
+        let mut group = match &before {
+            Some(group) => Group::clone(group),
+            None => Group::new(grouping.clone(), now_ns),
+        };
+        if let Err(refused) = clashes {
+            group.failed = Stamp::now(now_ns);
+            if self.kept {
+                state.changed.note(grouping.key(), []);
+            }
+            state.put(group);
+            return Err(refused.into());
+        }
+        let replaced = replaced(&group, replace, &families);
+        let room = state.owners.len() + count(&families);
+        let found = room.saturating_sub(count(&replaced));
+        if push.series_max > 0 && found > push.series_max && found > state.owners.len() {
+            return Err(PushRefused::TooManySeries { max: push.series_max, found });
+        }
+        if self.kept {
+            state.changed.note(grouping.key(), replaced.iter().chain(&families));
+        }
+        state.exchange(grouping.key(), &replaced, &families);
+        match replace {
+            Replace::Group => group.families = families,
+            Replace::Families => merge(&mut group.families, families),
+        }
+        group.pushed = Stamp::now(now_ns);
+        state.put(group);
+        Ok(())
+    }
+
+    /// Forgets a group with its bookkeeping; false if there is none.
+    pub fn delete(&self, key: &str) -> bool {
+        let mut state = self.state.lock();
+        let Some(group) = state.groups.remove(key) else { return false };
+        if self.kept {
+            state.changed.note(key, &group.families);
+        }
+        state.exchange(key, &group.families, &[]);
+        true
+    }
+
+    /// Forgets all; how many groups there were.
+    pub fn wipe(&self) -> usize {
+        let mut state = self.state.lock();
+        let State { groups, mut changed, .. } = std::mem::take(&mut *state);
+        if self.kept {
+            groups.values().for_each(|group| changed.note(group.grouping.key(), &group.families));
+            state.changed = changed;
+        }
+        groups.len()
+    }
+
+    /// All groups as they are now, in the order of their keys.
+    pub fn snapshot(&self) -> Vec<Arc<Group>> {
+        self.state.lock().groups.values().cloned().collect()
+    }
+
+    pub fn size(&self) -> Size {
+        let state = self.state.lock();
+        Size { groups: state.groups.len(), families: state.names.len(), series: state.owners.len() }
+    }
+}
+
+impl State {
+    fn put(&mut self, group: Group) {
+        match self.groups.get_mut(group.grouping.key()) {
+            Some(there) => *there = Arc::new(group),
+            None => _ = self.groups.insert(group.grouping.key().into(), Arc::new(group)),
+        }
+    }
+
+    /// Takes `gone` out of the tables and puts `come` in.
+    fn exchange(&mut self, key: &str, gone: &[Arc<Family>], come: &[Arc<Family>]) {
+        self.owners.claim(key, come);
+        self.owners.release(key, gone);
+        gone.iter().for_each(|family| self.names.leave(family));
+        come.iter().for_each(|family| self.names.enter(family));
+    }
+}
+
+/// The families of a group that a push takes the place of.
+fn replaced(group: &Group, replace: Replace, families: &[Arc<Family>]) -> Vec<Arc<Family>> {
+    match replace {
+        Replace::Group => group.families.clone(),
+        Replace::Families => {
+            families.iter().filter_map(|family| group.family(&family.name)).cloned().collect()
+        }
+    }
+}
+
+/// Both sorted by name; of two with one name, the new one stays.
+fn merge(families: &mut Vec<Arc<Family>>, new: Vec<Arc<Family>>) {
+    for family in new {
+        match families.binary_search_by(|there| there.name.cmp(&family.name)) {
+            Ok(at) => families[at] = family,
+            Err(at) => families.insert(at, family),
+        }
+    }
+}
+
+fn count(families: &[Arc<Family>]) -> usize {
+    families.iter().map(|family| family.series.len()).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Pushes and deletions of groups (pushgateway-contract 2, 3 and 6).
+
+use std::time::Instant;
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::{Method as HttpMethod, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::path::Group;
+use super::{Answering, PushgatewayOptions};
+use crate::format::compress::Coding;
+use crate::format::negotiate::{self, PushFormat};
+use crate::gateway::{
+    Gateway, GroupPushError, GroupPushRequest, GroupPushed, PushRefused, Replace,
+};
+use crate::http::error::{Problem, over_limit};
+use crate::http::guard;
+use crate::http::params::header;
+use crate::http::push::{body_encoding, body_format, decoded, is_small, read_body};
+use crate::model::Grouping;
+use crate::telemetry::Method;
+
+/// A push as far as its head tells.
+struct Push {
+    grouping: Grouping,
+    replace: Replace,
+    format: PushFormat,
+    coding: Option<Coding>,
+}
+
+impl Answering<'_> {
+    pub(super) async fn push(
+        &self,
+        payload: &mut web::Payload,
+        group: Group<'_>,
+    ) -> Result<HttpResponse, Problem> {
+        let Answering { services, options, request, .. } = *self;
+        let started = Instant::now();
+        let method = match *request.method() {
+            HttpMethod::PUT => Method::Put,
+            _ => Method::Post,
+        };
+        let pushed = self.receive(payload, group).await;
+        let telemetry = services.gateway.telemetry();
+        telemetry.pushgateway_pushed(method, started.elapsed(), size(request));
+        match pushed {
+            Ok(samples) => telemetry.push_accepted(samples, started.elapsed()),
+            Err(problem) => {
+                if let Some(limit) = problem.limit_passed {
+                    telemetry.limit_refused(limit);
+                }
+                if let Some(reason) = problem.auth_refusal {
+                    telemetry.auth_refused(reason);
+                }
+                let (path, peer) = (request.path(), guard::peer(request));
+                telemetry.push_refused(problem.outcome(), path, &peer, problem.detail());
+                if !(options.consistency_unchecked && problem.is_clash()) {
+                    return Err(problem);
+                }
+            }
+        }
+        Ok(HttpResponse::new(match options.consistency_unchecked {
+            true => StatusCode::ACCEPTED,
+            false => services.options.push_success,
+        }))
+    }
+
+    /// The number of samples.
+    async fn receive(
+        &self,
+        payload: &mut web::Payload,
+        group: Group<'_>,
+    ) -> Result<usize, Problem> {
+        let Answering { services, options, request, .. } = *self;
+        if !services.lifecycle.is_up() {
+            return Err(Problem::unavailable("the gateway is starting"));
+        }
+        let headers = request.headers();
+        check_mode(options, request)?;
+        let push = Push {
+            grouping: self.grouping(group)?,
+            replace: match *request.method() {
+                HttpMethod::PUT => Replace::Group,
+                _ => Replace::Families,
+            },
+            format: negotiate::group_push_format(header(headers, CONTENT_TYPE)),
+            // Others are not looked at: the bytes go to the parser as they are (contract 3).
+            coding: match header(headers, CONTENT_ENCODING).unwrap_or_default() {
+                name if name.eq_ignore_ascii_case("gzip") => Some(Coding::Gzip),
+                name if name.eq_ignore_ascii_case("snappy") => Some(Coding::Snappy),
+                _ => None,
+            },
+        };
+        let (body, permit) = read_body(services, request, payload).await?;
+        let codings = push.coding.as_slice();
+        let telemetry = services.gateway.telemetry();
+        telemetry.push_body(body_format(push.format), body_encoding(codings), body.len());
+        let pushed = if is_small(&body, codings) {
+            store(&services.gateway, &push, &body)?
+        } else {
+            services.offload(move |gateway| store(gateway, &push, &body)).await??
+        };
+        drop(permit);
+        services.gateway.safe(pushed.ticket).await?;
+        Ok(pushed.samples)
+    }
+
+    /// 202, also if there is no such group.
+    pub(super) async fn delete(&self, group: Group<'_>) -> Result<HttpResponse, Problem> {
+        let services = self.services;
+        let grouping = self.grouping(group).inspect_err(|problem| {
+            if let Some(reason) = problem.auth_refusal {
+                let (path, peer) = (self.request.path(), guard::peer(self.request));
+                services.gateway.telemetry().request_refused(reason, &peer, path);
+            }
+        })?;
+        services.gateway.check_writable()?;
+        let ticket = services.gateway.delete_replaced_group(grouping.key());
+        services.gateway.safe(ticket).await?;
+        Ok(HttpResponse::Accepted().finish())
+    }
+
+    /// The key, if the sender may touch it.
+    fn grouping(&self, group: Group<'_>) -> Result<Grouping, Problem> {
+        let names = self.services.gateway.settings().group_names;
+        let grouping =
+            group.grouping(names).map_err(|error| Problem::bad_request(error.to_string()))?;
+        guard::check_scope(&self.caller, &grouping)?;
+        Ok(grouping)
+    }
+}
+
+fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
+    let Push { grouping, replace, format, coding } = push;
+    if *coding == Some(Coding::Gzip) && body.is_empty() {
+        return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
+    }
+    let body = decoded(gateway, coding.as_slice(), body)?;
+    let (replace, format) = (*replace, *format);
+    Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body: &body })?)
+}
+
+/// What a push says of itself must not be ignored where it changes what the push means.
+fn check_mode(options: &PushgatewayOptions, request: &HttpRequest) -> Result<(), Problem> {
+    match header(request.headers(), "push-mode") {
+        None | Some("replace") => Ok(()),
+        Some(_) if !options.allow_mode => Err(Problem::bad_request(
+            "this gateway does not let a push choose its mode (--push.allow-mode)",
+        )),
+        Some(mode) => Err(Problem::bad_request(format!("push-mode: {mode:?} is not known"))),
+    }
+}
+
+/// The request as a whole, about: its first line, its header, and the length that it announces.
+fn size(request: &HttpRequest) -> usize {
+    let line =
+        request.uri().to_string().len() + request.method().as_str().len() + " HTTP/1.1".len();
+    let header = |(name, value): (&actix_web::http::header::HeaderName, &_)| {
+        name.as_str().len() + actix_web::http::header::HeaderValue::len(value)
+    };
+    let length = header_length(request);
+    line + request.headers().iter().map(header).sum::<usize>() + length
+}
+
+fn header_length(request: &HttpRequest) -> usize {
+    let length = header(request.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    length.unwrap_or(0)
+}
+
+impl From<GroupPushError> for Problem {
+    fn from(error: GroupPushError) -> Problem {
+        match error {
+            GroupPushError::OverLimit(error) => over_limit(error).into_bad_request(),
+            GroupPushError::Refused(PushRefused::Clash(clash)) => Problem::clash(clash.to_string()),
+            GroupPushError::Refused(error @ PushRefused::TooManySeries { .. }) => {
+                Problem::too_many_series(error.to_string())
+            }
+            GroupPushError::NotDurable(error) => error.into(),
+            error => Problem::bad_request(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! `--mode=pushgateway` from outside, most of it side by side with the real Pushgateway.
+
+mod corpus;
+mod differential;
+mod generate;
+mod real;
+
+use crate::harness::{Gateway, Start, flag};
+
+fn pushgateway() -> Start {
+    flag("--mode=pushgateway")
+}
+
+/// With everything that can be turned on.
+fn start() -> Gateway {
+    pushgateway().flag("--web.enable-admin-api").flag("--web.enable-lifecycle").run()
+}
