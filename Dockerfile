@@ -25,6 +25,7 @@ COPY LICENSE /LICENSE
 # A number, since a kubelet cannot tell of a name that it is not root's; before WORKDIR, which makes the folder its own.
 USER 65532:65532
 WORKDIR /data
+ENV TALLYGATE__STORE__PATH=/data
 EXPOSE 9091 9092
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["/tallygate", "healthcheck"]

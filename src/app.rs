@@ -5,21 +5,24 @@ mod security;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::{spawn_blocking, spawn_local};
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
+use tokio::time::{sleep, timeout};
 use tracing::level_filters::LevelFilter;
 
 use crate::config::{self, Address, Config, Sources};
 use crate::format::Timestamps;
-use crate::gateway::{Gateway, Limits, Settings};
+use crate::gateway::{Gateway, Limits, Loaded, Settings};
 use crate::http::{self, HttpOptions, PushgatewayOptions, ServerOptions, Services, StatusCode};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::model::exposition::Names;
+use crate::persistence::disk::Disk;
+use crate::persistence::{Ack, Commits, Committer, CommitterOptions, EngineError};
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
@@ -36,6 +39,26 @@ pub enum RunError {
     Listen(io::Error),
     #[error("signals: {0}")]
     Signals(io::Error),
+    #[error("{0}{hint}", hint = hint(.0))]
+    Store(#[from] EngineError),
+    #[error("the store cannot be loaded: {0}")]
+    Load(String),
+}
+
+/// What to do about a store that cannot be used.
+fn hint(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::Damage { .. } => {
+            ". Nothing was changed. Restore a backup of the directory, or start with an empty one; \
+             docs/durability.md tells more"
+        }
+        EngineError::Newer { .. } => ". Run the version that wrote it, or a newer one",
+        EngineError::Locked { .. } => {
+            ". Stop that process, or give this one a store.path of its own"
+        }
+        EngineError::Missing { .. } => ". Give the directory that store.path names",
+        EngineError::Io { .. } => "; store.path must be a directory that can be written to",
+    }
 }
 
 /// What can be loaded again while running.
@@ -67,13 +90,20 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let telemetry = Arc::new(Telemetry::new(started_ms));
     telemetry.configuration_loaded(started_ms);
     let security = Arc::new(Security::load(&config, telemetry.clone())?);
+    let commits = match config.store_path() {
+        Some(_) => Commits::new(ack(&config)),
+        None => Commits::default(),
+    };
+    let commits = Arc::new(commits);
+    let gateway = Gateway::with_commits(settings(&config), telemetry, commits);
     let gateway = Arc::new(match config.mode {
-        config::Mode::Aggregate => Gateway::new(settings(&config), telemetry),
-        config::Mode::Pushgateway => Gateway::new(settings(&config), telemetry).with_groups(),
+        config::Mode::Aggregate => gateway,
+        config::Mode::Pushgateway => gateway.with_groups(),
     });
     let lifecycle = Arc::new(Lifecycle::default());
     let (options, server, web) =
         (http_options(&config), server_options(&config), config.web.clone());
+    let (store, commit_interval) = (config.store_path(), config.store.commit_interval);
     let configured = Arc::new(Configured {
         sources,
         config: Mutex::new(config),
@@ -84,7 +114,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     configured.log_warnings();
 
     let services = Arc::new(Services::new(
-        gateway,
+        gateway.clone(),
         lifecycle.clone(),
         options,
         security.guard().clone(),
@@ -97,9 +127,23 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
             Box::new(move || configured.config.lock().flags())
         },
     ));
-    // Both before anybody can connect: no push is turned away, no signal ends the process midway.
+    // From here on no signal ends the process midway.
     let mut signals = Signals::listen()?;
-    lifecycle.set(Phase::Ready);
+    let mut loading = store.map(|path| Loading::begin(path, gateway.clone(), lifecycle.clone()));
+    // Mostly it is loaded before anybody can connect, and no push is turned away. What takes longer
+    // is waited for with open doors, so that probes are answered.
+    let loaded = match &mut loading {
+        Some(loading) => loading.within(LOADED_SOON).await.transpose()?,
+        None => None,
+    };
+    let mut committer = None;
+    if let Some(opened) = loaded {
+        committer = Some(opened.commit(&gateway, commit_interval)?);
+        loading = None;
+    }
+    if loading.is_none() {
+        lifecycle.set(Phase::Ready);
+    }
     let servers = http::start(&services, &server, &main, management, security.tls())
         .map_err(RunError::Listen)?;
     for address in &servers.main {
@@ -108,6 +152,18 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     if let Some(address) = servers.management {
         tracing::info!(%address, "listening for management");
     }
+    if let Some(loading) = &mut loading {
+        tokio::select! {
+            opened = loading.end() => committer = Some(opened?.commit(&gateway, commit_interval)?),
+            _ = signals.end(&configured, &lifecycle) => {
+                servers.stop().await;
+                return Ok(());
+            }
+        }
+        lifecycle.set(Phase::Ready);
+        tracing::info!("ready");
+    }
+
     spawn_local(sweep(configured.clone()));
     spawn_local(security.watch());
 
@@ -122,8 +178,69 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         }
     }
     servers.stop().await;
+    if let Some(committer) = committer {
+        committer.stop()?;
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How long to load before listening.
+const LOADED_SOON: Duration = Duration::from_millis(300);
+
+/// A store that is being loaded, on a thread of its own.
+struct Loading(JoinHandle<Result<Opened, EngineError>>);
+
+/// A store that is loaded.
+struct Opened {
+    engine: Disk,
+    loaded: Loaded,
+}
+
+impl Loading {
+    fn begin(path: PathBuf, gateway: Arc<Gateway>, lifecycle: Arc<Lifecycle>) -> Loading {
+        Loading(spawn_blocking(move || {
+            let started = Instant::now();
+            let mut told = started;
+            let mut engine = Disk::open(&path)?;
+            let loaded = gateway.load(&mut engine, &mut |records| {
+                lifecycle.set_loaded(records);
+                if told.elapsed() >= Duration::from_secs(1) {
+                    told = Instant::now();
+                    tracing::info!(records, "loading the store");
+                }
+            })?;
+            gateway.telemetry().store_loaded(loaded.series, started.elapsed());
+            Ok(Opened { engine, loaded })
+        }))
+    }
+
+    /// `None` if it takes longer.
+    async fn within(&mut self, time: Duration) -> Option<Result<Opened, RunError>> {
+        timeout(time, self.end()).await.ok()
+    }
+
+    async fn end(&mut self) -> Result<Opened, RunError> {
+        let done = (&mut self.0).await;
+        Ok(done.map_err(|error| RunError::Load(error.to_string()))??)
+    }
+}
+
+impl Opened {
+    /// From now on what changes is written.
+    fn commit(self, gateway: &Arc<Gateway>, interval: Duration) -> Result<Committer, RunError> {
+        let Opened { engine, loaded } = self;
+        let telemetry = gateway.shared_telemetry();
+        let collected = gateway.clone();
+        let committer = Committer::start(
+            Box::new(engine),
+            loaded.commit,
+            gateway.commits().clone(),
+            Box::new(move |batch| collected.collect(batch)),
+            CommitterOptions { interval, telemetry },
+        );
+        committer.map_err(|error| RunError::Load(error.to_string()))
+    }
 }
 
 /// The signals that concern us. From the first one on they no longer end the process by themselves.
@@ -275,6 +392,14 @@ fn settings(config: &Config) -> Settings {
             remembered_keys_bytes: limits.remembered_keys_bytes.bytes(),
             remembered_sources: limits.remembered_sources,
         },
+    }
+}
+
+fn ack(config: &Config) -> Ack {
+    match config.store.ack {
+        config::StoreAck::Synced => Ack::Synced,
+        config::StoreAck::Written => Ack::Written,
+        config::StoreAck::Memory => Ack::Memory,
     }
 }
 

@@ -34,6 +34,16 @@ impl Clock {
         Now { ms: ns / 1_000_000, stamp }
     }
 
+    /// The largest stamp given so far.
+    pub fn last_stamp(&self) -> i64 {
+        self.last_stamp.load(Relaxed)
+    }
+
+    /// Stamps go on from this one: it was given before a restart.
+    pub fn not_before(&self, stamp: i64) {
+        self.last_stamp.fetch_max(stamp, Relaxed);
+    }
+
     /// Moves the clock on, so that tests of expiry need not wait.
     pub fn advance(&self, ms: i64) {
         self.ahead_ms.fetch_add(ms, Relaxed);
@@ -57,5 +67,11 @@ mod tests {
             last = now;
         }
         assert!(last.ms < early.ms);
+
+        let restarted = Clock::default();
+        restarted.not_before(last.stamp);
+        restarted.not_before(0);
+        assert!(restarted.now().stamp > last.stamp);
+        assert!(restarted.last_stamp() > last.stamp);
     }
 }

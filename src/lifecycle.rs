@@ -1,6 +1,6 @@
 //! Where the process is between start and end; written by the app, read by probes and pushes.
 
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
@@ -16,12 +16,17 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Lifecycle {
     phase: AtomicU8,
+    loaded: AtomicU64,
     quit: Notify,
 }
 
 impl Default for Lifecycle {
     fn default() -> Lifecycle {
-        Lifecycle { phase: AtomicU8::new(Phase::Starting as u8), quit: Notify::new() }
+        Lifecycle {
+            phase: AtomicU8::new(Phase::Starting as u8),
+            loaded: AtomicU64::new(0),
+            quit: Notify::new(),
+        }
     }
 }
 
@@ -38,7 +43,16 @@ impl Lifecycle {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    /// Pushes are taken, also while draining.
+    /// Records of the store that have been loaded so far.
+    pub fn loaded(&self) -> u64 {
+        self.loaded.load(Relaxed)
+    }
+
+    pub fn set_loaded(&self, records: u64) {
+        self.loaded.store(records, Relaxed);
+    }
+
+    /// State is whole: pushes and scrapes are answered, also while draining.
     pub fn is_up(&self) -> bool {
         self.phase() != Phase::Starting
     }

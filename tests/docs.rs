@@ -6,18 +6,20 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tallygate::config::{
     Config, DescribedKey, KeyKind, UsersFile, WebFile, describe, markdown_reference,
 };
 use tallygate::telemetry::{BodyEncoding, BodyFormat, Cause, Handler, Limit, METRICS, Outcome};
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: &[&str] = &[
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/ARCHITECTURE.md",
     "docs/dependencies.md",
+    "docs/durability.md",
     "docs/kubernetes.md",
     "docs/merging.md",
     "docs/security.md",
@@ -361,6 +363,8 @@ fn examples_of_other_files_load() {
 struct Gateway {
     child: Child,
     address: String,
+    /// Where it runs, and its store is.
+    directory: PathBuf,
 }
 
 impl Gateway {
@@ -369,6 +373,11 @@ impl Gateway {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TALLYGATE__")) {
             command.env_remove(name);
         }
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("docs-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&directory).expect("a directory below target/");
+        command.current_dir(&directory);
         command.args(["--web.listen-address=127.0.0.1:0", "--web.drain-delay=0s"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
@@ -378,7 +387,7 @@ impl Gateway {
         });
         // Somebody must go on reading, or the gateway would wait for it.
         std::thread::spawn(move || lines.for_each(drop));
-        Gateway { child, address: address.expect("it listens") }
+        Gateway { child, address: address.expect("it listens"), directory }
     }
 }
 
@@ -386,6 +395,7 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

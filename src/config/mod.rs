@@ -24,6 +24,7 @@ mod users_file;
 mod web_file;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 pub use crate::units::{
     ByteSize, DurationError, Secret, SizeError, format_duration, parse_duration,
@@ -42,8 +43,8 @@ pub use schema::{
 };
 use sections::Seen;
 pub use sections::{
-    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape,
-    SuccessCode, Timestamps, Web,
+    Auth, Delete, Expiry, Limits, Log, LogFormat, LogLevel, Mode, Persistence, Push, Scrape, Store,
+    StoreAck, SuccessCode, Timestamps, Web,
 };
 
 pub use users_file::UsersFile;
@@ -61,6 +62,7 @@ pub struct Config {
     pub scrape: Scrape,
     pub ttl: Expiry,
     pub limits: Limits,
+    pub store: Store,
     pub persistence: Persistence,
     pub log: Log,
     pub rules: Rules,
@@ -136,6 +138,7 @@ impl Config {
         let scrape = Scrape::read(&mut from);
         let ttl = Expiry::read(&mut from);
         let limits = Limits::read(&mut from);
+        let store = Store::read(&mut from);
         let persistence = Persistence::read(&mut from);
         let log = Log::read(&mut from);
         let rules = from.rules();
@@ -147,6 +150,7 @@ impl Config {
             scrape: scrape?,
             ttl: ttl?,
             limits: limits?,
+            store: store?,
             persistence: persistence?,
             log: log?,
             rules: rules?,
@@ -174,6 +178,18 @@ impl Config {
                  that no push of that size could come in; raise the first or lower the second",
             )));
         }
+    }
+
+    /// Where the store is; `None` keeps state in memory only. People who come from the Pushgateway
+    /// expect that of it unless they have named a file.
+    pub fn store_path(&self) -> Option<PathBuf> {
+        let named = *self.origin("store.path") != Origin::Default;
+        if self.mode == Mode::Aggregate || named {
+            return self.store.path.clone();
+        }
+        let mut path = self.persistence.file.clone()?.into_os_string();
+        path.push(".tallygate");
+        Some(path.into())
     }
 
     /// Keys that mean nothing in this mode but are set: whoever did it expects something.
@@ -227,6 +243,7 @@ impl Config {
         self.scrape.visit(visitor);
         self.ttl.visit(visitor);
         self.limits.visit(visitor);
+        self.store.visit(visitor);
         self.persistence.visit(visitor);
         self.log.visit(visitor);
     }

@@ -31,6 +31,7 @@ impl Config {
             scrape: Scrape { max_in_flight: self.scrape.max_in_flight, ..new.scrape.clone() },
             ttl: new.ttl.clone(),
             limits: new.limits.clone(),
+            store: self.store.clone(),
             persistence: self.persistence.clone(),
             log: Log { level: new.log.level, format: self.log.format },
             rules: new.rules.clone(),
@@ -53,6 +54,7 @@ impl Config {
         self.scrape.changes(&new.scrape, &mut note);
         self.ttl.changes(&new.ttl, &mut note);
         self.limits.changes(&new.limits, &mut note);
+        self.store.changes(&new.store, &mut note);
         self.persistence.changes(&new.persistence, &mut note);
         self.log.changes(&new.log, &mut note);
         if self.rules != new.rules {
@@ -67,6 +69,9 @@ pub(super) fn is_reloadable(key: &str) -> bool {
     match key {
         "push.success_code" | "push.disable_consistency_check" | "push.allow_mode" => false,
         "scrape.max_in_flight" | "log.format" => false,
-        _ => !matches!(key.split('.').next(), Some("mode" | "web" | "auth" | "persistence")),
+        _ => !matches!(
+            key.split('.').next(),
+            Some("mode" | "web" | "auth" | "store" | "persistence")
+        ),
     }
 }

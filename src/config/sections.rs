@@ -150,6 +150,15 @@ section! {
 }
 
 section! {
+    /// Where state survives restarts.
+    Store in "store" {
+        path: Option<PathBuf>;
+        ack: StoreAck;
+        commit_interval: Duration, within(HUNDREDTH, HOUR);
+    }
+}
+
+section! {
     /// Where the Pushgateway would keep its groups.
     Persistence in "persistence" {
         file: Option<PathBuf>;
@@ -166,6 +175,7 @@ section! {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+const HUNDREDTH: Duration = Duration::from_millis(10);
 const TENTH: Duration = Duration::from_millis(100);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -215,6 +225,18 @@ words! {
         Exact = "exact",
         /// It removes nothing, but succeeds.
         Ignore = "ignore",
+    }
+}
+
+words! {
+    /// When a push is answered.
+    StoreAck, "synced|written|memory" {
+        /// When it is safe from a power failure.
+        Synced = "synced",
+        /// When it is safe from the end of the process.
+        Written = "written",
+        /// At once.
+        Memory = "memory",
     }
 }
 

@@ -218,7 +218,7 @@ impl Setting for Option<ExternalUrl> {
 }
 
 impl Setting for Option<PathBuf> {
-    const PLACEHOLDER: &'static str = "FILE";
+    const PLACEHOLDER: &'static str = "PATH";
 
     fn parse(text: &str) -> Result<Option<PathBuf>, String> {
         Ok((!text.is_empty()).then(|| PathBuf::from(text)))

@@ -4,6 +4,7 @@
 mod group;
 mod layouts;
 pub mod limits;
+mod load;
 mod push;
 mod query;
 mod scrape;
@@ -25,7 +26,7 @@ pub use crate::groups::{Family as GroupFamily, Group, PushRefused, Replace};
 use crate::model::exposition::Names;
 use crate::model::{GaugeRule, Kind, Ttl, UntypedRule};
 pub use crate::persistence::NotDurable;
-use crate::persistence::{Batch, Commits, Table, Ticket};
+use crate::persistence::{Commits, Ticket};
 use crate::random;
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
@@ -34,6 +35,7 @@ use crate::store::{Store, seconds};
 use crate::telemetry::{Cause, DeliveryUse, Limit, Telemetry};
 pub use group::{GroupPushError, GroupPushRequest, GroupPushed};
 pub use limits::{Limits, OverLimit};
+pub use load::Loaded;
 pub use push::{Identity, PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
@@ -208,6 +210,10 @@ impl Gateway {
         &self.telemetry
     }
 
+    pub fn shared_telemetry(&self) -> Arc<Telemetry> {
+        self.telemetry.clone()
+    }
+
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -225,33 +231,6 @@ impl Gateway {
 
     pub fn commits(&self) -> &Arc<Commits> {
         &self.commits
-    }
-
-    /// Moves what has changed since the last call into the batch; for the committer, which holds
-    /// the gate alone.
-    pub fn collect(&self, batch: &mut Batch) {
-        if let Some(groups) = &self.groups {
-            groups.collect(batch);
-        }
-        self.delivery.collect(batch);
-    }
-
-    /// Takes a record back at start.
-    ///
-    /// # Errors
-    /// If it is none of ours, or damaged.
-    pub fn restore(&self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
-        if let (Table::Groups, Some(groups)) = (table, &self.groups) {
-            return groups.restore(key, value);
-        }
-        if table == Table::Groups {
-            return Err("groups are stored here: start with mode pushgateway".into());
-        }
-        let taken = self.delivery.restore(table, key, value);
-        if taken.map_err(|damaged| damaged.to_string())? {
-            return Ok(());
-        }
-        Err(format!("a record of {table:?}, which nobody keeps"))
     }
 
     /// Whether changes can be made to last at present.

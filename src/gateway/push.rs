@@ -240,6 +240,7 @@ impl Gateway {
             group: request.grouping.key(),
             stamp: stamp(request, now),
             now_ms: now.ms,
+            born_ms: now.stamp / 1_000_000,
             limits: settings.limits.store,
         }
     }

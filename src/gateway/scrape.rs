@@ -178,6 +178,7 @@ impl Gateway {
             groups: groups.groups,
             connections: self.connections(),
             inflight_push_bytes: self.inflight_bytes(),
+            pending_series: self.store.pending_series(),
             delivery: self.delivery_used(),
         }
     }

@@ -232,6 +232,16 @@ async fn answer_route(
     caller: Caller,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
+    let needs_state = match route {
+        Route::Scrape => surface == Surface::Main,
+        Route::Delete { .. } | Route::Metrics | Route::Series => true,
+        Route::DeleteSeries | Route::Wipe => true,
+        // A push tells so itself, and is counted.
+        _ => false,
+    };
+    if needs_state && !services.lifecycle.is_up() {
+        return Err(probes::starting(services));
+    }
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, caller, group).await),
         Route::Delete { group } => delete(services, request, &caller, group).await,

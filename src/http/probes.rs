@@ -17,9 +17,16 @@ pub(super) fn healthy() -> HttpResponse {
 pub(super) fn ready(services: &Services) -> Result<HttpResponse, Problem> {
     match services.lifecycle.phase() {
         Phase::Ready => Ok(ok("OK")),
-        Phase::Starting => Err(Problem::unavailable("the gateway is starting")),
+        Phase::Starting => Err(starting(services)),
         Phase::Draining => Err(Problem::unavailable("the gateway is stopping")),
     }
+}
+
+/// What everything but the probes gets while state is being loaded: a part of it would look like
+/// counters that fell.
+pub(super) fn starting(services: &Services) -> Problem {
+    let records = services.lifecycle.loaded();
+    Problem::unavailable(format!("the gateway is starting: {records} records are loaded so far"))
 }
 
 /// # Errors

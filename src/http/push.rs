@@ -18,7 +18,7 @@ use futures_core::Stream;
 
 use super::error::{self, Problem};
 use super::params::{PushParams, header, list_header};
-use super::{Services, guard};
+use super::{Services, guard, probes};
 use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
@@ -96,7 +96,7 @@ async fn receive(
     group: &str,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
-        return Err(Problem::unavailable("the gateway is starting"));
+        return Err(probes::starting(services));
     }
     let headers = request.headers();
     let push = Push {

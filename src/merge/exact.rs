@@ -9,6 +9,8 @@
 //! - `Wide`: two's complement limbs on a fixed grid that spans all of `f64`, of which only the
 //!   window in use is kept.
 
+mod record;
+
 use std::borrow::Cow;
 
 /// See the module documentation. 24 bytes; latency sums typically own 24 to 40 more.

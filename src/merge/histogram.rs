@@ -8,6 +8,8 @@
 //! A push may carry classic buckets, native buckets or both. Each part knows how many observations
 //! it has seen; a part that has missed some is not shown, so that what is shown always adds up.
 
+mod record;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 

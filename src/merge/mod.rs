@@ -9,6 +9,7 @@
 pub mod exact;
 pub mod histogram;
 pub mod native;
+mod record;
 
 use std::cmp::Ordering;
 

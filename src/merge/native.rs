@@ -7,6 +7,8 @@
 //! it, the largest threshold, and whether there was more than one. Each can be kept up push by push
 //! in any order, and the threshold is settled when the buckets are read.
 
+mod record;
+
 use std::collections::BTreeMap;
 
 use super::exact::Exact;

@@ -9,6 +9,7 @@ pub mod grouping;
 pub mod labels;
 pub mod name;
 pub mod number;
+pub mod packed;
 pub mod reading;
 pub mod rule;
 pub mod scope;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -221,13 +221,11 @@ impl Commits {
         }
     }
 
-    /// Ends the open commit: calls `collect` with the gate held alone. The number of the commit,
-    /// and how long the gate was held.
-    pub(super) fn cut(&self, collect: impl FnOnce()) -> (u64, Duration) {
+    /// Ends the open commit: calls `collect` with the gate held alone. The number of the commit.
+    pub(super) fn cut(&self, collect: impl FnOnce()) -> u64 {
         let _guard = self.gate.write();
-        let started = Instant::now();
         collect();
-        (self.open.fetch_add(1, Relaxed), started.elapsed())
+        self.open.fetch_add(1, Relaxed)
     }
 
     /// This commit, and all before it, are safe.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{Ack, Batch, Commits, Engine, EngineError};
+use super::{Ack, Batch, Commits, Engine, EngineError, Usage};
+use crate::telemetry::{CommitOutcome, Telemetry};
 
 /// After a failure it is tried again so often by itself, ...
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,10 +19,11 @@ const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
 /// More than this is not left unsynced, whatever the interval.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CommitterOptions {
     /// How long what is answered before it is synced may stay so.
     pub interval: Duration,
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// Moves what has changed into the batch.
@@ -51,12 +53,13 @@ impl Committer {
             engine,
             commits: commits.clone(),
             collect,
-            interval: options.interval,
+            options,
             taken: last,
             batch: Batch::default(),
             unsynced: Batch::default(),
             synced_at: Instant::now(),
             failing: false,
+            usage_told_at: None,
         };
         let thread = thread::Builder::new().name("committer".into()).spawn(|| work.run())?;
         Ok(Committer { commits, thread })
@@ -76,7 +79,7 @@ struct Work {
     engine: Box<dyn Engine>,
     commits: Arc<Commits>,
     collect: Collect,
-    interval: Duration,
+    options: CommitterOptions,
     /// The last commit that was collected.
     taken: u64,
     /// What is to be written next; after a failure also what could not be.
@@ -85,13 +88,14 @@ struct Work {
     unsynced: Batch,
     synced_at: Instant,
     failing: bool,
+    usage_told_at: Option<Instant>,
 }
 
 impl Work {
     fn run(mut self) -> Result<(), EngineError> {
         let mut retry_at = Instant::now();
         loop {
-            let pause = if self.failing { RETRY_INTERVAL } else { self.interval };
+            let pause = if self.failing { RETRY_INTERVAL } else { self.options.interval };
             let goes_on = self.commits.await_work(Instant::now() + pause, self.taken);
             if self.failing && goes_on {
                 thread::sleep(retry_at.saturating_duration_since(Instant::now()));
@@ -101,26 +105,33 @@ impl Work {
             match (&result, self.failing) {
                 (Ok(()), true) => {
                     self.failing = false;
-                    tracing::info!("the store can be written again: pushes are accepted");
+                    self.options.telemetry.store_writable_again();
                 }
                 (Err(error), false) => {
                     self.failing = true;
-                    tracing::error!("{error}: pushes are refused until the store can be written");
+                    self.options.telemetry.store_not_writable(&error.to_string());
                 }
                 _ => {}
             }
             if !goes_on {
-                return result;
+                return result.and_then(|()| self.engine.close());
             }
         }
     }
 
     /// Writes what has changed.
     fn commit(&mut self, everything: bool) -> Result<(), EngineError> {
+        let started = Instant::now();
         let Work { commits, collect, batch, .. } = self;
-        let (number, _) = commits.cut(|| collect(batch));
+        let number = commits.cut(|| collect(batch));
         self.taken = number;
+        let anything = !self.batch.is_empty();
         let written = self.write(number, everything);
+        let outcome = if written.is_ok() { CommitOutcome::Done } else { CommitOutcome::Failed };
+        if anything || written.is_err() {
+            self.options.telemetry.committed(outcome, started.elapsed());
+        }
+        self.tell_usage();
         match &written {
             Ok(()) => self.commits.settle(number),
             Err(error) => {
@@ -142,15 +153,26 @@ impl Work {
         }
         let due = everything
             || self.commits.ack() != Ack::Written
-            || self.synced_at.elapsed() >= self.interval
+            || self.synced_at.elapsed() >= self.options.interval
             || self.unsynced.as_bytes().len() > UNSYNCED_BYTES_MAX;
         if due {
             if !self.unsynced.is_empty() {
+                let started = Instant::now();
                 self.engine.sync()?;
+                self.options.telemetry.synced(started.elapsed());
                 self.unsynced.clear();
             }
             self.synced_at = Instant::now();
         }
         Ok(())
+    }
+
+    /// Not with each commit: it costs a system call.
+    fn tell_usage(&mut self) {
+        if self.usage_told_at.is_none_or(|told| told.elapsed() >= RETRY_INTERVAL) {
+            let Usage { disk_bytes, live_bytes, free_bytes } = self.engine.usage();
+            self.options.telemetry.store_usage(disk_bytes, live_bytes, free_bytes);
+            self.usage_told_at = Some(Instant::now());
+        }
     }
 }

@@ -61,4 +61,8 @@ impl Engine for Memory {
         let bytes = live.sum::<usize>() as u64;
         Usage { disk_bytes: bytes, live_bytes: bytes, free_bytes: None }
     }
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
 }

@@ -10,6 +10,7 @@
 mod batch;
 mod commits;
 mod committer;
+pub mod disk;
 pub mod memory;
 #[cfg(test)]
 mod tests;
@@ -71,7 +72,18 @@ pub trait Engine: Send {
     fn sync(&mut self) -> Result<(), EngineError>;
 
     /// How much space the store takes and has.
+    /// Ends it in good order, after the last sync.
+    ///
+    /// # Errors
+    /// If something of its own could not be written.
+    fn close(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn usage(&self) -> Usage;
+
+    /// Where it is, for messages.
+    fn place(&self) -> String;
 }
 
 /// Of the disk, in bytes.
@@ -93,6 +105,8 @@ pub enum EngineError {
     /// Not what was written there.
     #[error("{path} is damaged: {what}")]
     Damage { path: String, what: String },
+    #[error("there is no store in {path}")]
+    Missing { path: String },
     #[error("{path} is in use by another process")]
     Locked { path: String },
     #[error("{path} has format {found}, this version reads formats up to {known}")]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::memory::{Memory, Records};
 use super::*;
+use crate::telemetry::Telemetry;
 
 /// State of one number: each push adds one.
 #[derive(Debug, Default)]
@@ -79,6 +80,10 @@ impl Engine for Failing {
     fn usage(&self) -> Usage {
         self.engine.usage()
     }
+
+    fn place(&self) -> String {
+        self.engine.place()
+    }
 }
 
 struct Rig {
@@ -94,7 +99,7 @@ fn rig(ack: Ack, interval: Duration) -> Rig {
     let (records, broken) = (Arc::default(), Arc::default());
     let engine =
         Failing { engine: Memory::over(Arc::clone(&records)), broken: Arc::clone(&broken) };
-    let options = CommitterOptions { interval };
+    let options = CommitterOptions { interval, telemetry: Arc::new(Telemetry::new(0)) };
     let committer =
         Committer::start(Box::new(engine), 0, commits.clone(), counter.collect(), options).unwrap();
     Rig { counter, commits, records, broken, committer }
@@ -107,8 +112,8 @@ fn what_is_acknowledged_is_synced() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..500 {
-                    let pushed = rig.counter.push(&rig.commits);
                     let least = rig.records.lock().commit;
+                    let pushed = rig.counter.push(&rig.commits);
                     rig.commits.wait(pushed).unwrap();
                     assert!(rig.records.lock().commit > least);
                 }

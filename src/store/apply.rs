@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::MutexGuard;
 
 use super::series::{Birth, Family, SeriesRef};
-use super::{ChosenBy, PushContext, Store, Structure, Terms, job_of, seconds};
+use super::{ChosenBy, PushContext, Store, Structure, Terms, seconds};
 use crate::merge::{self, MergeRules, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
@@ -76,7 +76,7 @@ where
     pub(super) fn merge(
         &self,
         series: &SeriesRef,
-        family: &Family,
+        family: &Arc<Family>,
         pushed: &PushedSeries<'_>,
         terms: Terms,
     ) {
@@ -93,50 +93,42 @@ where
         }
         state.merge(pushed, self.context.stamp);
         if !merge::is_regular(family.kind(), pushed) {
-            family.note_irregular();
+            self.note_irregular(family);
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);
         if terms.ttl_s > 0 && !self.store.mortal.load(Relaxed) {
             self.store.mortal.store(true, Relaxed);
+        }
+        if self.store.commits.are_kept() {
+            self.store.changed.note_series(series);
+        }
+    }
+
+    fn note_irregular(&self, family: &Arc<Family>) {
+        if family.note_irregular() {
+            self.store.note_changed(family);
         }
     }
 
     /// Creates a series with its first value, and its family with its first series: before they are
     /// whole, no scrape may meet them.
     fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) -> SeriesRef {
+        let group = self.context.group;
+        let group = self.structure().group(group);
         let series = SeriesRef::new(Birth {
             family: family.clone(),
-            group: self.group(),
+            group,
             labels: pushed.labels,
             hash: pushed.hash,
             // The series counts from just before its first push.
-            created_ms: self.context.now_ms - 1,
+            created_ms: self.context.born_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
         });
         self.merge(&series, family, pushed, terms);
 
-        let structure = self.structure();
-        let members = structure.groups.entry(series.group.clone()).or_default();
-        series.set_group_slot(members.len());
-        members.push(series.clone());
-        *structure.jobs.entry(job_of(pushed.labels)).or_default() += 1;
         let store = self.store;
-        store.series.insert(series.clone());
-        store.series_count.fetch_add(1, Relaxed);
-        family.index.add(series.clone());
-        if family.live.fetch_add(1, Relaxed) == 0 {
-            store.families.insert(family.clone());
-            store.family_index.add(family.clone());
-            store.family_count.fetch_add(1, Relaxed);
-        }
+        store.link(series.clone(), self.structure());
         series
-    }
-
-    /// The grouping key, as other series of the group have it.
-    fn group(&mut self) -> Arc<str> {
-        let group = self.context.group;
-        let known = self.structure().groups.get_key_value(group).map(|(key, _)| key.clone());
-        known.unwrap_or_else(|| group.into())
     }
 
     fn structure(&mut self) -> &mut Structure {
@@ -165,7 +157,9 @@ impl Families {
             .store
             .find_family(pushed.name, pushed.hash)
             .unwrap_or_else(|| Arc::new(Family::new(pushed.name, pushed.hash, pushed.kind)));
-        adopt_metadata(&family, &pushed);
+        if adopt_metadata(&family, &pushed) {
+            admitted.store.note_changed(&family);
+        }
         self.last = Some((series.family, family.clone()));
         family
     }
@@ -183,8 +177,10 @@ fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
     }
 }
 
-pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
-    if family.kind() == Kind::Untyped && pushed.kind == Kind::Counter {
+/// True if the family is another than before.
+pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) -> bool {
+    let refined = family.kind() == Kind::Untyped && pushed.kind == Kind::Counter;
+    if refined {
         family.refine(pushed.kind);
     }
     let (help, unit) = (pushed.help.unwrap_or(""), pushed.unit.unwrap_or(""));
@@ -201,4 +197,6 @@ pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) {
             }
         });
     }
+    // One without series is new.
+    refined || news || family.is_empty()
 }

@@ -82,7 +82,9 @@ impl Store {
         for (pushed, series) in exposition.series().zip(&known.0) {
             if last != Some(pushed.family) {
                 last = Some(pushed.family);
-                adopt_metadata(&series.family, &exposition.family(pushed.family));
+                if adopt_metadata(&series.family, &exposition.family(pushed.family)) {
+                    self.note_changed(&series.family);
+                }
             }
             let terms = (admitted.terms)(&pushed);
             admitted.merge(series, &series.family, &pushed, terms);

@@ -16,9 +16,11 @@
 
 mod admit;
 mod apply;
+mod changed;
 mod index;
 mod known;
 mod remove;
+mod restore;
 mod series;
 mod table;
 
@@ -34,9 +36,11 @@ use crate::model::labels;
 use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
+use changed::Changed;
 use index::Index;
 pub use known::Known;
 pub use remove::{Removed, SLICE};
+pub use restore::Restore;
 pub use series::{Family, Metadata, SeriesRef};
 use table::Table;
 
@@ -50,6 +54,7 @@ pub struct Store {
     series: Table<SeriesRef>,
     series_count: AtomicUsize,
     family_count: AtomicUsize,
+    changed: Changed,
     /// How often series were removed; changes while the gate is held alone.
     removals: AtomicU64,
     /// Some series have had a time to live; until then nobody need look for expired ones.
@@ -83,6 +88,9 @@ pub struct PushContext<'a> {
     /// Decides between gauge values, see [`Stamp`].
     pub stamp: Stamp,
     pub now_ms: i64,
+    /// Series that are born count from just before this moment, milliseconds since the Unix epoch;
+    /// unlike `now_ms` it never falls, not even from one start to the next.
+    pub born_ms: i64,
     pub limits: StoreLimits,
 }
 
@@ -135,6 +143,7 @@ impl Store {
             series: Table::new(),
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
+            changed: Changed::default(),
             removals: AtomicU64::new(0),
             mortal: AtomicBool::new(false),
         }
@@ -157,9 +166,37 @@ impl Store {
         self.family_count.load(Relaxed)
     }
 
+    /// Series that have changed since the last commit.
+    pub fn pending_series(&self) -> usize {
+        self.changed.series()
+    }
+
     /// Live families, in the order of their names.
     pub fn families(&self) -> Arc<Vec<Arc<Family>>> {
         self.family_index.snapshot()
+    }
+
+    /// Puts a series where everybody finds it, and its family with its first series.
+    fn link(&self, series: SeriesRef, structure: &mut Structure) {
+        let members = structure.groups.entry(series.group.clone()).or_default();
+        series.set_group_slot(members.len());
+        members.push(series.clone());
+        *structure.jobs.entry(job_of(series.labels())).or_default() += 1;
+        self.series.insert(series.clone());
+        self.series_count.fetch_add(1, Relaxed);
+        let family = series.family.clone();
+        family.index.add(series);
+        if family.live.fetch_add(1, Relaxed) == 0 {
+            self.families.insert(family.clone());
+            self.family_index.add(family);
+            self.family_count.fetch_add(1, Relaxed);
+        }
+    }
+    /// The family has to be written anew.
+    fn note_changed(&self, family: &Arc<Family>) {
+        if self.commits.are_kept() {
+            self.changed.note_family(family);
+        }
     }
 
     fn find_family(&self, name: &str, hash: u64) -> Option<Arc<Family>> {

@@ -112,6 +112,10 @@ impl Store {
         series.kill();
         self.series.remove(series);
         self.series_count.fetch_sub(1, Relaxed);
+        let kept = self.commits.are_kept();
+        if kept {
+            self.changed.note_removed_series(series);
+        }
 
         let family = &series.family;
         family.index.note_dead();
@@ -120,6 +124,9 @@ impl Store {
             self.families.remove(family);
             self.family_index.note_dead();
             self.family_count.fetch_sub(1, Relaxed);
+            if kept {
+                self.changed.note_removed_family(family);
+            }
         }
 
         let job = job_of(series.labels());

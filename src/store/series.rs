@@ -30,6 +30,8 @@ pub struct Family {
     irregular: AtomicBool,
     /// Its last series has gone; the name is free for another type.
     pub(super) dead: AtomicBool,
+    /// It is in the list of those to be written.
+    changed: AtomicBool,
     pub(super) index: Index<SeriesRef>,
 }
 
@@ -62,6 +64,7 @@ impl Family {
             live: AtomicUsize::new(0),
             irregular: AtomicBool::new(false),
             dead: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
             index: Index::new(),
         }
     }
@@ -84,8 +87,18 @@ impl Family {
         !self.irregular.load(Relaxed)
     }
 
-    pub(super) fn note_irregular(&self) {
-        self.irregular.store(true, Relaxed);
+    /// False if it was known.
+    pub(super) fn note_irregular(&self) -> bool {
+        self.is_regular() && !self.irregular.swap(true, Relaxed)
+    }
+
+    /// False if it is marked already.
+    pub(super) fn mark_changed(&self) -> bool {
+        !self.changed.load(Relaxed) && !self.changed.swap(true, Relaxed)
+    }
+
+    pub(super) fn unmark_changed(&self) {
+        self.changed.store(false, Relaxed);
     }
 
     pub fn metadata(&self) -> Metadata {
@@ -186,6 +199,8 @@ pub struct Series {
     /// Where it stands in the list of its group; only touched with that list.
     group_slot: AtomicU32,
     dead: AtomicBool,
+    /// It is in a list of those to be written.
+    changed: AtomicBool,
     pub(super) state: Mutex<State>,
 }
 
@@ -211,6 +226,7 @@ impl SeriesRef {
             ttl_s: AtomicU32::new(0),
             group_slot: AtomicU32::new(0),
             dead: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
             state: Mutex::new(birth.state),
         };
         SeriesRef(ThinArc::from_header_and_slice(series, birth.labels.as_bytes()))
@@ -261,9 +277,14 @@ impl Series {
         self.touched_s.load(Relaxed)
     }
 
+    /// Seconds after the last push when it may be forgotten; 0 is never.
+    pub(super) fn ttl_s(&self) -> u32 {
+        self.ttl_s.load(Relaxed)
+    }
+
     /// Seconds since the Unix epoch; `None` if it stays for good.
     pub fn expires_s(&self) -> Option<u32> {
-        let ttl = self.ttl_s.load(Relaxed);
+        let ttl = self.ttl_s();
         (ttl > 0).then(|| self.touched_s().saturating_add(ttl))
     }
 
@@ -282,6 +303,15 @@ impl Series {
 
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
+    }
+
+    /// False if it is marked already.
+    pub(super) fn mark_changed(&self) -> bool {
+        !self.changed.load(Relaxed) && !self.changed.swap(true, Relaxed)
+    }
+
+    pub(super) fn unmark_changed(&self) {
+        self.changed.store(false, Relaxed);
     }
 
     pub(super) fn kill(&self) {

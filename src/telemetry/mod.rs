@@ -81,6 +81,16 @@ described! {
     Counter series_born_total {} "Series created."
     Counter series_dropped_total {} "Pushed series left out by a rule."
     Counter series_removed_total { cause } "Series removed."
+    Histogram store_commit_duration_seconds {} "From collecting what has changed until it was written and, where that is asked for, synced."
+    Counter store_commits_total { outcome } "Commits, each of all pushes that came in during the one before."
+    Gauge store_disk_bytes {} "Size of all files of the store."
+    Gauge store_free_bytes {} "Space left on the file system of the store."
+    Gauge store_load_seconds {} "How long loading the store took at start."
+    Gauge store_loaded_series {} "Series that were loaded at start."
+    Gauge store_pending_series {} "Series that have changed since the last commit."
+    Gauge store_size_bytes {} "Size of the records in the store that are not outdated."
+    Histogram store_sync_duration_seconds {} "How long the disk took to make a commit safe."
+    Gauge store_writable {} "0 from a commit that fails until one succeeds."
     Gauge tls_cert_not_after_timestamp_seconds {} "When the first certificate of the server expires; only with TLS."
     Counter tls_handshake_failures_total {} "Connections that did not get through the TLS handshake."
     Gauge web_config_last_reload_successful {} "1 if the web configuration file and the users could be loaded the last time; only with such a file."
@@ -143,6 +153,11 @@ label_values!(
         Deleted = "deleted",
         Wiped = "wiped",
     }
+);
+
+label_values!(
+    /// What became of a commit.
+    CommitOutcome { Done = "done", Failed = "failed" }
 );
 
 label_values!(
@@ -250,6 +265,16 @@ struct Handles {
     dedupe_window: Gauge,
     reload_time: Gauge,
     reload_success: Gauge,
+    commits: Vec<Counter>,
+    commit_duration: Histogram,
+    sync_duration: Histogram,
+    writable: Gauge,
+    disk_bytes: Gauge,
+    free_bytes: Gauge,
+    size_bytes: Gauge,
+    load_seconds: Gauge,
+    loaded_series: Gauge,
+    pending_series: Gauge,
 }
 
 /// Used and shown together at a scrape.
@@ -260,6 +285,7 @@ pub struct Use {
     pub groups: usize,
     pub connections: usize,
     pub inflight_push_bytes: usize,
+    pub pending_series: usize,
     pub delivery: DeliveryUse,
 }
 
@@ -295,6 +321,7 @@ impl Telemetry {
             gauge!("tallygate_process_start_time_seconds").set(started_ms as f64 / 1000.0);
             Handles::new()
         });
+        handles.writable.set(1);
         let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
         Telemetry {
             registry,
@@ -317,6 +344,7 @@ impl Telemetry {
         self.handles.families.set(used.families as f64);
         self.handles.groups.set(used.groups as f64);
         self.handles.connections.set(used.connections as f64);
+        self.handles.pending_series.set(used.pending_series as f64);
         self.handles.inflight_push_bytes.set(used.inflight_push_bytes as f64);
         self.handles.dedupe_keys.set(used.delivery.keys as f64);
         self.handles.dedupe_sources.set(used.delivery.sources as f64);
@@ -502,6 +530,44 @@ impl Telemetry {
         }
     }
 
+    // === the store
+
+    pub fn store_loaded(&self, series: usize, took: Duration) {
+        self.handles.loaded_series.set(series as f64);
+        self.handles.load_seconds.set(took.as_secs_f64());
+        tracing::info!(series, seconds = took.as_secs_f64(), "store loaded");
+    }
+
+    pub fn committed(&self, outcome: CommitOutcome, took: Duration) {
+        self.handles.commits[outcome as usize].increment(1);
+        self.handles.commit_duration.record(took.as_secs_f64());
+    }
+
+    pub fn synced(&self, took: Duration) {
+        self.handles.sync_duration.record(took.as_secs_f64());
+    }
+
+    /// All files together, the records in them that are valid, and what is left to write to.
+    pub fn store_usage(&self, disk_bytes: u64, size_bytes: u64, free_bytes: Option<u64>) {
+        self.handles.disk_bytes.set(disk_bytes as f64);
+        self.handles.size_bytes.set(size_bytes as f64);
+        if let Some(bytes) = free_bytes {
+            self.handles.free_bytes.set(bytes as f64);
+        }
+    }
+
+    /// It has just become so.
+    pub fn store_not_writable(&self, reason: &str) {
+        self.handles.writable.set(0);
+        tracing::error!(reason, "the store cannot be written: pushes are refused until it can");
+    }
+
+    /// It has just become so.
+    pub fn store_writable_again(&self) {
+        self.handles.writable.set(1);
+        tracing::warn!("the store can be written again: pushes are accepted");
+    }
+
     // === requests and configuration
 
     pub fn answered(&self, handler: Handler, code: u16) {
@@ -581,6 +647,19 @@ impl Handles {
             dedupe_window: gauge!("tallygate_dedupe_window_seconds"),
             reload_time: gauge!("tallygate_config_last_reload_success_timestamp_seconds"),
             reload_success: gauge!("tallygate_config_last_reload_successful"),
+            commits: by(
+                CommitOutcome::ALL,
+                |o| counter!("tallygate_store_commits_total", "outcome" => o.word()),
+            ),
+            commit_duration: histogram!("tallygate_store_commit_duration_seconds"),
+            sync_duration: histogram!("tallygate_store_sync_duration_seconds"),
+            writable: gauge!("tallygate_store_writable"),
+            disk_bytes: gauge!("tallygate_store_disk_bytes"),
+            free_bytes: gauge!("tallygate_store_free_bytes"),
+            size_bytes: gauge!("tallygate_store_size_bytes"),
+            load_seconds: gauge!("tallygate_store_load_seconds"),
+            loaded_series: gauge!("tallygate_store_loaded_series"),
+            pending_series: gauge!("tallygate_store_pending_series"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::harness::{Connection, eventually, flag, start};
+use crate::harness::{Connection, Scratch, eventually, flag, start};
 
 #[test]
 fn a_refused_push_is_one_line_without_its_payload() {
@@ -127,7 +127,8 @@ fn lines_as_json() {
 #[test]
 fn levels() {
     // It does not even say where it listens.
-    let mut quiet = flag("--log.level=error").spawn();
+    let scratch = Scratch::default();
+    let mut quiet = flag("--log.level=error").spawn(&scratch);
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(quiet.try_wait().unwrap().is_none());
     quiet.kill().unwrap();

@@ -29,6 +29,7 @@ mod round_trip;
 mod routes;
 mod rules;
 mod scrape;
+mod store;
 mod storm;
 mod tls;
 mod transport;

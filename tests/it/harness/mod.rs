@@ -29,6 +29,8 @@ pub(crate) struct Gateway {
     log: Arc<Mutex<Vec<String>>>,
     expected: Vec<String>,
     file: Option<PathBuf>,
+    /// Where it runs, and its store is.
+    pub(crate) directory: Arc<Scratch>,
     /// Where to scrape in the end; `None` where a test has made that impossible.
     last_scrape: Option<String>,
 }
@@ -39,6 +41,7 @@ pub(crate) struct Start {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     file: Option<PathBuf>,
+    directory: Option<Arc<Scratch>>,
 }
 
 /// What tests start with unless they say otherwise: a free port, and no waiting.
@@ -64,14 +67,21 @@ impl Start {
         self
     }
 
+    /// In the directory of an earlier one, with its store.
+    pub(crate) fn in_directory(mut self, directory: &Arc<Scratch>) -> Start {
+        self.directory = Some(directory.clone());
+        self
+    }
+
     fn has(&self, flag: &str) -> bool {
         let (name, _) = flag.split_once('=').unwrap_or((flag, ""));
         self.arguments.iter().any(|argument| argument.split('=').next() == Some(name))
     }
 
     /// Just the process, which may say nothing at all.
-    pub(crate) fn spawn(&self) -> Child {
+    pub(crate) fn spawn(&self, directory: &Scratch) -> Child {
         let mut command = binary();
+        command.current_dir(&directory.0);
         command.args(DEFAULTS.iter().filter(|flag| !self.has(flag)));
         command.args(&self.arguments).envs(self.environment.iter().cloned());
         command.stderr(Stdio::piped()).stdin(Stdio::null());
@@ -80,7 +90,8 @@ impl Start {
 
     pub(crate) fn run(self) -> Gateway {
         let management = self.has("--web.management-address");
-        let mut child = self.spawn();
+        let directory = self.directory.clone().unwrap_or_else(|| Arc::new(Scratch::default()));
+        let mut child = self.spawn(&directory);
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().expect("piped"));
         let sink = log.clone();
@@ -97,6 +108,7 @@ impl Start {
             log,
             expected: Vec::new(),
             file: self.file,
+            directory,
             last_scrape: Some("/metrics".to_owned()),
         };
         gateway.address = gateway.await_address(false);
@@ -126,6 +138,22 @@ pub(crate) fn flag(flag: &str) -> Start {
 
 pub(crate) fn config(yaml: &str) -> Start {
     Start::default().config(yaml)
+}
+
+/// A directory of this test run, which goes with the last who uses it.
+#[derive(Debug)]
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch(directory())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// An empty directory of this test run.

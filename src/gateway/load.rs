@@ -1,0 +1,78 @@
+//! State that lasts: what is written of it, and how it comes back at start.
+
+use super::Gateway;
+use crate::model::packed::{Packer, Unpacker};
+use crate::persistence::{Batch, Engine, EngineError, Table};
+
+/// The largest stamp that was given: after a restart they must go on rising, whatever the clock
+/// says.
+const STAMP_KEY: &[u8] = b"stamp";
+
+/// What was found at start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The number of the last commit.
+    pub commit: u64,
+    pub series: usize,
+}
+
+impl Gateway {
+    /// Moves what has changed since the last call into the batch; for the committer, which holds
+    /// the gate alone.
+    pub fn collect(&self, batch: &mut Batch) {
+        let before = batch.len();
+        self.store.collect(batch);
+        if let Some(groups) = &self.groups {
+            groups.collect(batch);
+        }
+        self.delivery.collect(batch);
+        if batch.len() > before {
+            let mut stamp = Vec::new();
+            Packer(&mut stamp).i64(self.clock.last_stamp());
+            batch.put(Table::Meta, STAMP_KEY, &stamp);
+        }
+    }
+
+    /// Takes back everything that the engine holds. `progress` is told the number of records now
+    /// and then.
+    ///
+    /// # Errors
+    /// If any of it is damaged or missing; the gateway is not to be used then.
+    pub fn load(
+        &self,
+        engine: &mut dyn Engine,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Loaded, EngineError> {
+        const STEP: u64 = 4096;
+        let mut store = self.store.restore();
+        let mut records = 0;
+        let commit = engine.load(&mut |table, key, value| {
+            records += 1;
+            if records % STEP == 0 {
+                progress(records);
+            }
+            match (table, key) {
+                (Table::Families | Table::Series, _) => store.record(table, key, value),
+                (Table::Groups, _) => match &self.groups {
+                    Some(groups) => groups.restore(key, value),
+                    None => Err("groups are stored here: start with mode pushgateway".into()),
+                },
+                (Table::Meta, STAMP_KEY) => self.load_stamp(value),
+                _ => match self.delivery.restore(table, key, value) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(format!("a record of {table:?} that nobody has written")),
+                    Err(damaged) => Err(damaged.to_string()),
+                },
+            }
+        })?;
+        self.delivery.restored(self.settings().memory());
+        store.finish().map_err(|what| EngineError::Damage { path: engine.place(), what })?;
+        Ok(Loaded { commit, series: self.store.series_count() })
+    }
+
+    fn load_stamp(&self, value: &[u8]) -> Result<(), String> {
+        let stamp = Unpacker(value).i64().map_err(|error| error.to_string())?;
+        self.clock.not_before(stamp);
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! The bytes of the files. All numbers are little-endian; checksums are XXH3 (64 bits), seeded so
+//! that bytes of another place or another store do not pass.
+//!
+//! ```text
+//! FORMAT    "Tallygate store, format 1\n"
+//! MARK      two slots, at 0 and 4096:
+//!           commit:8  segment:8  end:8  checksum:8
+//! <n>.log   "TALLYLOG"  store:8  segment:8  previous end:8  checksum:8     header
+//!           length:8  commit:8  oldest:8  records:8  changes  checksum:8   frame, one per commit
+//! ```
+//!
+//! `length` is that of the changes. `previous end` is where the segment before this one ends: what
+//! stands behind that was never acknowledged. `oldest` is the first segment that is still needed
+//! after this commit, `records` how many records there are then; so whatever is missing is missed.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The format that this version writes, and the newest that it reads.
+pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT_FILE: &str = "FORMAT";
+pub(super) const MARK_FILE: &str = "MARK";
+const FORMAT_TEXT: &str = "Tallygate store, format ";
+const MAGIC: u64 = u64::from_le_bytes(*b"TALLYLOG");
+
+pub(super) const HEADER_BYTES: u64 = 40;
+/// Of a frame without changes.
+pub(super) const FRAME_BYTES: usize = 40;
+const FRAME_HEAD_BYTES: usize = 32;
+/// They stand so far apart that no write of the disk damages both.
+pub(super) const SLOTS: [u64; 2] = [0, 4096];
+pub(super) const SLOT_BYTES: usize = 32;
+
+pub(super) fn format_text() -> String {
+    format!("{FORMAT_TEXT}{FORMAT}\n")
+}
+
+/// `None` if it is no such text.
+pub(super) fn read_format(text: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(text).ok()?;
+    text.strip_prefix(FORMAT_TEXT)?.strip_suffix('\n')?.parse().ok()
+}
+
+pub(super) fn segment_name(number: u64) -> String {
+    format!("{number:010}.log")
+}
+
+pub(super) fn segment_number(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".log")?.parse().ok()?;
+    (segment_name(number) == name).then_some(number)
+}
+
+fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+    let mut words = [0; N];
+    for (at, word) in words.iter_mut().enumerate() {
+        let bytes = bytes.get(at * 8..)?.first_chunk()?;
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Some(words)
+}
+
+/// How far acknowledged commits reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) commit: u64,
+    pub(super) segment: u64,
+    /// Bytes of that segment.
+    pub(super) end: u64,
+}
+
+impl Mark {
+    pub(super) fn bytes(&self) -> [u8; SLOT_BYTES] {
+        let mut bytes = [0; SLOT_BYTES];
+        let words = [self.commit, self.segment, self.end];
+        for (at, word) in words.into_iter().enumerate() {
+            bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+        }
+        let sum = xxh3_64_with_seed(&bytes[..24], MAGIC);
+        bytes[24..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// The larger one of the slots that are whole.
+    pub(super) fn read(file: &[u8]) -> Option<Mark> {
+        let slot = |at: &u64| {
+            let [commit, segment, end, sum] = words(file.get(*at as usize..)?)?;
+            let bytes = file.get(*at as usize..)?.get(..24)?;
+            (sum == xxh3_64_with_seed(bytes, MAGIC)).then_some(Mark { commit, segment, end })
+        };
+        SLOTS.iter().filter_map(slot).max_by_key(|mark| mark.commit)
+    }
+}
+
+/// The head of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// A random number that all segments of a store have in common.
+    pub(super) store: u64,
+    pub(super) segment: u64,
+    pub(super) previous_end: u64,
+}
+
+impl Header {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [MAGIC, self.store, self.segment, self.previous_end] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        let sum = xxh3_64_with_seed(&bytes, MAGIC);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Option<Header> {
+        let [magic, store, segment, previous_end, sum] = words(bytes)?;
+        let whole = magic == MAGIC && sum == xxh3_64_with_seed(&bytes[..32], MAGIC);
+        whole.then_some(Header { store, segment, previous_end })
+    }
+
+    /// For the frame at this place of the segment.
+    fn seed(&self, offset: u64) -> u64 {
+        self.store ^ self.segment.rotate_left(40) ^ offset
+    }
+}
+
+/// What a frame says besides its changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) commit: u64,
+    pub(super) oldest: u64,
+    pub(super) records: u64,
+}
+
+/// Makes a frame in `buffer`, in two steps: room for the head, and when the changes have been
+/// appended, the rest.
+pub(super) fn begin_frame(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.resize(FRAME_HEAD_BYTES, 0);
+}
+
+pub(super) fn end_frame(buffer: &mut Vec<u8>, head: Head, header: &Header, offset: u64) {
+    let length = (buffer.len() - FRAME_HEAD_BYTES) as u64;
+    let words = [length, head.commit, head.oldest, head.records];
+    for (at, word) in words.into_iter().enumerate() {
+        buffer[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+    }
+    let sum = xxh3_64_with_seed(buffer, header.seed(offset));
+    buffer.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// One whole frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame<'b> {
+    pub(super) head: Head,
+    pub(super) changes: &'b [u8],
+}
+
+/// Bytes of the frame whose head this is, as far as it tells.
+pub(super) fn frame_length(head: &[u8]) -> Option<u64> {
+    let [length] = words(head)?;
+    length.checked_add(FRAME_BYTES as u64)
+}
+
+/// The frame at the beginning of `bytes`, which stand at `offset`. `None` if it is not whole.
+pub(super) fn read_frame<'b>(bytes: &'b [u8], header: &Header, offset: u64) -> Option<Frame<'b>> {
+    let [_, commit, oldest, records] = words(bytes)?;
+    let length = usize::try_from(frame_length(bytes)?).ok()?;
+    let (body, sum) = bytes.get(..length)?.split_last_chunk()?;
+    if u64::from_le_bytes(*sum) != xxh3_64_with_seed(body, header.seed(offset)) {
+        return None;
+    }
+    let head = Head { commit, oldest, records };
+    Some(Frame { head, changes: &body[FRAME_HEAD_BYTES..] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_counts() {
+        let header = Header { store: 7, segment: 3, previous_end: 99 };
+        let head = Head { commit: 5, oldest: 2, records: 4 };
+        let mut frame = Vec::new();
+        begin_frame(&mut frame);
+        frame.extend_from_slice(b"changes");
+        end_frame(&mut frame, head, &header, 40);
+        assert_eq!(frame.len(), FRAME_BYTES + 7);
+        let read = read_frame(&frame, &header, 40);
+        assert_eq!(read, Some(Frame { head, changes: b"changes" }));
+        assert_eq!(read_frame(&frame, &header, 41), None, "at another place");
+        let other = Header { store: 8, ..header };
+        assert_eq!(read_frame(&frame, &other, 40), None, "of another store");
+
+        let flipped = |bytes: &[u8], bit: usize| {
+            let mut bytes = bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        };
+        for bit in 0..frame.len() * 8 {
+            assert_eq!(read_frame(&flipped(&frame, bit), &header, 40), None, "bit {bit}");
+        }
+        let bytes = header.bytes();
+        assert_eq!(Header::read(&bytes), Some(header));
+        assert!((0..bytes.len() * 8).all(|bit| Header::read(&flipped(&bytes, bit)).is_none()));
+        for end in 0..frame.len() {
+            assert_eq!(read_frame(&frame[..end], &header, 40), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn the_larger_whole_slot_is_the_mark() {
+        let marks =
+            [Mark { commit: 4, segment: 1, end: 80 }, Mark { commit: 5, segment: 1, end: 90 }];
+        let mut file = vec![0; SLOTS[1] as usize + SLOT_BYTES];
+        assert_eq!(Mark::read(&file), None);
+        for (mark, at) in marks.iter().zip(SLOTS) {
+            file[at as usize..][..SLOT_BYTES].copy_from_slice(&mark.bytes());
+        }
+        assert_eq!(Mark::read(&file), Some(marks[1]));
+        file[SLOTS[1] as usize] ^= 1;
+        assert_eq!(Mark::read(&file), Some(marks[0]));
+        assert_eq!(Mark::read(&file[..40]), Some(marks[0]));
+        file[0] ^= 1;
+        assert_eq!(Mark::read(&file), None);
+    }
+
+    #[test]
+    fn names_and_versions() {
+        assert_eq!(segment_number(&segment_name(17)), Some(17));
+        for name in ["17.log", "0000000017.log~", "+000000017.log", "LOCK"] {
+            assert_eq!(segment_number(name), None, "{name}");
+        }
+        assert_eq!(read_format(format_text().as_bytes()), Some(FORMAT));
+        assert_eq!(read_format(b"Tallygate store, format 12\n"), Some(12));
+        for text in ["", "Tallygate store, format 1", "Tallygate store, format x\n"] {
+            assert_eq!(read_format(text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Reading everything at start, newest first, and finding whatever is missing or damaged.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Head, Header, read_frame, segment_name};
+use super::index::Place;
+use super::{Disk, Segment};
+use crate::persistence::{Change, EngineError, Visit};
+
+/// What a segment holds, as far as it matters for the others.
+#[derive(Debug, Default)]
+struct Loaded {
+    header: Option<Header>,
+    last: Option<Head>,
+    end: u64,
+}
+
+impl Disk {
+    /// Visits the valid record of each key; the number of the last commit.
+    pub(super) fn load_all(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError> {
+        let found: Vec<u64> = self.segments.drain(..).map(|segment| segment.number).collect();
+        let mut needed = found.last().copied().unwrap_or(0);
+        if needed < self.marked.segment {
+            let name = segment_name(self.marked.segment);
+            return Err(self.damage(&name, "it is missing".into()));
+        }
+        let (mut end, mut newest, mut loaded) = (None, None::<Head>, Vec::new());
+        while needed > 0 {
+            if !found.contains(&needed) {
+                let name = segment_name(needed);
+                return Err(self.damage(&name, "it is missing".into()));
+            }
+            let segment = self.load_segment(needed, end, visit)?;
+            if let Some(header) = segment.header {
+                // One that was just begun holds nothing yet, but others may know it.
+                loaded.push(Segment { number: needed, end: segment.end });
+                end = Some(header.previous_end);
+                newest = newest.or(segment.last);
+                if newest.is_some_and(|head| head.oldest >= needed) || header.previous_end == 0 {
+                    break;
+                }
+            }
+            needed -= 1;
+        }
+        loaded.reverse();
+        let newest = newest.unwrap_or_default();
+        if newest.commit < self.marked.commit {
+            let what = format!(
+                "the last commit is number {}, but number {} was acknowledged",
+                newest.commit, self.marked.commit
+            );
+            return Err(self.damage(&segment_name(self.marked.segment), what));
+        }
+        if self.index.len() as u64 != newest.records {
+            let (found, told) = (self.index.len(), newest.records);
+            return Err(self.damage("", format!("it holds {found} records instead of {told}")));
+        }
+        self.pending = HashMap::new();
+        self.records = self.index.len();
+        // What is older was done with, and what is newer never began.
+        for number in found.into_iter().filter(|n| loaded.iter().all(|s| s.number != *n)) {
+            let _ = self.files.remove(&segment_name(number));
+        }
+        self.segments = loaded;
+        if self.store == 0 {
+            self.store = RandomState::new().hash_one(0);
+        }
+        Ok(newest.commit)
+    }
+
+    /// Visits the valid records of one segment. The frames end at `end`, or, in the last segment,
+    /// where they are no longer whole. What its last frame says, and where the frames end.
+    fn load_segment(
+        &mut self,
+        number: u64,
+        end: Option<u64>,
+        visit: &mut Visit<'_>,
+    ) -> Result<Loaded, EngineError> {
+        let name = segment_name(number);
+        let bytes = self.read(&name)?;
+        let header = Header::read(&bytes);
+        let Some(header) = header.filter(|header| header.segment == number) else {
+            return match end {
+                // It was begun and never acknowledged.
+                None if number > self.marked.segment => Ok(Loaded::default()),
+                _ => Err(self.does_not_verify(number, 0)),
+            };
+        };
+        let (frames, last, reached) = read_frames(&bytes, &header, end);
+        match end {
+            Some(end) if reached != end => return Err(self.does_not_verify(number, reached)),
+            _ if number == self.marked.segment && reached < self.marked.end => {
+                return Err(self.does_not_verify(number, reached));
+            }
+            _ => {}
+        }
+        if self.store == 0 {
+            self.store = header.store;
+        } else if self.store != header.store {
+            return Err(self.damage(&name, "it belongs to another store".into()));
+        }
+        for changes in frames.into_iter().rev() {
+            let mut starts = Vec::new();
+            let mut rest = changes;
+            while let Some((_, after)) = Change::read(rest) {
+                starts.push(changes.len() - rest.len());
+                rest = after;
+            }
+            if !rest.is_empty() {
+                return Err(self.damage(&name, "a commit holds something unknown".into()));
+            }
+            for start in starts.into_iter().rev() {
+                self.load_change(number, &changes[start..], &name, visit)?;
+            }
+        }
+        Ok(Loaded { header: Some(header), last, end: reached })
+    }
+
+    /// The first version that is met is the valid one. Deletions are kept among what is pending
+    /// until all is read.
+    fn load_change(
+        &mut self,
+        segment: u64,
+        bytes: &[u8],
+        name: &str,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError> {
+        let Some((change, after)) = Change::read(bytes) else { return Ok(()) };
+        let id = self.index.id(change.table, change.key);
+        if self.index.get(id).is_some() || self.pending.contains_key(&id) {
+            return Ok(());
+        }
+        match change.value {
+            Some(value) => {
+                let place = Place::new(segment, bytes.len() - after.len());
+                self.index.set(id, Some(place));
+                visit(change.table, change.key, value).map_err(|what| self.damage(name, what))
+            }
+            None => {
+                self.pending.insert(id, None);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The changes of each frame, what the last one says, and where it ends.
+fn read_frames<'b>(
+    bytes: &'b [u8],
+    header: &Header,
+    end: Option<u64>,
+) -> (Vec<&'b [u8]>, Option<Head>, u64) {
+    let end = end.unwrap_or(u64::MAX).min(bytes.len() as u64);
+    let bytes = &bytes[..end as usize];
+    let (mut frames, mut last, mut offset) = (Vec::new(), None, HEADER_BYTES);
+    while let Some(rest) = bytes.get(offset as usize..)
+        && let Some(Frame { head, changes }) = read_frame(rest, header, offset)
+    {
+        frames.push(changes);
+        last = Some(head);
+        offset += (changes.len() + FRAME_BYTES) as u64;
+    }
+    (frames, last, offset)
+}

@@ -1,0 +1,159 @@
+//! Keeping the disk small: what is valid of the oldest segment goes into new commits, and the
+//! segment goes.
+//!
+//! It is gone through from its end, so that the first version of a record that is met is the last
+//! one there; when that is copied, the record is known to be elsewhere, and older versions are left
+//! behind. Deletions are left behind, too: there is nothing older that they could delete.
+
+use std::io;
+
+use super::format::{self, HEADER_BYTES, Header};
+use super::index::Place;
+use super::{BUFFER_BYTES, Content, Disk, Segment};
+use crate::persistence::{Change, EngineError};
+
+/// More segments than this are too many, however small they are: each start begins one.
+const SEGMENTS_MAX: usize = 64;
+/// So much is gone through for each byte that is committed, ...
+const BYTES_FACTOR: usize = 4;
+/// ... and at least so much.
+const BYTES_MIN: usize = 64 << 10;
+
+/// The oldest segment is being gone through.
+pub(super) struct Upkeep {
+    number: u64,
+    file: Box<dyn Content>,
+    header: Header,
+    /// Where the frames are that are still to be read.
+    frames: Vec<u64>,
+    /// The changes of the last frame read, and where those begin that are still to be looked at.
+    changes: Vec<u8>,
+    starts: Vec<usize>,
+    /// A commit says that the segment is not needed any more.
+    told: bool,
+}
+
+/// Why a segment cannot be read: by an error of the system, or by its content.
+enum Unread {
+    Io(io::Error),
+    Damage { offset: u64 },
+}
+
+impl Upkeep {
+    fn begin(number: u64, end: u64, file: Box<dyn Content>) -> Result<Upkeep, Unread> {
+        let mut head = vec![0; HEADER_BYTES as usize];
+        file.read_at(0, &mut head).map_err(Unread::Io)?;
+        let header = Header::read(&head).ok_or(Unread::Damage { offset: 0 })?;
+        let (mut frames, mut offset) = (Vec::new(), HEADER_BYTES);
+        while offset < end {
+            let mut head = [0; 8];
+            file.read_at(offset, &mut head).map_err(Unread::Io)?;
+            frames.push(offset);
+            let length = format::frame_length(&head);
+            let after = length.and_then(|length| offset.checked_add(length));
+            offset = after.filter(|after| *after <= end).ok_or(Unread::Damage { offset })?;
+        }
+        let (changes, starts) = (Vec::new(), Vec::new());
+        Ok(Upkeep { number, file, header, frames, changes, starts, told: false })
+    }
+
+    /// The bytes of the last change that was not looked at yet.
+    fn next(&mut self) -> Result<Option<(Change<'_>, &[u8])>, Unread> {
+        while self.starts.is_empty() {
+            let Some(offset) = self.frames.pop() else { return Ok(None) };
+            self.read_frame(offset)?;
+        }
+        let Some(start) = self.starts.pop() else { return Ok(None) };
+        let rest = &self.changes[start..];
+        // It was read before.
+        Ok(Change::read(rest).map(|(change, after)| (change, &rest[..rest.len() - after.len()])))
+    }
+
+    fn read_frame(&mut self, offset: u64) -> Result<(), Unread> {
+        let damage = || Unread::Damage { offset };
+        let mut head = [0; 8];
+        self.file.read_at(offset, &mut head).map_err(Unread::Io)?;
+        let length = format::frame_length(&head).and_then(|length| usize::try_from(length).ok());
+        let mut frame = vec![0; length.ok_or_else(damage)?];
+        self.file.read_at(offset, &mut frame).map_err(Unread::Io)?;
+        let read = format::read_frame(&frame, &self.header, offset).ok_or_else(damage)?;
+        self.changes.clear();
+        self.changes.extend_from_slice(read.changes);
+        self.changes.shrink_to(BUFFER_BYTES);
+        let mut rest = &*self.changes;
+        while let Some((_, after)) = Change::read(rest) {
+            self.starts.push(self.changes.len() - rest.len());
+            rest = after;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(damage()) }
+    }
+}
+
+impl Disk {
+    /// Copies valid records of the oldest segment into the frame, if there is too much on the disk.
+    /// `committed` is how much the commit itself brings. The oldest segment that is needed then.
+    pub(super) fn keep_up(
+        &mut self,
+        committed: usize,
+        frame: &mut Vec<u8>,
+    ) -> Result<u64, EngineError> {
+        let active = self.active.as_ref().map_or(1, |active| active.header.segment);
+        let first = self.segments.first().filter(|first| first.number != active).copied();
+        let Some(first) = first else { return Ok(active) };
+        let mut upkeep = match self.upkeep.take() {
+            Some(upkeep) => upkeep,
+            None => {
+                // While it is copied and commits go on, its size comes on top.
+                let then = self.disk_bytes() + first.end + first.end / 4;
+                let most = self.index.bytes() * 12 / 5 + 2 * self.sizes.segment_bytes[0];
+                if then <= most && self.segments.len() <= SEGMENTS_MAX {
+                    return Ok(first.number);
+                }
+                self.begin_upkeep(first)?
+            }
+        };
+        let mut budget = BYTES_MIN.max(committed.saturating_mul(BYTES_FACTOR));
+        while budget > 0 && !upkeep.told {
+            match upkeep.next() {
+                Ok(Some((change, bytes))) => {
+                    budget = budget.saturating_sub(bytes.len());
+                    let id = self.index.id(change.table, change.key);
+                    if change.value.is_some()
+                        && self.place(id).is_some_and(|place| place.is_in(first.number))
+                    {
+                        frame.extend_from_slice(bytes);
+                        self.pending.insert(id, Some(Place::new(active, bytes.len())));
+                    }
+                }
+                Ok(None) => upkeep.told = true,
+                Err(unread) => return Err(self.unread(first.number, unread)),
+            }
+        }
+        let oldest = if upkeep.told { first.number + 1 } else { first.number };
+        self.upkeep = Some(upkeep);
+        Ok(oldest)
+    }
+
+    fn begin_upkeep(&mut self, segment: Segment) -> Result<Upkeep, EngineError> {
+        let Segment { number, end } = segment;
+        let name = format::segment_name(number);
+        let file = self.files.open(&name).map_err(|error| self.io("open", &name, error))?;
+        Upkeep::begin(number, end, file).map_err(|unread| self.unread(number, unread))
+    }
+
+    /// Removes the oldest segment when a commit that says so is safe.
+    pub(super) fn remove_told(&mut self) {
+        if let Some(upkeep) = self.upkeep.take_if(|upkeep| upkeep.told) {
+            // If it stays, the next start removes it.
+            let _ = self.files.remove(&format::segment_name(upkeep.number));
+            self.segments.retain(|segment| segment.number != upkeep.number);
+        }
+    }
+
+    fn unread(&self, segment: u64, unread: Unread) -> EngineError {
+        match unread {
+            Unread::Io(error) => self.io("read", &format::segment_name(segment), error),
+            Unread::Damage { offset } => self.does_not_verify(segment, offset),
+        }
+    }
+}

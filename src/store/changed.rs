@@ -1,0 +1,140 @@
+//! What has changed since the last commit, and its records.
+//!
+//! A series is listed once however often it is pushed, so a commit costs what is different, not what
+//! happened. Pushes on different threads append to different lists.
+//!
+//! Records, of which a later version may add kinds; version 1:
+//!
+//! ```text
+//! Families   name             -> 1  kind  irregular  help  unit
+//! Series     name labels      -> 1  created_ms  touched_s  ttl_s  group  state
+//! ```
+//!
+//! Names and texts begin with their length; the labels of a key, in canonical text, are its rest.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use super::Store;
+use super::series::{Family, SeriesRef};
+use crate::model::packed::Packer;
+use crate::persistence::{Batch, Table};
+
+/// As many lists as there are threads that push, or nearly.
+const LISTS: usize = 16;
+
+/// Version of both kinds of records.
+pub(super) const VERSION: u8 = 1;
+
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    series: [Mutex<Vec<SeriesRef>>; LISTS],
+    families: Mutex<Vec<Arc<Family>>>,
+    /// Deletions. They come first in a commit: what was removed may have been born again since, and
+    /// what was born and removed is not written.
+    removed: Mutex<Batch>,
+}
+
+impl Changed {
+    pub(super) fn note_series(&self, series: &SeriesRef) {
+        if series.mark_changed() {
+            self.series[list_of_this_thread()].lock().push(series.clone());
+        }
+    }
+
+    pub(super) fn series(&self) -> usize {
+        self.series.iter().map(|list| list.lock().len()).sum()
+    }
+
+    pub(super) fn note_family(&self, family: &Arc<Family>) {
+        if family.mark_changed() {
+            self.families.lock().push(family.clone());
+        }
+    }
+
+    pub(super) fn note_removed_series(&self, series: &SeriesRef) {
+        let mut removed = self.removed.lock();
+        removed.delete(Table::Series, &series_key(series, Vec::new()));
+    }
+
+    pub(super) fn note_removed_family(&self, family: &Family) {
+        self.removed.lock().delete(Table::Families, family.name().as_bytes());
+    }
+}
+
+fn list_of_this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static LIST: usize = NEXT.fetch_add(1, Relaxed) % LISTS;
+    }
+    LIST.with(|list| *list)
+}
+
+fn series_key(series: &SeriesRef, mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    Packer(&mut buffer).text(series.family.name());
+    buffer.extend_from_slice(series.label_bytes());
+    buffer
+}
+
+impl Store {
+    /// Moves what has changed since the last call into the batch. The caller holds the gate alone.
+    pub fn collect(&self, batch: &mut Batch) {
+        let changed = &self.changed;
+        let mut removed = changed.removed.lock();
+        batch.append(&removed);
+        removed.clear();
+        drop(removed);
+
+        let mut value = Vec::new();
+        for family in changed.families.lock().drain(..) {
+            family.unmark_changed();
+            if !family.dead.load(Relaxed) {
+                value.clear();
+                family.pack(&mut Packer(&mut value));
+                batch.put(Table::Families, family.name().as_bytes(), &value);
+            }
+        }
+        let mut key = Vec::new();
+        for list in &changed.series {
+            let mut list = list.lock();
+            for series in list.drain(..) {
+                series.unmark_changed();
+                if !series.is_dead() {
+                    key = series_key(&series, mem::take(&mut key));
+                    value.clear();
+                    series.pack(&mut Packer(&mut value));
+                    batch.put(Table::Series, &key, &value);
+                }
+            }
+            // One large push must not hold memory for ever.
+            list.shrink_to(1024);
+        }
+    }
+}
+
+impl Family {
+    fn pack(&self, into: &mut Packer<'_>) {
+        into.u8(VERSION);
+        into.u8(self.kind() as u8);
+        into.u8((!self.is_regular()).into());
+        self.with_metadata(|metadata| {
+            into.text(&metadata.help);
+            into.text(&metadata.unit);
+        });
+    }
+}
+
+impl SeriesRef {
+    fn pack(&self, into: &mut Packer<'_>) {
+        into.u8(VERSION);
+        into.i64(self.created_ms);
+        into.u64(self.touched_s().into());
+        into.u64(self.ttl_s().into());
+        into.text(&self.group);
+        self.with_state(|state| state.pack(into));
+    }
+}

@@ -1,0 +1,145 @@
+//! Taking back at start what [`changed`](super::changed) has written.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::changed::VERSION;
+use super::series::{Birth, Family, Metadata, SeriesRef};
+use super::{Store, Structure};
+use crate::merge::State;
+use crate::model::Kind;
+use crate::model::packed::{Malformed, Unpacker};
+use crate::persistence::Table;
+
+/// A store that is being filled. Records may come in any order.
+#[derive(Debug)]
+pub struct Restore<'s> {
+    store: &'s Store,
+    families: HashMap<Box<str>, Known>,
+    /// That of the last series; records of one family often come together.
+    last: Option<Arc<Family>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    family: Arc<Family>,
+    /// Its own record has come.
+    told: bool,
+}
+
+impl Store {
+    /// Begins to fill a store that is still empty.
+    pub fn restore(&self) -> Restore<'_> {
+        Restore { store: self, families: HashMap::new(), last: None }
+    }
+}
+
+impl Restore<'_> {
+    /// Takes back one record of [`Table::Families`] or [`Table::Series`].
+    ///
+    /// # Errors
+    /// If it is not what this or an older version has written.
+    pub fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let done = match table {
+            Table::Families => utf8(key).and_then(|name| self.family(name, Unpacker(value))),
+            Table::Series => self.series(Unpacker(key), Unpacker(value)),
+            _ => Err(Malformed("a record of another table")),
+        };
+        done.map_err(|error| format!("{table:?} {:?}: {error}", String::from_utf8_lossy(key)))
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// If families and series do not fit together: some are missing.
+    pub fn finish(self) -> Result<(), String> {
+        for Known { family, told } in self.families.values() {
+            let (name, kind) = (family.name(), family.kind());
+            if !told {
+                return Err(format!("family {name} has series and no record of its own"));
+            }
+            if family.is_empty() {
+                return Err(format!("family {name} has a record and no series"));
+            }
+            let fits = |series: &SeriesRef| series.with_state(|state| state.is_of(kind));
+            if let Some(series) = family.series().iter().find(|series| !fits(series)) {
+                let labels = series.labels();
+                return Err(format!("series {name}{{{labels}}} is none of a {kind}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn family(&mut self, name: &str, mut from: Unpacker<'_>) -> Result<(), Malformed> {
+        version(&mut from)?;
+        let kind = Kind::ALL.get(usize::from(from.u8()?)).copied();
+        let kind = kind.ok_or(Malformed("an unknown type"))?;
+        let irregular = from.u8()? != 0;
+        let (help, unit) = (from.text()?.into(), from.text()?.into());
+        from.end()?;
+        let known = self.known(name);
+        known.told = true;
+        known.family.refine(kind);
+        known.family.change_metadata(|metadata| *metadata = Metadata { help, unit });
+        if irregular {
+            known.family.note_irregular();
+        }
+        Ok(())
+    }
+
+    /// A family that is first met by a series has its type told later.
+    fn known(&mut self, name: &str) -> &mut Known {
+        let hash = self.store.hasher.family(name);
+        let family = || Arc::new(Family::new(name, hash, Kind::Untyped));
+        self.families.entry(name.into()).or_insert_with(|| Known { family: family(), told: false })
+    }
+
+    fn series(&mut self, mut key: Unpacker<'_>, mut from: Unpacker<'_>) -> Result<(), Malformed> {
+        let (name, labels) = (key.text()?, utf8(key.0)?);
+        let family = match &self.last {
+            Some(last) if last.name() == name => last.clone(),
+            _ => {
+                let family = self.known(name).family.clone();
+                self.last.insert(family).clone()
+            }
+        };
+        version(&mut from)?;
+        let created_ms = from.i64()?;
+        let (touched_s, ttl_s) = (from.u32()?, from.u32()?);
+        let group = from.text()?;
+        let state = State::unpack(&mut from, &mut |bounds| family.layout(bounds))?;
+        from.end()?;
+
+        let store = self.store;
+        let mut structure = store.structure.lock();
+        let group = structure.group(group);
+        let hash = store.hasher.series(store.hasher.family(name), labels);
+        let series = SeriesRef::new(Birth { family, group, labels, hash, created_ms, state });
+        series.touch(touched_s, ttl_s);
+        if ttl_s > 0 {
+            store.mortal.store(true, Relaxed);
+        }
+        store.link(series, &mut structure);
+        Ok(())
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed("a key is not UTF-8"))
+}
+
+fn version(from: &mut Unpacker<'_>) -> Result<(), Malformed> {
+    match from.u8()? {
+        VERSION => Ok(()),
+        _ => Err(Malformed("a record of a newer version")),
+    }
+}
+
+impl Structure {
+    /// The grouping key, as other series of the group have it.
+    pub(super) fn group(&self, group: &str) -> Arc<str> {
+        let known = self.groups.get_key_value(group).map(|(key, _)| key.clone());
+        known.unwrap_or_else(|| group.into())
+    }
+}

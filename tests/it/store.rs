@@ -1,0 +1,234 @@
+//! What is acknowledged is there after the process has ended, however it ended; and a store that
+//! cannot be trusted is refused.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::harness::{Gateway, Scratch, Start, config, eventually, flag, matching, start};
+
+/// One family of each kind, and more than one push to some.
+fn push_everything(gateway: &Gateway) {
+    let text = "# HELP a_total Counted.\n# TYPE a_total counter\na_total{x=\"1\"} 3\na_total 0.1\n\
+                # TYPE g gauge\ng -2.5\n# TYPE s summary\ns_sum 0.3\ns_count 2\n\
+                # TYPE h histogram\nh_bucket{le=\"0.5\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 1e-300\n\
+                h_count 2\n# TYPE u untyped\nu 1e300\n";
+    for group in ["/metrics/job/j", "/metrics/job/j/instance/i", "/metrics"] {
+        gateway.accept(group, text);
+        gateway.accept(group, text);
+    }
+    let openmetrics =
+        "# TYPE e counter\n# UNIT e seconds\ne_total 1 # {trace=\"t\"} 0.5 1700000000\n\
+                       # TYPE i info\ni_info{v=\"1\"} 1\n# TYPE st stateset\nst{st=\"on\"} 1\n\
+                       st{st=\"off\"} 0\n# EOF\n"
+            .replace("# TYPE e counter\n# UNIT e seconds\ne_total", "# TYPE e counter\ne_total");
+    let request = gateway.request("POST", "/metrics/job/om").body(openmetrics);
+    gateway.accept_request(request.header("Content-Type", "application/openmetrics-text"));
+}
+
+/// Everything there is to see of what was pushed.
+fn seen(gateway: &Gateway) -> (String, serde_json::Value) {
+    let series =
+        gateway.get(&format!("/api/v1/series?{}", matching(&["{__name__=~\".+\"}"]))).json();
+    (gateway.pushed(), series)
+}
+
+#[track_caller]
+fn same(before: &(String, serde_json::Value), gateway: &Gateway) {
+    let after = seen(gateway);
+    assert_eq!(before.0, after.0);
+    assert_eq!(before.1, after.1);
+}
+
+#[test]
+fn everything_is_there_after_a_stop_and_after_a_kill() {
+    let mut gateway = start();
+    push_everything(&gateway);
+    let before = seen(&gateway);
+    assert!(before.0.contains("h_sum{job=\"j\"} 2e-300"), "{}", before.0);
+    let directory = gateway.directory.clone();
+    for signal in ["KILL", "TERM", "INT", "KILL"] {
+        gateway.signal(signal);
+        gateway.wait();
+        gateway = Start::default().in_directory(&directory).run();
+        same(&before, &gateway);
+    }
+    // What is pushed on top adds to what was there, exactly.
+    push_everything(&gateway);
+    assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 12.0);
+    assert_eq!(gateway.sample("tallygate_store_loaded_series"), 21.0);
+}
+
+#[test]
+fn what_was_removed_stays_removed() {
+    let mut gateway = flag("--web.enable-admin-api").run();
+    push_everything(&gateway);
+    assert_eq!(gateway.request("DELETE", "/metrics/job/j").send().status, 202);
+    let selected = "/api/v1/series?match[]=g";
+    assert_eq!(gateway.request("DELETE", selected).send().status, 202);
+    // Removed and born again, as another type.
+    gateway.accept("/metrics", "# TYPE g counter\ng 1\n");
+    let before = seen(&gateway);
+    let directory = gateway.directory.clone();
+    gateway.signal("KILL");
+    gateway.wait();
+
+    let mut gateway = flag("--web.enable-admin-api").in_directory(&directory).run();
+    same(&before, &gateway);
+    assert_eq!(gateway.request("PUT", "/api/v1/admin/wipe").send().status, 202);
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.pushed(), "");
+}
+
+#[test]
+fn a_series_reborn_after_a_restart_counts_from_later() {
+    let mut gateway = start();
+    let created = |gateway: &Gateway| -> f64 {
+        let accept = "application/openmetrics-text;version=1.0.0";
+        let text = gateway.request("GET", "/metrics").header("Accept", accept).send().text();
+        let line = text.lines().find_map(|line| line.strip_prefix("a_created{job=\"j\"} "));
+        line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    };
+    let directory = gateway.directory.clone();
+    let run = || flag("--scrape.created-samples").in_directory(&directory).run();
+    gateway.signal("KILL");
+    gateway.wait();
+    let mut gateway = run();
+    gateway.accept("/metrics/job/j", "# TYPE a_total counter\na_total 1\n");
+    let first = created(&gateway);
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = run();
+    assert_eq!(created(&gateway), first);
+    assert_eq!(gateway.request("DELETE", "/metrics/job/j").send().status, 202);
+    gateway.accept("/metrics/job/j", "# TYPE a_total counter\na_total 1\n");
+    assert!(created(&gateway) > first);
+}
+
+#[test]
+fn the_time_to_live_goes_on_over_a_restart() {
+    let yaml = "ttl: {client_max: 1h, sweep_interval: 100ms}\n";
+    let mut gateway = config(yaml).run();
+    gateway.accept_request(gateway.request("POST", "/metrics?ttl=2s").body("short 1\n"));
+    gateway.accept("/metrics", "long 1\n");
+    let directory = gateway.directory.clone();
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = config(yaml).in_directory(&directory).run();
+    assert_eq!(gateway.sample("short"), 1.0);
+    eventually("it expires", || (!gateway.pushed().contains("short")).then_some(()));
+    assert_eq!(gateway.sample("long"), 1.0);
+}
+
+#[test]
+fn without_a_path_nothing_lasts_and_nothing_is_written() {
+    let mut gateway = flag("--store.path=").run();
+    gateway.accept("/metrics", "a 1\n");
+    assert_eq!(fs::read_dir(&gateway.directory.0).unwrap().count(), 0);
+    let directory = gateway.directory.clone();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    let gateway = flag("--store.path=").in_directory(&directory).run();
+    assert_eq!(gateway.pushed(), "");
+}
+
+#[test]
+fn weaker_acknowledgements_survive_a_good_end() {
+    for ack in ["written", "memory"] {
+        let mut gateway = flag(&format!("--store.ack={ack}")).run();
+        gateway.accept("/metrics", "a_total 1\n");
+        let directory = gateway.directory.clone();
+        // Written is safe from the end of the process, memory only from a good one.
+        gateway.signal(if ack == "written" { "KILL" } else { "TERM" });
+        gateway.wait();
+        let gateway = Start::default().in_directory(&directory).run();
+        assert_eq!(gateway.sample("a_total"), 1.0, "{ack}");
+    }
+}
+
+// === stores that are refused ===
+
+/// Starts and expects it to end at once; exit code and log.
+fn refused(directory: &Scratch, flags: &[&str]) -> (Option<i32>, String) {
+    let start = flags.iter().fold(Start::default(), |start, flag| start.flag(flag));
+    let output = start.spawn(directory).wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn files(directory: &Scratch) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory.0.join("data")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// A directory with a store of some pushes in it.
+fn filled() -> Arc<Scratch> {
+    let mut gateway = start();
+    push_everything(&gateway);
+    gateway.signal("TERM");
+    gateway.wait();
+    gateway.directory.clone()
+}
+
+#[test]
+fn a_damaged_store_is_refused_by_name_and_not_touched() {
+    let directory = filled();
+    for file in files(&directory) {
+        if file.ends_with("LOCK") {
+            continue;
+        }
+        let whole = fs::read(&file).unwrap();
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0x10;
+        let name = file.file_name().unwrap().to_str().unwrap();
+        if name == "MARK" {
+            // It is written in two places, so both have to go.
+            damaged.fill(7);
+        }
+        fs::write(&file, &damaged).unwrap();
+        let (code, log) = refused(&directory, &[]);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains(name) && log.contains("is damaged"), "{log}");
+        assert!(log.contains("Restore a backup"), "{log}");
+        assert_eq!(fs::read(&file).unwrap(), damaged);
+        fs::write(&file, &whole).unwrap();
+
+        fs::remove_file(&file).unwrap();
+        let (code, log) = refused(&directory, &[]);
+        assert_eq!(code, Some(1), "{name} is missing: {log}");
+        assert!(log.contains(name), "{log}");
+        fs::write(&file, &whole).unwrap();
+    }
+    let gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 6.0);
+}
+
+#[test]
+fn a_store_in_use_or_of_a_newer_format_is_refused() {
+    let mut gateway = start();
+    gateway.accept("/metrics", "a 1\n");
+    let directory = gateway.directory.clone();
+    let (code, log) = refused(&directory, &[]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("is in use by another process"), "{log}");
+    gateway.signal("TERM");
+    gateway.wait();
+
+    fs::write(directory.0.join("data/FORMAT"), "Tallygate store, format 99\n").unwrap();
+    let (code, log) = refused(&directory, &[]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("has format 99, this version reads formats up to 1"), "{log}");
+}
+
+#[test]
+fn a_path_that_is_no_directory_is_refused() {
+    let directory = Scratch::default();
+    fs::write(directory.0.join("file"), "").unwrap();
+    let (code, log) = refused(&directory, &["--store.path=file"]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("store.path must be a directory"), "{log}");
+}
