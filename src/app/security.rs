@@ -15,7 +15,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::auth::{PasswordMemory, Policy, PolicyError, Rights};
-use crate::config::{ClientAuth, Config, FileErrors, TlsServer, TlsVersion, UsersFile, WebFile};
+use crate::config::{
+    ClientAuth, Config, FileErrors, Mode, TlsServer, TlsVersion, UsersFile, WebFile,
+};
 use crate::http::{ClientCertificates, Guard, Protection, Tls, TlsError, TlsOptions, TlsSettings};
 use crate::telemetry::Telemetry;
 
@@ -43,6 +45,8 @@ pub enum SecurityError {
 pub(super) struct Security {
     web_file: Option<PathBuf>,
     users_file: Option<PathBuf>,
+    /// Every request gets 500 while the files cannot be used.
+    strict: bool,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
     tls: Option<Arc<Tls>>,
@@ -83,6 +87,7 @@ impl Security {
         let mut security = Security {
             web_file,
             users_file,
+            strict: config.mode == Mode::Pushgateway,
             telemetry,
             guard: Arc::new(Guard::open()),
             tls: None,
@@ -155,6 +160,9 @@ impl Security {
                 let reason = error.to_string();
                 if state.failure.as_ref() != Some(&reason) {
                     self.telemetry.protection_refused(&reason);
+                }
+                if self.strict {
+                    self.guard.set_broken();
                 }
                 state.seen = before;
                 state.failure = Some(reason.clone());
