@@ -12,6 +12,7 @@ use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
 use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
+use crate::groups::{Groups, Refused};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
 use crate::model::{Exposition, GaugeRule, Grouping, Kind, LabelScope, OutOfScope, Ttl};
@@ -97,6 +98,9 @@ pub enum PushError {
     OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
+    /// In pushgateway mode: names of groups and of what is added up are apart.
+    #[error(transparent)]
+    Clash(#[from] Refused),
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
 }
@@ -135,7 +139,11 @@ impl Gateway {
             None => None,
             Some(identity) => match self.claim(request, identity, settings)? {
                 Claimed::Now(claim) => Some(claim),
-                Claimed::Before => return Ok(self.replayed()),
+                Claimed::Before => {
+                    // What it has done is part of this commit at the latest.
+                    let ticket = self.commits.enter().ticket();
+                    return Ok(Pushed { ticket, replayed: true, ..Pushed::default() });
+                }
             },
         };
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
@@ -187,6 +195,13 @@ impl Gateway {
         let (applied, ticket) = {
             let context = self.context(request, settings);
             let pass = self.commits.enter();
+            // In pushgateway mode names must not clash with those of the groups; until it is applied
+            // no group may take one.
+            let held = self.groups.as_ref().map(Groups::hold);
+            if let Some(held) = &held {
+                let families = exposition.families().filter(|family| family.series > 0);
+                held.check(families.map(|family| (family.name, family.kind)))?;
+            }
             let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
             if let Some(claim) = claim {
                 claim.done();
@@ -270,14 +285,19 @@ impl Gateway {
             request.merge.map_or("", GaugeRule::word).as_bytes(),
             ttl.as_ref().map_or(&[], |seconds| seconds),
         ];
-        let attempt = attempt(request.grouping, identity, &content);
-        self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
+        self.claim_content(request.grouping, identity, &content, settings)
     }
 
-    /// What an earlier try has done is part of this commit at the latest.
-    fn replayed(&self) -> Pushed {
-        let ticket = self.commits.enter().ticket();
-        Pushed { ticket, replayed: true, ..Pushed::default() }
+    /// Whether this try of a push that means `content` is the one to be applied.
+    pub(super) fn claim_content(
+        &self,
+        grouping: &Grouping,
+        identity: Identity<'_>,
+        content: &[&[u8]],
+        settings: &Settings,
+    ) -> Result<Claimed<'_>, ClaimError> {
+        let attempt = attempt(grouping, identity, content);
+        self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
     }
 
     /// Another try of this push is in progress.

@@ -1,31 +1,45 @@
 //! Pushes and deletions of groups (pushgateway-contract 2, 3 and 6).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{Method as HttpMethod, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::path::Group;
-use super::{Answering, PushgatewayOptions};
+use super::Answering;
+use super::path::{Group, GroupPathError};
 use crate::format::compress::Coding;
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::{
-    Gateway, GroupPushError, GroupPushRequest, GroupPushed, PushRefused, Replace,
+    Gateway, GroupPushError, GroupPushRequest, GroupPushed, Identity, PushId, PushRefused, Pushed,
+    Replace,
 };
 use crate::http::error::{Problem, over_limit};
 use crate::http::guard;
-use crate::http::params::header;
-use crate::http::push::{body_encoding, body_format, decoded, is_small, read_body};
+use crate::http::params::{self, header, push_id};
+use crate::http::push::{
+    body_encoding, body_format, decoded, is_small, read_body, receive as add_up, replayed, try_push,
+};
 use crate::model::Grouping;
 use crate::telemetry::Method;
 
 /// A push as far as its head tells.
 struct Push {
     grouping: Grouping,
+    /// Who pushes, where that is known.
+    principal: Option<Arc<str>>,
+    id: Option<PushId>,
     replace: Replace,
     format: PushFormat,
     coding: Option<Coding>,
+}
+
+impl Push {
+    fn identity(&self) -> Option<(&Grouping, Identity<'_>)> {
+        let id = self.id.as_ref()?;
+        Some((&self.grouping, Identity { principal: self.principal.as_deref(), id }))
+    }
 }
 
 impl Answering<'_> {
@@ -40,11 +54,19 @@ impl Answering<'_> {
             HttpMethod::PUT => Method::Put,
             _ => Method::Post,
         };
-        let pushed = self.receive(payload, group).await;
+        let pushed = match self.adds_up() {
+            Ok(true) => self.add(payload, group).await,
+            Ok(false) => self.receive(payload, group).await,
+            Err(problem) => Err(problem),
+        };
         let telemetry = services.gateway.telemetry();
         telemetry.pushgateway_pushed(method, started.elapsed(), size(request));
         match pushed {
-            Ok(samples) => telemetry.push_accepted(samples, started.elapsed()),
+            Ok(pushed) if pushed.replayed => {
+                telemetry.push_replayed(request.path());
+                return Ok(replayed(HttpResponse::new(self.success())));
+            }
+            Ok(pushed) => telemetry.push_accepted(pushed.samples, started.elapsed()),
             Err(problem) => {
                 if let Some(limit) = problem.limit_passed {
                     telemetry.limit_refused(limit);
@@ -59,26 +81,31 @@ impl Answering<'_> {
                 }
             }
         }
-        Ok(HttpResponse::new(match options.consistency_unchecked {
-            true => StatusCode::ACCEPTED,
-            false => services.options.push_success,
-        }))
+        Ok(HttpResponse::new(self.success()))
     }
 
-    /// The number of samples.
+    fn success(&self) -> StatusCode {
+        match self.options.consistency_unchecked {
+            true => StatusCode::ACCEPTED,
+            false => self.services.options.push_success,
+        }
+    }
+
     async fn receive(
         &self,
         payload: &mut web::Payload,
         group: Group<'_>,
-    ) -> Result<usize, Problem> {
-        let Answering { services, options, request, .. } = *self;
+    ) -> Result<GroupPushed, Problem> {
+        let Answering { services, request, .. } = *self;
         if !services.lifecycle.is_up() {
             return Err(Problem::unavailable("the gateway is starting"));
         }
         let headers = request.headers();
-        check_mode(options, request)?;
         let push = Push {
             grouping: self.grouping(group)?,
+            principal: self.caller.name.clone(),
+            // Clients of the Pushgateway may have anything in the query.
+            id: push_id(request, false)?,
             replace: match *request.method() {
                 HttpMethod::PUT => Replace::Group,
                 _ => Replace::Families,
@@ -95,14 +122,46 @@ impl Answering<'_> {
         let codings = push.coding.as_slice();
         let telemetry = services.gateway.telemetry();
         telemetry.push_body(body_format(push.format), body_encoding(codings), body.len());
-        let pushed = if is_small(&body, codings) {
-            store(&services.gateway, &push, &body)?
-        } else {
-            services.offload(move |gateway| store(gateway, &push, &body)).await??
-        };
+        let small = is_small(&body, codings);
+        let pushed = try_push(services, push, body, small, store, Push::identity).await?;
         drop(permit);
         services.gateway.safe(pushed.ticket).await?;
-        Ok(pushed.samples)
+        Ok(pushed)
+    }
+
+    /// Whether the push asks to be added up. What a push says of itself must not be ignored where it
+    /// changes what the push means.
+    fn adds_up(&self) -> Result<bool, Problem> {
+        let asked = params::value(self.request, "push-mode", "mode");
+        match asked.as_deref() {
+            None | Some("replace") => Ok(false),
+            Some("delta") if self.options.allow_mode => Ok(true),
+            Some(mode) if self.options.allow_mode => Err(Problem::bad_request(format!(
+                "push-mode: {mode:?} is neither replace nor delta"
+            ))),
+            // The Pushgateway does not look at queries.
+            Some(_) if !self.request.headers().contains_key("push-mode") => Ok(false),
+            Some(_) => Err(Problem::bad_request(
+                "this gateway does not let a push choose its mode (--push.allow-mode)",
+            )),
+        }
+    }
+
+    /// A push that is added up, as all are in the other mode.
+    async fn add(
+        &self,
+        payload: &mut web::Payload,
+        group: Group<'_>,
+    ) -> Result<GroupPushed, Problem> {
+        let names = self.services.gateway.settings().group_names;
+        let malformed = |error: GroupPathError| Problem::bad_request(error.to_string());
+        let pairs = group.pairs(names).map_err(malformed)?;
+        let grouping = Grouping::new(pairs).map_err(|error| malformed(error.into()))?;
+        guard::check_scope(&self.caller, &grouping)?;
+        let (caller, grouping) = (self.caller.clone(), Arc::new(grouping));
+        let (pushed, _) = add_up(self.services, self.request, payload, caller, grouping).await?;
+        let Pushed { samples, ticket, replayed, .. } = pushed;
+        Ok(GroupPushed { samples, ticket, replayed })
     }
 
     /// 202, also if there is no such group.
@@ -131,24 +190,14 @@ impl Answering<'_> {
 }
 
 fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
-    let Push { grouping, replace, format, coding } = push;
+    let Push { grouping, replace, format, coding, .. } = push;
     if *coding == Some(Coding::Gzip) && body.is_empty() {
         return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
     }
     let body = decoded(gateway, coding.as_slice(), body)?;
-    let (replace, format) = (*replace, *format);
-    Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body: &body })?)
-}
-
-/// What a push says of itself must not be ignored where it changes what the push means.
-fn check_mode(options: &PushgatewayOptions, request: &HttpRequest) -> Result<(), Problem> {
-    match header(request.headers(), "push-mode") {
-        None | Some("replace") => Ok(()),
-        Some(_) if !options.allow_mode => Err(Problem::bad_request(
-            "this gateway does not let a push choose its mode (--push.allow-mode)",
-        )),
-        Some(mode) => Err(Problem::bad_request(format!("push-mode: {mode:?} is not known"))),
-    }
+    let (replace, format, body) = (*replace, *format, &*body);
+    let identity = push.identity().map(|(_, identity)| identity);
+    Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body, identity })?)
 }
 
 /// The request as a whole, about: its first line, its header, and the length that it announces.
@@ -175,6 +224,7 @@ impl From<GroupPushError> for Problem {
             GroupPushError::Refused(error @ PushRefused::TooManySeries { .. }) => {
                 Problem::too_many_series(error.to_string())
             }
+            GroupPushError::Claim(error) => error.into(),
             GroupPushError::NotDurable(error) => error.into(),
             error => Problem::bad_request(error.to_string()),
         }
