@@ -112,15 +112,16 @@ fn gateway(cache_bytes: usize) -> Gateway {
 
 const CACHE_BYTES: usize = 64 << 20;
 
+/// Not protobuf: there each gateway tells when its series were created.
 const WAYS: [(Format, Compression); 4] = [
     (Format::Text004, Compression::Identity),
     (Format::Text004, Compression::Gzip),
     (Format::OpenMetrics100, Compression::Zstd),
-    (Format::ProtobufDelimited, Compression::Gzip),
+    (Format::OpenMetrics100, Compression::Gzip),
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn what_is_remembered_changes_nothing(steps in prop::collection::vec(step(), 1..120)) {
@@ -196,7 +197,7 @@ fn chunks_that_are_kept_are_those_that_would_be_made() {
     for family in 0..120 {
         each(&|gateway| _ = push(gateway, 0, 0, &large(0, family), None).unwrap());
     }
-    for round in 1..12 {
+    for round in 1..9 {
         match round % 4 {
             // One series of the large family is born in its middle.
             1 => {
