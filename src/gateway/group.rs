@@ -1,6 +1,7 @@
 //! Pushes that replace, in pushgateway mode: parse, validate, check, exchange.
 
-use super::{Gateway, OverLimit, Settings};
+use super::{Gateway, Identity, OverLimit, Settings};
+use crate::delivery::{ClaimError, Claimed};
 use crate::format::negotiate::PushFormat;
 use crate::format::text::{self, TextOptions};
 use crate::format::{ParseError, Timestamps, protobuf};
@@ -19,6 +20,9 @@ pub struct GroupPushRequest<'a> {
     /// Text or protobuf; the Pushgateway knows no other.
     pub format: PushFormat,
     pub body: &'a [u8],
+    /// By which other tries of the same push are known. A retry that comes late then does not replace
+    /// what was pushed in the meantime.
+    pub identity: Option<Identity<'a>>,
 }
 
 /// Why a push to a group was refused. Nothing has changed then, except that a group knows when a
@@ -35,6 +39,10 @@ pub enum GroupPushError {
     OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Refused(#[from] PushRefused),
+    #[error("a push without an Idempotency-Key is not accepted here (push.require_key)")]
+    KeyRequired,
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
 }
@@ -45,14 +53,16 @@ pub struct GroupPushed {
     pub samples: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
+    /// An earlier try has brought it, and this one nothing.
+    pub replayed: bool,
 }
 
 impl Gateway {
     /// Stores a push to a group. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, it does not fit to what is stored, or nothing
-    /// can be made to last at present.
+    /// If the body cannot be read, a limit is passed, it does not fit to what is stored, another try
+    /// of it is in progress or may have been long ago, or nothing can be made to last at present.
     pub fn push_group(
         &self,
         request: &GroupPushRequest<'_>,
@@ -60,23 +70,43 @@ impl Gateway {
         let Some(groups) = &self.groups else { return Ok(GroupPushed::default()) };
         self.check_writable()?;
         let settings = self.settings();
+        let GroupPushRequest { grouping, replace, format, body, identity } = *request;
+        let what: &[u8] = match replace {
+            Replace::Group => b"group",
+            Replace::Families => b"families",
+        };
+        let content = [body, format.word().as_bytes(), what];
+        let claim = match identity {
+            None if settings.require_key => return Err(GroupPushError::KeyRequired),
+            None => None,
+            Some(identity) => match self.claim_content(grouping, identity, &content, &settings)? {
+                Claimed::Now(claim) => Some(claim),
+                Claimed::Before => {
+                    let ticket = self.commits.enter().ticket();
+                    return Ok(GroupPushed { ticket, replayed: true, samples: 0 });
+                }
+            },
+        };
         let mut exposition = Exposition::new(groups.hasher().clone());
         parse(request, settings.group_names, &mut exposition)?;
         validate(&exposition, &settings)?;
-        let protobuf = request.format == PushFormat::Protobuf;
+        let protobuf = format == PushFormat::Protobuf;
         let now_ns = self.clock.now().stamp;
         let families = groups::families(&exposition, protobuf, now_ns);
         let pass = self.commits.enter();
         groups.push(GroupPush {
-            grouping: request.grouping,
-            replace: request.replace,
+            grouping,
+            replace,
             families,
             complaints: exposition.complaints(),
             complaints_left_out: exposition.complaints_left_out(),
             now_ns,
             series_max: settings.limits.store.series,
         })?;
-        Ok(GroupPushed { samples: exposition.samples(), ticket: pass.ticket() })
+        if let Some(claim) = claim {
+            claim.done();
+        }
+        Ok(GroupPushed { samples: exposition.samples(), ticket: pass.ticket(), replayed: false })
     }
 
     /// Forgets a group, if there is one.

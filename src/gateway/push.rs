@@ -135,7 +135,11 @@ impl Gateway {
             None => None,
             Some(identity) => match self.claim(request, identity, settings)? {
                 Claimed::Now(claim) => Some(claim),
-                Claimed::Before => return Ok(self.replayed()),
+                Claimed::Before => {
+                    // What it has done is part of this commit at the latest.
+                    let ticket = self.commits.enter().ticket();
+                    return Ok(Pushed { ticket, replayed: true, ..Pushed::default() });
+                }
             },
         };
         let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
@@ -270,14 +274,19 @@ impl Gateway {
             request.merge.map_or("", GaugeRule::word).as_bytes(),
             ttl.as_ref().map_or(&[], |seconds| seconds),
         ];
-        let attempt = attempt(request.grouping, identity, &content);
-        self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
+        self.claim_content(request.grouping, identity, &content, settings)
     }
 
-    /// What an earlier try has done is part of this commit at the latest.
-    fn replayed(&self) -> Pushed {
-        let ticket = self.commits.enter().ticket();
-        Pushed { ticket, replayed: true, ..Pushed::default() }
+    /// Whether this try of a push that means `content` is the one to be applied.
+    pub(super) fn claim_content(
+        &self,
+        grouping: &Grouping,
+        identity: Identity<'_>,
+        content: &[&[u8]],
+        settings: &Settings,
+    ) -> Result<Claimed<'_>, ClaimError> {
+        let attempt = attempt(grouping, identity, content);
+        self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
     }
 
     /// Another try of this push is in progress.

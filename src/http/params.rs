@@ -84,7 +84,7 @@ impl PushParams {
         {
             return Ok(params);
         }
-        params.id = push_id(request)?;
+        params.id = push_id(request, true)?;
         for (header_name, query_name) in PLANNED {
             if headers.contains_key(header_name) || has_query(request, query_name) {
                 return Err(not_built(header_name));
@@ -112,13 +112,19 @@ impl PushParams {
     }
 }
 
-/// Which push this is: a key, or source, epoch and number together.
-fn push_id(request: &HttpRequest) -> Result<Option<PushId>, Problem> {
-    let key = identifier(request, KEY, Key::parse)?;
-    let source = identifier(request, SOURCE, key_text)?;
-    let epoch = identifier(request, EPOCH, key_text)?;
-    let number = match value(request, NUMBER.0, NUMBER.1) {
-        Some(text) => Some(number(&text).ok_or_else(|| bad_value(NUMBER.0, &text))?),
+/// Which push this is: a key, or source, epoch and number together. `by_query` tells whether they may
+/// stand in the query.
+///
+/// # Errors
+/// 400 if they cannot be read, or do not belong together.
+pub(super) fn push_id(request: &HttpRequest, by_query: bool) -> Result<Option<PushId>, Problem> {
+    let names = |(header_name, query_name)| (header_name, if by_query { query_name } else { "" });
+    let key = identifier(request, names(KEY), Key::parse)?;
+    let source = identifier(request, names(SOURCE), key_text)?;
+    let epoch = identifier(request, names(EPOCH), key_text)?;
+    let (header_name, query_name) = names(NUMBER);
+    let number = match value(request, header_name, query_name) {
+        Some(text) => Some(number(&text).ok_or_else(|| bad_value(header_name, &text))?),
         None => None,
     };
     match (key, source, epoch, number) {
@@ -173,7 +179,7 @@ fn value<'r>(
     if let Some(value) = request.headers().get(header_name) {
         return Some(String::from_utf8_lossy(value.as_bytes()));
     }
-    if request.query_string().is_empty() {
+    if query_name.is_empty() || request.query_string().is_empty() {
         return None;
     }
     query(request).find(|(name, _)| name == query_name).map(|(_, value)| value)

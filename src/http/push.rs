@@ -34,8 +34,6 @@ const INLINE_BYTES: usize = 64 << 10;
 const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
 /// How long a push waits for another try of itself.
 const OTHER_TRY_WAIT: Duration = Duration::from_millis(100);
-/// Says that an earlier try was applied, and this one is not.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// A push as far as its head tells.
 #[derive(Debug)]
@@ -49,8 +47,9 @@ struct Push {
 }
 
 impl Push {
-    fn identity(&self) -> Option<Identity<'_>> {
-        self.params.id.as_ref().map(|id| Identity { principal: self.caller.name.as_deref(), id })
+    fn identity(&self) -> Option<(&Grouping, Identity<'_>)> {
+        let id = self.params.id.as_ref()?;
+        Some((&self.grouping, Identity { principal: self.caller.name.as_deref(), id }))
     }
 }
 
@@ -65,9 +64,7 @@ pub(super) async fn push(
     match receive(services, request, payload, caller, group).await {
         Ok((pushed, _)) if pushed.replayed => {
             gateway.telemetry().push_replayed(group);
-            let mut response = HttpResponse::new(services.options.push_success);
-            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("?1"));
-            response
+            replayed(HttpResponse::new(services.options.push_success))
         }
         Ok((pushed, took)) => {
             gateway.telemetry().push_accepted(pushed.samples, took);
@@ -86,6 +83,13 @@ pub(super) async fn push(
             problem.response()
         }
     }
+}
+
+/// Says that an earlier try was applied, and this one is not.
+pub(super) fn replayed(mut response: HttpResponse) -> HttpResponse {
+    let name = HeaderName::from_static("idempotent-replayed");
+    response.headers_mut().insert(name, HeaderValue::from_static("?1"));
+    response
 }
 
 async fn receive(
@@ -107,28 +111,13 @@ async fn receive(
         codings: negotiate::content_encoding(list_header(headers, CONTENT_ENCODING).as_deref())
             .map_err(unsupported)?,
     };
-    let (mut push, (mut body, permit)) = (push, read_body(services, request, payload).await?);
+    let (body, permit) = read_body(services, request, payload).await?;
     let (format, encoding) = (body_format(push.format), body_encoding(&push.codings));
     services.gateway.telemetry().push_body(format, encoding, body.len());
 
     let started = Instant::now();
-    let pushed = loop {
-        let merged;
-        if is_small(&body, &push.codings) {
-            merged = merge(&services.gateway, &push, &body);
-        } else {
-            let work = move |gateway: &Gateway| (merge(gateway, &push, &body), push, body);
-            (merged, push, body) = services.offload(work).await?;
-        }
-        match merged {
-            Err(problem) if problem.outcome() == Outcome::InFlight => {
-                if !other_try_ends(&services.gateway, &push, started + OTHER_TRY_WAIT).await {
-                    return Err(problem);
-                }
-            }
-            merged => break merged?,
-        }
-    };
+    let small = is_small(&body, &push.codings);
+    let pushed = try_push(services, push, body, small, merge, Push::identity).await?;
     // The body is done with; only its effect has yet to reach the disk.
     drop(permit);
     services.gateway.safe(pushed.ticket).await?;
@@ -138,23 +127,41 @@ async fn receive(
 fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem> {
     let body = &*decoded(gateway, &push.codings, body)?;
     let PushParams { merge, ttl, time, .. } = push.params;
-    let (grouping, format, identity) = (&push.grouping, push.format, push.identity());
+    let (grouping, format) = (&push.grouping, push.format);
+    let identity = push.identity().map(|(_, identity)| identity);
     let scope = push.caller.scope.as_deref();
     Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, identity, scope })?)
 }
 
-/// Many pushers take any 4xx for final, so it is worth to wait a little (merge-semantics 3, rule 5).
-/// False if the other try of this push is still in progress then.
-async fn other_try_ends(gateway: &Gateway, push: &Push, until: Instant) -> bool {
+/// Does the work of a push, here if it is small. If another try of the same push is in progress,
+/// waits a little for it to end: many pushers take any 4xx for final (merge-semantics 3, rule 5).
+pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
+    services: &Services,
+    mut push: P,
+    mut body: Bytes,
+    small: bool,
+    work: fn(&Gateway, &P, &[u8]) -> Result<T, Problem>,
+    identity: fn(&P) -> Option<(&Grouping, Identity<'_>)>,
+) -> Result<T, Problem> {
     const LOOK_AGAIN: Duration = Duration::from_millis(5);
-    while Instant::now() < until {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        let in_flight = |identity| gateway.is_in_flight(&push.grouping, identity);
-        if !push.identity().is_some_and(in_flight) {
-            return true;
+    let until = Instant::now() + OTHER_TRY_WAIT;
+    loop {
+        let done;
+        if small {
+            done = work(&services.gateway, &push, &body);
+        } else {
+            let offloaded = move |gateway: &Gateway| (work(gateway, &push, &body), push, body);
+            (done, push, body) = services.offload(offloaded).await?;
+        }
+        match done {
+            Err(problem) if problem.outcome() == Outcome::InFlight && Instant::now() < until => {}
+            done => return done,
+        }
+        let in_flight = |(grouping, id)| services.gateway.is_in_flight(grouping, id);
+        while identity(&push).is_some_and(in_flight) && Instant::now() < until {
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
-    false
 }
 
 /// A body that is quickly dealt with, where the connection is.

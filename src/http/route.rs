@@ -50,13 +50,18 @@ pub enum Surface {
     Management,
 }
 
-/// `prefix` is `--web.route-prefix`, without a trailing slash.
+/// `prefix` is `--web.route-prefix`, without a trailing slash. It holds for the main listener only:
+/// a proxy in front knows of it, and those who ask the other one do not.
 pub(super) fn route<'p>(
     surface: Surface,
     prefix: &str,
     method: &Method,
     path: &'p str,
 ) -> Result<Route<'p>, NoRoute> {
+    let prefix = match surface {
+        Surface::Main => prefix,
+        Surface::Management => "",
+    };
     let path = below(prefix, path).ok_or(NoRoute::NotFound)?;
     let get = matches!(*method, Method::GET | Method::HEAD);
     let post = matches!(*method, Method::POST | Method::PUT);
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_management_listener_has_probes_and_our_own_metrics_only() {
-        let at = |method, path| route(Surface::Management, "", &method, path);
+        let at = |method, path| route(Surface::Management, "/gw", &method, path);
         assert_eq!(at(Method::GET, "/metrics"), Ok(Route::Scrape));
         assert_eq!(at(Method::GET, "/-/ready"), Ok(Route::Ready));
         assert_eq!(at(Method::HEAD, "/-/healthy"), Ok(Route::Healthy));

@@ -1,7 +1,7 @@
 // Validates objects of kinds that Kubernetes does not bring itself: types and required fields by their schemas, unknown
 // fields by the compiler. Takes a JSON list of objects on standard input; prints a line per complaint.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -17,7 +17,8 @@ let complaints = 0;
 for (const [at, object] of JSON.parse(readFileSync(0, "utf8")).entries()) {
   const [group, version] = object.apiVersion.split("/");
   const module = `${packages[group]}/${group}/${version}`;
-  const kinds = await import(pathToFileURL(join(modules, module, "index.js")));
+  const file = ["index.mjs", "index.js"].map((name) => join(modules, module, name)).find(existsSync);
+  const kinds = await import(pathToFileURL(file));
   try {
     new kinds[object.kind](object).validate();
   } catch (error) {

@@ -6,6 +6,19 @@ from tools import check, refused
 
 # Each with words of the sentence that says so. Guards name the two values in conflict.
 GUARDS = [
+    ("mode=pushgateway with replicaCount", "{mode: pushgateway, replicaCount: 2}"),
+    ("auth.enabled=true with neither", "{auth: {enabled: true}}"),
+    ("next to auth.existingSecret", "{auth: {enabled: true, existingSecret: a, users: {u: {rights: [push]}}}}"),
+    ("auth.enabled=false", "{auth: {existingSecret: a}}"),
+    ("auth.enabled=false", "{auth: {users: {u: {rights: [push]}}}}"),
+    ("tls.enabled=true with neither", "{tls: {enabled: true}}"),
+    ("without tls.certManager.issuerRef.name", "{tls: {enabled: true, certManager: {enabled: true}}}"),
+    ("tls.existingSecret and tls.certManager.enabled",
+     "{tls: {enabled: true, existingSecret: a, certManager: {enabled: true, issuerRef: {name: i}}}}"),
+    ("with tls.enabled=false", "{tls: {existingSecret: a}}"),
+    ("webConfig.tls_server_config with tls.enabled=false", "{webConfig: {tls_server_config: {}}}"),
+    ("existingConfigMap with tls, auth or webConfig", "{existingConfigMap: a, tls: {enabled: true, existingSecret: b}}"),
+    ("config.auth.file and auth", "{config: {auth: {file: /x}}}"),
     ("persistence.existingClaim with replicaCount", "{replicaCount: 2, persistence: {existingClaim: old}}"),
     ("kind=Deployment and store.type=disk with replicaCount", "{replicaCount: 2, kind: Deployment}"),
     ("deployment.strategy.type=RollingUpdate with store.type=disk",
@@ -36,6 +49,9 @@ GUARDS = [
 
 # Refused by the schema: misspelt, or of the wrong kind.
 SCHEMA = [
+    "{auth: {users: {a: {rights: [push], password: secret}}}}", "{webConfig: {basic_auth_users: {a: b}}}",
+    "{auth: {users: {a: {rights: [push], password_bcrypt: secret}}}}", "{auth: {users: {a: {rights: [all]}}}}",
+    "{tls: {minVersion: TLS11}}", "{auth: {users: {a: {rights: [push], token_file: x}}}}",
     "{replicas: 2}", "{replicaCount: two}", "{replicaCount: -1}", "{image: {tags: x}}", "{image: {digest: abc}}",
     "{kind: DaemonSet}", "{store: {type: redis}}", "{autoscaling: {enabled: true}}", "{mode: push}",
     "{config: {ttl: {defualt: 1h}}}", "{config: {limit: {series: 1}}}", "{config: {push: {delete: maybe}}}",

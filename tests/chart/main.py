@@ -7,6 +7,7 @@ import documents
 import guards
 import lifecycle
 import monitoring
+import served
 import suites
 import workflows
 from tools import Counts
@@ -17,6 +18,7 @@ GROUPS = {
     "suites": suites.run_all,
     "lifecycle": lifecycle.run_all,
     "monitoring": monitoring.run_all,
+    "served": served.run_all,
     "workflows": workflows.run_all,
 }
 

@@ -247,10 +247,13 @@ fn healthcheck() {
 
 #[test]
 fn healthcheck_asks_the_management_address() {
-    let gateway = flag("--web.management-address=127.0.0.1:0").run();
+    // The prefix is for the main address only: what is here stays in its place.
+    let prefix = "--web.route-prefix=/tally";
+    let mut gateway = flag("--web.management-address=127.0.0.1:0").flag(prefix).run();
+    gateway.last_scrape(Some("/tally/metrics"));
     let management = format!("--web.management-address={}", gateway.management());
-    let (code, out, _) =
-        outcome(binary().args(["healthcheck", &management, "--web.listen-address=127.0.0.1:1"]));
+    let elsewhere = "--web.listen-address=127.0.0.1:1";
+    let (code, out, _) = outcome(binary().args(["healthcheck", &management, elsewhere, prefix]));
     assert_eq!(code, 0);
     assert!(out.contains(&gateway.management().to_string()), "{out}");
 }

@@ -398,3 +398,40 @@ fn of_tries_at_the_same_time_one_counts() {
     let mut gateway = gateway;
     gateway.expect_log("push refused");
 }
+
+/// There a push replaces, so what a late retry must not do is to bring back what was replaced.
+#[test]
+fn in_pushgateway_mode_a_late_retry_replaces_nothing() {
+    let mut gateway = flag("--mode=pushgateway").run();
+    gateway.expect_log("push refused");
+    let push = |method: &str, key: &str, value: u32| {
+        let request = gateway.request(method, "/metrics/job/j").header("Idempotency-Key", key);
+        request.body(format!("a {value}\n"))
+    };
+    applies(push("PUT", "k", 1));
+    applies(push("PUT", "l", 2));
+    replays(push("PUT", "k", 1));
+    assert_eq!(gateway.sample("a{instance=\"\",job=\"j\"}"), 2.0);
+    // POST means something else there, and so do other values.
+    for other in [push("POST", "k", 1), push("PUT", "k", 3)] {
+        let response = other.send();
+        assert_eq!(response.status, 422);
+        assert!(response.text().contains("was used for another push"), "{}", response.text());
+    }
+    applies(numbered(&gateway, "s", "1", "1").body("a 4\n"));
+    replays(numbered(&gateway, "s", "1", "1").body("a 4\n"));
+    assert_eq!(keyed(&gateway, "a b").send().status, 400);
+    // The query is not looked at.
+    for _ in 0..2 {
+        applies(gateway.request("PUT", "/metrics/job/j?key=k&source=x").body("a 5\n"));
+    }
+    assert_eq!(gateway.sample("a{instance=\"\",job=\"j\"}"), 5.0);
+
+    let gateway = flag("--mode=pushgateway").flag("--push.require-key").run();
+    let response = gateway.push(PATH, BODY);
+    assert_eq!(response.status, 400);
+    assert!(response.text().contains("push.require_key"), "{}", response.text());
+    applies(keyed(&gateway, "k"));
+    let mut gateway = gateway;
+    gateway.expect_log("push refused");
+}

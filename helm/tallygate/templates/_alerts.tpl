@@ -78,6 +78,18 @@ texts. Whether it is on, how long it waits, its severity and threshold are value
     "expr" (printf `tallygate_config_last_reload_successful{%s} == 0` $sel)
     "summary" "The configuration of Tallygate has errors."
     "description" "{{ $labels.pod }} {{ $labels.instance }} could not load its configuration and goes on with the old one. A restart would fail.")
+  (dict "name" "WebConfigReloadFailed"
+    "expr" (printf `tallygate_web_config_last_reload_successful{%s} == 0` $sel)
+    "summary" "Certificates or users of Tallygate have errors."
+    "description" "{{ $labels.pod }} {{ $labels.instance }} could not load its web configuration or its users and goes on with the old ones. A restart would fail.")
+  (dict "name" "CertificateExpiring"
+    "expr" (printf `(tallygate_tls_cert_not_after_timestamp_seconds{%s} - time()) / 86400 < %%v` $sel)
+    "summary" "The certificate of Tallygate expires."
+    "description" "The certificate of {{ $labels.pod }} {{ $labels.instance }} is good for {{ $value | humanize }} more days. Clients refuse it then.")
+  (dict "name" "AuthRefusals"
+    "expr" (printf `sum by (reason) (rate(tallygate_auth_refusals_total{%s}[5m])) > %%v` $sel)
+    "summary" "Requests are refused because of who sends them."
+    "description" "{{ $value | humanize }} requests a second are refused: {{ $labels.reason }}.")
 -}}
 {{- range $alert := $alerts -}}
 {{- $settings := get $rules $alert.name -}}

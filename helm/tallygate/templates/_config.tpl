@@ -10,6 +10,8 @@ web.listen_address: ports.http
 web.management_address: ports.telemetry
 web.route_prefix: webPrefix
 web.external_url: externalURL
+web.config_file: webConfig
+auth.file: auth
 store.path: store.type
 store.ack: store.ack
 log.level: logLevel
@@ -23,6 +25,7 @@ log.format: logFormat
 -}}
 {{- with .Values.webPrefix }}{{ $_ := set $web "route_prefix" . }}{{ end -}}
 {{- with .Values.externalURL }}{{ $_ := set $web "external_url" . }}{{ end -}}
+{{- if include "tallygate.webConfig" . }}{{ $_ := set $web "config_file" "/etc/tallygate/web.yaml" }}{{ end -}}
 {{- $store := dict "path" "" -}}
 {{- if eq .Values.store.type "disk" -}}
 {{- $store = dict "path" "/data/store" "ack" .Values.store.ack -}}
@@ -33,5 +36,44 @@ log.format: logFormat
   "store" $store
   "log" (dict "level" .Values.logLevel "format" .Values.logFormat)
 -}}
+{{- if .Values.auth.enabled -}}
+{{- $_ := set $own "auth" (dict "file" (printf "/etc/tallygate-auth/%s" (include "tallygate.authKey" .))) -}}
+{{- end -}}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
+{{- end -}}
+
+{{- /* The web configuration file; empty if there is nothing to say in it. It names secrets, and holds none. */ -}}
+{{- define "tallygate.webConfig" -}}
+{{- $file := dict -}}
+{{- if .Values.tls.enabled -}}
+{{- $tls := dict
+  "cert_file" "/etc/tallygate-tls/tls.crt"
+  "key_file" "/etc/tallygate-tls/tls.key"
+  "min_version" .Values.tls.minVersion
+-}}
+{{- if .Values.tls.clientCA.existingSecret -}}
+{{- $_ := set $tls "client_ca_file" (printf "/etc/tallygate-client-ca/%s" .Values.tls.clientCA.key) -}}
+{{- $_ := set $tls "client_auth_type" .Values.tls.clientCA.authType -}}
+{{- end -}}
+{{- $_ := set $file "tls_server_config" $tls -}}
+{{- end -}}
+{{- with mergeOverwrite $file (deepCopy .Values.webConfig) -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "tallygate.tlsSecret" -}}
+{{- default (printf "%s-tls" (include "tallygate.fullname" .)) (tpl .Values.tls.existingSecret .) -}}
+{{- end -}}
+
+{{- define "tallygate.authSecret" -}}
+{{- default (printf "%s-users" (include "tallygate.fullname" .)) (tpl .Values.auth.existingSecret .) -}}
+{{- end -}}
+
+{{- define "tallygate.authKey" -}}
+{{- empty .Values.auth.existingSecret | ternary "users.yaml" .Values.auth.existingSecretKey -}}
+{{- end -}}
+
+{{- define "tallygate.scheme" -}}
+{{- .Values.tls.enabled | ternary "https" "http" -}}
 {{- end -}}

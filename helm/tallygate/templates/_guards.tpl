@@ -43,6 +43,34 @@ sentence that names the values in conflict. What a single value may be is for va
 {{- fail "existingConfigMap and config exclude each other: with existingConfigMap the whole file is yours, and config would be ignored." -}}
 {{- end -}}
 
+{{- if and $v.existingConfigMap (or $v.tls.enabled $v.auth.enabled $v.webConfig) -}}
+{{- fail "existingConfigMap with tls, auth or webConfig: these would have to stand in the file, which is yours with existingConfigMap. Use config in its place, or extraVolumes." -}}
+{{- end -}}
+{{- if and $v.auth.enabled (not $v.auth.existingSecret) (not $v.auth.users) -}}
+{{- fail "auth.enabled=true with neither auth.existingSecret nor auth.users: nobody could do anything. Name a Secret, or users." -}}
+{{- end -}}
+{{- if and $v.auth.existingSecret (or $v.auth.users $v.auth.anonymous) -}}
+{{- fail "auth.users or auth.anonymous next to auth.existingSecret: the file of users is one or the other. Leave one of them empty." -}}
+{{- end -}}
+{{- if and (not $v.auth.enabled) (or $v.auth.existingSecret $v.auth.users) -}}
+{{- fail "auth.existingSecret or auth.users with auth.enabled=false: everybody could push all the same. Set auth.enabled to true." -}}
+{{- end -}}
+{{- if and $v.tls.enabled (not $v.tls.existingSecret) (not $v.tls.certManager.enabled) -}}
+{{- fail "tls.enabled=true with neither tls.existingSecret nor tls.certManager.enabled: there would be no certificate." -}}
+{{- end -}}
+{{- if and $v.tls.existingSecret $v.tls.certManager.enabled -}}
+{{- fail "tls.existingSecret and tls.certManager.enabled exclude each other: cert-manager would write over a Secret that is yours. Leave one of them empty." -}}
+{{- end -}}
+{{- if and $v.tls.certManager.enabled (not $v.tls.certManager.issuerRef.name) -}}
+{{- fail "tls.certManager.enabled=true without tls.certManager.issuerRef.name: nobody would issue the certificate." -}}
+{{- end -}}
+{{- if and (not $v.tls.enabled) (or $v.tls.existingSecret $v.tls.certManager.enabled $v.tls.clientCA.existingSecret) -}}
+{{- fail "tls.existingSecret, tls.certManager or tls.clientCA with tls.enabled=false: everything would be sent in the clear all the same. Set tls.enabled to true." -}}
+{{- end -}}
+{{- if and (hasKey $v.webConfig "tls_server_config") (not $v.tls.enabled) -}}
+{{- fail "webConfig.tls_server_config with tls.enabled=false: the chart has to know whether TLS is spoken. Set tls.enabled to true." -}}
+{{- end -}}
+
 {{- $web := default (dict) $v.config.web -}}
 {{- $stop := add (include "tallygate.seconds" (default "5s" $web.drain_delay)) (include "tallygate.seconds" (default "10s" $web.shutdown_timeout)) -}}
 {{- if le (int $v.terminationGracePeriodSeconds) (int $stop) -}}

@@ -8,8 +8,17 @@ our own metrics, whose labels do not. Pass a dict with root and monitor.
   honorLabels: {{ .monitor.honorLabels }}
   honorTimestamps: {{ .monitor.honorTimestamps }}
   {{- include "tallygate.endpointCommon" . | nindent 2 }}
-  {{- with .monitor.scheme }}
+  {{- with default (.root.Values.tls.enabled | ternary "https" "") .monitor.scheme }}
   scheme: {{ . }}
+  {{- end }}
+  {{- if and .root.Values.tls.certManager.enabled (not .monitor.tlsConfig) }}
+  # cert-manager puts the authority next to the certificate.
+  tlsConfig:
+    serverName: {{ include "tallygate.fullname" .root }}.{{ include "tallygate.namespace" .root }}.svc
+    ca:
+      secret:
+        name: {{ include "tallygate.tlsSecret" .root }}
+        key: ca.crt
   {{- end }}
   {{- range $key := list "tlsConfig" "basicAuth" "authorization" }}
   {{- with get $.monitor $key }}

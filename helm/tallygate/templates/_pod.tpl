@@ -122,6 +122,12 @@ spec:
         - name: config
           mountPath: /etc/tallygate
           readOnly: true
+        {{- range include "tallygate.secretVolumes" . | fromYamlArray }}
+        # Not by subPath: what changes in the Secret must reach the process, which looks every second.
+        - name: {{ .name }}
+          mountPath: {{ .path }}
+          readOnly: true
+        {{- end }}
         {{- if eq $v.store.type "disk" }}
         - name: data
           mountPath: /data
@@ -139,6 +145,12 @@ spec:
     - name: config
       configMap:
         name: {{ include "tallygate.configMapName" . }}
+    {{- range include "tallygate.secretVolumes" . | fromYamlArray }}
+    - name: {{ .name }}
+      secret:
+        secretName: {{ .secret }}
+        defaultMode: 0440
+    {{- end }}
     {{- if and (eq $v.store.type "disk") (not (include "tallygate.claimTemplate" .)) }}
     - name: data
       {{- if include "tallygate.persistent" . }}
@@ -152,6 +164,19 @@ spec:
     {{- with $v.extraVolumes }}
     {{- include "tallygate.tpl" (dict "root" $ "value" .) | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{- /* Secrets that are mounted: name, secret, path. */ -}}
+{{- define "tallygate.secretVolumes" -}}
+{{- if .Values.tls.enabled }}
+- {name: tls, secret: {{ include "tallygate.tlsSecret" . }}, path: /etc/tallygate-tls}
+{{- if .Values.tls.clientCA.existingSecret }}
+- {name: client-ca, secret: {{ tpl .Values.tls.clientCA.existingSecret . }}, path: /etc/tallygate-client-ca}
+{{- end }}
+{{- end }}
+{{- if .Values.auth.enabled }}
+- {name: auth, secret: {{ include "tallygate.authSecret" . }}, path: /etc/tallygate-auth}
+{{- end }}
 {{- end -}}
 
 {{- /* A security context; on OpenShift without the ids, which the platform gives. */ -}}

@@ -1,5 +1,6 @@
 //! Pushes and deletions of groups (pushgateway-contract 2, 3 and 6).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -11,21 +12,33 @@ use super::{Answering, PushgatewayOptions};
 use crate::format::compress::Coding;
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::{
-    Gateway, GroupPushError, GroupPushRequest, GroupPushed, PushRefused, Replace,
+    Gateway, GroupPushError, GroupPushRequest, GroupPushed, Identity, PushId, PushRefused, Replace,
 };
 use crate::http::error::{Problem, over_limit};
 use crate::http::guard;
-use crate::http::params::header;
-use crate::http::push::{body_encoding, body_format, decoded, is_small, read_body};
+use crate::http::params::{header, push_id};
+use crate::http::push::{
+    body_encoding, body_format, decoded, is_small, read_body, replayed, try_push,
+};
 use crate::model::Grouping;
 use crate::telemetry::Method;
 
 /// A push as far as its head tells.
 struct Push {
     grouping: Grouping,
+    /// Who pushes, where that is known.
+    principal: Option<Arc<str>>,
+    id: Option<PushId>,
     replace: Replace,
     format: PushFormat,
     coding: Option<Coding>,
+}
+
+impl Push {
+    fn identity(&self) -> Option<(&Grouping, Identity<'_>)> {
+        let id = self.id.as_ref()?;
+        Some((&self.grouping, Identity { principal: self.principal.as_deref(), id }))
+    }
 }
 
 impl Answering<'_> {
@@ -44,7 +57,11 @@ impl Answering<'_> {
         let telemetry = services.gateway.telemetry();
         telemetry.pushgateway_pushed(method, started.elapsed(), size(request));
         match pushed {
-            Ok(samples) => telemetry.push_accepted(samples, started.elapsed()),
+            Ok(pushed) if pushed.replayed => {
+                telemetry.push_replayed(request.path());
+                return Ok(replayed(HttpResponse::new(self.success())));
+            }
+            Ok(pushed) => telemetry.push_accepted(pushed.samples, started.elapsed()),
             Err(problem) => {
                 if let Some(limit) = problem.limit_passed {
                     telemetry.limit_refused(limit);
@@ -59,18 +76,21 @@ impl Answering<'_> {
                 }
             }
         }
-        Ok(HttpResponse::new(match options.consistency_unchecked {
-            true => StatusCode::ACCEPTED,
-            false => services.options.push_success,
-        }))
+        Ok(HttpResponse::new(self.success()))
     }
 
-    /// The number of samples.
+    fn success(&self) -> StatusCode {
+        match self.options.consistency_unchecked {
+            true => StatusCode::ACCEPTED,
+            false => self.services.options.push_success,
+        }
+    }
+
     async fn receive(
         &self,
         payload: &mut web::Payload,
         group: Group<'_>,
-    ) -> Result<usize, Problem> {
+    ) -> Result<GroupPushed, Problem> {
         let Answering { services, options, request, .. } = *self;
         if !services.lifecycle.is_up() {
             return Err(Problem::unavailable("the gateway is starting"));
@@ -79,6 +99,9 @@ impl Answering<'_> {
         check_mode(options, request)?;
         let push = Push {
             grouping: self.grouping(group)?,
+            principal: self.caller.name.clone(),
+            // Clients of the Pushgateway may have anything in the query.
+            id: push_id(request, false)?,
             replace: match *request.method() {
                 HttpMethod::PUT => Replace::Group,
                 _ => Replace::Families,
@@ -95,14 +118,11 @@ impl Answering<'_> {
         let codings = push.coding.as_slice();
         let telemetry = services.gateway.telemetry();
         telemetry.push_body(body_format(push.format), body_encoding(codings), body.len());
-        let pushed = if is_small(&body, codings) {
-            store(&services.gateway, &push, &body)?
-        } else {
-            services.offload(move |gateway| store(gateway, &push, &body)).await??
-        };
+        let small = is_small(&body, codings);
+        let pushed = try_push(services, push, body, small, store, Push::identity).await?;
         drop(permit);
         services.gateway.safe(pushed.ticket).await?;
-        Ok(pushed.samples)
+        Ok(pushed)
     }
 
     /// 202, also if there is no such group.
@@ -131,13 +151,14 @@ impl Answering<'_> {
 }
 
 fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
-    let Push { grouping, replace, format, coding } = push;
+    let Push { grouping, replace, format, coding, .. } = push;
     if *coding == Some(Coding::Gzip) && body.is_empty() {
         return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
     }
     let body = decoded(gateway, coding.as_slice(), body)?;
-    let (replace, format) = (*replace, *format);
-    Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body: &body })?)
+    let (replace, format, body) = (*replace, *format, &*body);
+    let identity = push.identity().map(|(_, identity)| identity);
+    Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body, identity })?)
 }
 
 /// What a push says of itself must not be ignored where it changes what the push means.
@@ -175,6 +196,7 @@ impl From<GroupPushError> for Problem {
             GroupPushError::Refused(error @ PushRefused::TooManySeries { .. }) => {
                 Problem::too_many_series(error.to_string())
             }
+            GroupPushError::Claim(error) => error.into(),
             GroupPushError::NotDurable(error) => error.into(),
             error => Problem::bad_request(error.to_string()),
         }
