@@ -14,7 +14,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ("random", &[]),
     ("lifecycle", &[]),
     ("merge", &["model"]),
-    ("auth", &["model"]),
+    ("auth", &["model", "random"]),
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use tallygate::auth::Policy;
+use tallygate::auth::{PasswordMemory, Policy};
 use tallygate::config::{UsersFile, WebFile};
 
 fuzz_target!(|text: &str| {
@@ -16,6 +16,6 @@ fuzz_target!(|text: &str| {
     let token = |_: &Path| Ok("0123456789abcdef".to_owned());
     if let Ok(file) = UsersFile::parse(text, Path::new("/etc"), &token) {
         accounts.extend(file.accounts);
-        let _ = Policy::new(accounts, file.anonymous);
+        let _ = Policy::new(accounts, file.anonymous, PasswordMemory::default());
     }
 });

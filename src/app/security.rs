@@ -14,8 +14,10 @@ use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::auth::{Policy, PolicyError};
-use crate::config::{ClientAuth, Config, FileErrors, TlsServer, TlsVersion, UsersFile, WebFile};
+use crate::auth::{PasswordMemory, Policy, PolicyError, Rights};
+use crate::config::{
+    ClientAuth, Config, FileErrors, Mode, TlsServer, TlsVersion, UsersFile, WebFile,
+};
 use crate::http::{ClientCertificates, Guard, Protection, Tls, TlsError, TlsOptions, TlsSettings};
 use crate::telemetry::Telemetry;
 
@@ -35,17 +37,32 @@ pub enum SecurityError {
     Policy(#[from] PolicyError),
     #[error("TLS cannot be turned off while running")]
     TlsGone,
+    #[error("the last user cannot go while running, since that would let everybody in")]
+    UsersGone,
 }
 
 /// What protects the main address.
 pub(super) struct Security {
     web_file: Option<PathBuf>,
     users_file: Option<PathBuf>,
+    /// Every request gets 500 while the files cannot be used.
+    strict: bool,
     telemetry: Arc<Telemetry>,
     guard: Arc<Guard>,
     tls: Option<Arc<Tls>>,
-    /// How the files were when they were last loaded.
-    seen: Mutex<Seen>,
+    passwords: PasswordMemory,
+    state: Mutex<State>,
+}
+
+/// What came of loading the files the last time.
+#[derive(Default)]
+struct State {
+    /// How they were then.
+    seen: Seen,
+    /// Why they could not be used.
+    failure: Option<String>,
+    /// Somebody is asked for credentials.
+    closed: bool,
 }
 
 /// Files, each with what changes when it does. One that is not there has none.
@@ -67,24 +84,32 @@ impl Security {
         telemetry: Arc<Telemetry>,
     ) -> Result<Security, SecurityError> {
         let (web_file, users_file) = (config.web.config_file.clone(), config.auth.file.clone());
-        if web_file.is_none() && users_file.is_none() {
-            let (guard, seen) = (Arc::new(Guard::open()), Mutex::default());
-            return Ok(Security { web_file, users_file, telemetry, guard, tls: None, seen });
-        }
-        let named: Vec<PathBuf> = web_file.iter().chain(&users_file).cloned().collect();
-        let before = look(&named);
-        let loaded = Loaded::from(web_file.as_deref(), users_file.as_deref())?;
-        loaded.report(&telemetry);
-        let security = Security {
-            tls: loaded.tls.as_ref().map(|settings| Arc::new(Tls::new(settings))),
-            guard: Arc::new(Guard::new(loaded.protection)),
+        let mut security = Security {
             web_file,
             users_file,
+            strict: config.mode == Mode::Pushgateway,
             telemetry,
-            seen: Mutex::new(look(&loaded.files)),
+            guard: Arc::new(Guard::open()),
+            tls: None,
+            passwords: PasswordMemory::default(),
+            state: Mutex::default(),
         };
-        security.seen.lock().extend(before);
+        let named = security.named();
+        if named.is_empty() {
+            return Ok(security);
+        }
+        let before = look(&named);
+        let loaded = security.read()?;
+        loaded.report(&security.telemetry);
+        security.tls = loaded.tls.as_ref().map(|settings| Arc::new(Tls::new(settings)));
+        security.state = Mutex::new(loaded.state(before));
+        security.guard = Arc::new(Guard::new(loaded.protection));
         Ok(security)
+    }
+
+    /// The files that the configuration names.
+    fn named(&self) -> Vec<PathBuf> {
+        self.web_file.iter().chain(&self.users_file).cloned().collect()
     }
 
     pub(super) fn guard(&self) -> &Arc<Guard> {
@@ -101,23 +126,24 @@ impl Security {
     /// # Errors
     /// Says what is wrong with them; see the module for what then holds.
     pub(super) fn reload(&self) -> Result<(), String> {
-        let files: Vec<PathBuf> = self.seen.lock().keys().cloned().collect();
-        if files.is_empty() {
+        if self.named().is_empty() {
             return Ok(());
         }
+        let mut state = self.state.lock();
         // Looked at before they are read: a change in between is seen at the next look.
-        let before = look(&files);
-        let loaded = Loaded::from(self.web_file.as_deref(), self.users_file.as_deref());
-        let loaded = loaded.and_then(|loaded| match (&self.tls, &loaded.tls) {
-            (Some(_), None) => Err(SecurityError::TlsGone),
-            _ => Ok(loaded),
+        let before = look(&state.seen.keys().cloned().collect::<Vec<_>>());
+        let loaded = self.read().and_then(|loaded| {
+            if self.tls.is_some() && loaded.tls.is_none() {
+                Err(SecurityError::TlsGone)
+            } else if state.closed && loaded.protection.policy.is_none() {
+                Err(SecurityError::UsersGone)
+            } else {
+                Ok(loaded)
+            }
         });
         match loaded {
             Ok(loaded) => {
-                let mut seen = look(&loaded.files);
-                seen.extend(before);
-                seen.retain(|path, _| loaded.files.contains(path));
-                *self.seen.lock() = seen;
+                *state = loaded.state(before);
                 match (&self.tls, &loaded.tls) {
                     (Some(tls), Some(settings)) => tls.replace(settings),
                     (None, Some(_)) => {
@@ -131,32 +157,43 @@ impl Security {
                 Ok(())
             }
             Err(error) => {
-                *self.seen.lock() = before;
                 let reason = error.to_string();
-                self.telemetry.protection_refused(&reason);
+                if state.failure.as_ref() != Some(&reason) {
+                    self.telemetry.protection_refused(&reason);
+                }
+                if self.strict {
+                    self.guard.set_broken();
+                }
+                state.seen = before;
+                state.failure = Some(reason.clone());
                 Err(reason)
             }
         }
     }
 
-    /// Loads the files again whenever one of them changes, for ever.
+    /// Loads the files again whenever one of them changes, and as long as they cannot be used, since
+    /// what is missing may be a file that was not there before. For ever.
     pub(super) async fn watch(self: Arc<Security>) {
-        if self.seen.lock().is_empty() {
+        if self.named().is_empty() {
             return;
         }
         loop {
             sleep(LOOK).await;
             let security = self.clone();
             let _ = spawn_blocking(move || {
-                let seen = security.seen.lock().clone();
-                let files: Vec<PathBuf> = seen.keys().cloned().collect();
-                if look(&files) != seen {
+                if security.is_stale() {
                     // Logged and counted where it happens.
                     let _ = security.reload();
                 }
             })
             .await;
         }
+    }
+
+    fn is_stale(&self) -> bool {
+        let state = self.state.lock();
+        let files: Vec<PathBuf> = state.seen.keys().cloned().collect();
+        state.failure.is_some() || look(&files) != state.seen
     }
 }
 
@@ -172,12 +209,12 @@ fn look(files: &[PathBuf]) -> Seen {
     files.iter().map(|path| (path.clone(), state(path))).collect()
 }
 
-impl Loaded {
-    fn from(web_file: Option<&Path>, users_file: Option<&Path>) -> Result<Loaded, SecurityError> {
+impl Security {
+    fn read(&self) -> Result<Loaded, SecurityError> {
+        let web_file = self.web_file.as_deref();
         let web = web_file.map(WebFile::load).transpose()?;
-        let users = users_file.map(UsersFile::load).transpose()?;
-        let mut files: Vec<PathBuf> =
-            web_file.iter().chain(&users_file).map(|path| path.to_path_buf()).collect();
+        let users = self.users_file.as_deref().map(UsersFile::load).transpose()?;
+        let mut files = self.named();
         let mut protection = Protection::default();
         let (mut tls, mut warnings, mut accounts) = (None, Vec::new(), Vec::new());
         if let (Some(path), Some(web)) = (web_file, web) {
@@ -192,16 +229,26 @@ impl Loaded {
         }
         // A file of users without any lets nobody in: somebody has asked for a check.
         let closed = users.is_some() || !accounts.is_empty();
-        let mut anonymous = Default::default();
+        let mut anonymous = Rights::default();
         if let Some(users) = users {
             accounts.extend(users.accounts);
             anonymous = users.anonymous;
             files.extend(users.token_files);
         }
         if closed {
-            protection.policy = Some(Arc::new(Policy::new(accounts, anonymous)?));
+            protection.policy =
+                Some(Arc::new(Policy::new(accounts, anonymous, self.passwords.clone())?));
         }
         Ok(Loaded { protection, tls, files, warnings })
+    }
+}
+
+impl Loaded {
+    /// `before` is how some of the files were before they were read.
+    fn state(&self, before: Seen) -> State {
+        let mut seen = look(&self.files);
+        seen.extend(before.into_iter().filter(|(path, _)| self.files.contains(path)));
+        State { seen, failure: None, closed: self.protection.policy.is_some() }
     }
 
     fn report(&self, telemetry: &Telemetry) {

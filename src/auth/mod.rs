@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::model::LabelScope;
 pub use header::{Credentials, HeaderError, parse as parse_header};
 use password::Passwords;
-pub use password::{PasswordCheck, PasswordHash, PasswordHashError};
+pub use password::{Mark, PasswordCheck, PasswordHash, PasswordHashError, PasswordMemory};
 pub use token::{TokenHash, TokenHashError};
 
 /// Bytes that must not be shown.
@@ -153,11 +153,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// `anonymous` is what anybody may do without credentials.
+    /// `anonymous` is what anybody may do without credentials. `memory` is that of the policy before
+    /// this one, or a new one.
     ///
     /// # Errors
     /// If two accounts cannot be told apart.
-    pub fn new(accounts: Vec<Account>, anonymous: Rights) -> Result<Policy, PolicyError> {
+    pub fn new(
+        accounts: Vec<Account>,
+        anonymous: Rights,
+        memory: PasswordMemory,
+    ) -> Result<Policy, PolicyError> {
         let mut by_name = BTreeMap::new();
         let mut users: Vec<User> = Vec::new();
         let mut tokens: Vec<(TokenHash, usize)> = Vec::new();
@@ -183,7 +188,7 @@ impl Policy {
             let rights = rights.0.into_iter().chain([Right::Probe]).collect();
             users.push(User { name: name.into(), rights, scope: scope.map(Arc::new) });
         }
-        Ok(Policy { anonymous, users, tokens, passwords: Passwords::new(hashes) })
+        Ok(Policy { anonymous, users, tokens, passwords: Passwords::new(hashes, memory) })
     }
 
     /// Whether the sender of a request may do what needs `right`. `header` is the value of
@@ -196,8 +201,8 @@ impl Policy {
             Some(Ok(Credentials::Bearer(token))) => self.by_token(&token).ok_or(Refusal::Wrong),
             Some(Ok(Credentials::Basic { user, password })) => {
                 let check = PasswordCheck::new(self.clone(), user, password, right);
-                return match check.remembered() {
-                    Some(outcome) => outcome.into(),
+                return match check.recall() {
+                    Some(right) => check.outcome(right).into(),
                     None => Identified::Ask(check),
                 };
             }

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use ring::hmac;
-use ring::rand::SystemRandom;
 
 use super::{Caller, Hidden, Policy, Refusal, Right};
+use crate::random;
 
 /// A hash made by bcrypt: `$2a$`, `$2b$` or `$2y$`.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,8 +37,10 @@ const COST_MIN: u32 = 4;
 /// Some seconds on a slow core.
 const COST_MAX: u32 = 16;
 
-/// Wrong ones that are remembered; the right ones are as many as there are users.
+/// Outcomes that are remembered. Anybody can make wrong ones; the right ones are about as many as
+/// there are users.
 const WRONG_MAX: usize = 1000;
+const RIGHT_MAX: usize = 10_000;
 
 impl PasswordHash {
     /// # Errors
@@ -68,79 +70,116 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// All hashes, and what is known of passwords already.
-pub(super) struct Passwords {
-    /// With the index of the user.
-    hashes: BTreeMap<String, (PasswordHash, usize)>,
-    /// Compared with where there is no such user. It costs as much as the dearest of the others.
-    nobody: PasswordHash,
-    key: Option<hmac::Key>,
-    memory: Mutex<Memory>,
+/// What is known of passwords already. It outlives the policies that use it, so that a reload costs
+/// nobody a run of bcrypt; an outcome holds for one user, one hash and one password.
+#[derive(Clone)]
+pub struct PasswordMemory(Arc<Memory>);
+
+struct Memory {
+    key: hmac::Key,
+    outcomes: Mutex<Outcomes>,
     runs: AtomicU64,
 }
 
 #[derive(Default)]
-struct Memory {
-    right: HashSet<[u8; 32]>,
-    wrong: HashSet<[u8; 32]>,
+struct Outcomes {
+    right: HashSet<Mark>,
+    wrong: HashSet<Mark>,
 }
 
-impl Passwords {
-    pub(super) fn new(hashes: BTreeMap<String, (PasswordHash, usize)>) -> Passwords {
-        let dearest = hashes.values().map(|(hash, _)| hash.cost).max();
-        Passwords {
-            hashes,
-            nobody: PasswordHash::nobody(dearest.unwrap_or(10)),
-            // Without randomness nothing is remembered.
-            key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
-            memory: Mutex::default(),
-            runs: AtomicU64::new(0),
-        }
+/// Stands for a user, a hash and a password, without telling them.
+pub type Mark = [u8; 32];
+
+impl Default for PasswordMemory {
+    fn default() -> PasswordMemory {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &random::bytes::<32>());
+        let (outcomes, runs) = (Mutex::default(), AtomicU64::new(0));
+        PasswordMemory(Arc::new(Memory { key, outcomes, runs }))
+    }
+}
+
+impl fmt::Debug for PasswordMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordMemory").finish_non_exhaustive()
+    }
+}
+
+impl PasswordMemory {
+    /// How often bcrypt has run.
+    pub fn runs(&self) -> u64 {
+        self.0.runs.load(Relaxed)
     }
 
-    fn mark(&self, user: &str, password: &[u8]) -> Option<[u8; 32]> {
-        let mut context = hmac::Context::with_key(self.key.as_ref()?);
+    fn mark(&self, user: &str, hash: &PasswordHash, password: &[u8]) -> Mark {
+        let mut context = hmac::Context::with_key(&self.0.key);
+        // All hashes have the same length, and the length of the user stands before it.
         context.update(&(user.len() as u64).to_le_bytes());
         context.update(user.as_bytes());
+        context.update(hash.text.as_bytes());
         context.update(password);
-        context.sign().as_ref().try_into().ok()
+        let mut mark = Mark::default();
+        mark.copy_from_slice(context.sign().as_ref());
+        mark
     }
 
-    fn remembered(&self, mark: &[u8; 32]) -> Option<bool> {
-        let memory = self.memory.lock();
-        match (memory.right.contains(mark), memory.wrong.contains(mark)) {
+    fn recall(&self, mark: &Mark) -> Option<bool> {
+        let outcomes = self.0.outcomes.lock();
+        match (outcomes.right.contains(mark), outcomes.wrong.contains(mark)) {
             (true, _) => Some(true),
             (_, true) => Some(false),
             _ => None,
         }
     }
 
-    fn remember(&self, mark: [u8; 32], right: bool) {
-        let mut memory = self.memory.lock();
-        if right {
-            memory.right.insert(mark);
-        } else {
-            if memory.wrong.len() >= WRONG_MAX {
-                memory.wrong.clear();
-            }
-            memory.wrong.insert(mark);
+    fn remember(&self, mark: Mark, right: bool) {
+        let mut outcomes = self.0.outcomes.lock();
+        let (marks, max) = match right {
+            true => (&mut outcomes.right, RIGHT_MAX),
+            false => (&mut outcomes.wrong, WRONG_MAX),
+        };
+        if marks.len() >= max {
+            marks.clear();
         }
+        marks.insert(mark);
     }
 }
 
-impl fmt::Debug for Passwords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passwords").field("users", &self.hashes.keys()).finish_non_exhaustive()
+/// The hashes of all who have one.
+#[derive(Debug)]
+pub(super) struct Passwords {
+    /// With the index of the user.
+    hashes: BTreeMap<String, (PasswordHash, usize)>,
+    /// Compared with where there is no such user. It costs as much as the dearest of the others.
+    nobody: PasswordHash,
+    memory: PasswordMemory,
+}
+
+impl Passwords {
+    pub(super) fn new(
+        hashes: BTreeMap<String, (PasswordHash, usize)>,
+        memory: PasswordMemory,
+    ) -> Passwords {
+        let dearest = hashes.values().map(|(hash, _)| hash.cost).max();
+        Passwords { hashes, nobody: PasswordHash::nobody(dearest.unwrap_or(10)), memory }
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> &PasswordMemory {
+        &self.memory
+    }
+
+    fn hash(&self, user: &str) -> &PasswordHash {
+        self.hashes.get(user).map_or(&self.nobody, |(hash, _)| hash)
     }
 }
 
 /// A password that is to be compared with the hash of its user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PasswordCheck {
     policy: Arc<Policy>,
     user: String,
     password: Hidden,
-    mark: Option<[u8; 32]>,
+    mark: Mark,
     right: Right,
 }
 
@@ -151,46 +190,39 @@ impl PasswordCheck {
         password: Hidden,
         right: Right,
     ) -> PasswordCheck {
-        let mark = policy.passwords.mark(&user, &password.0);
+        let passwords = &policy.passwords;
+        let mark = passwords.memory.mark(&user, passwords.hash(&user), &password.0);
         PasswordCheck { policy, user, password, mark, right }
     }
 
-    /// What came of it earlier, if it was asked before.
-    pub(super) fn remembered(&self) -> Option<Result<Caller, Refusal>> {
-        let right = self.policy.passwords.remembered(self.mark.as_ref()?)?;
-        Some(self.outcome(right))
+    /// The same for every request that brings the same user and password.
+    pub fn mark(&self) -> Mark {
+        self.mark
     }
 
-    /// Takes long, on purpose, unless somebody else was quicker.
+    /// Whether the password was right when it was compared earlier, if it was.
+    pub fn recall(&self) -> Option<bool> {
+        self.policy.passwords.memory.recall(&self.mark)
+    }
+
+    /// Whether the password is right. It takes long, on purpose.
+    pub fn run(&self) -> bool {
+        let passwords = &self.policy.passwords;
+        passwords.memory.0.runs.fetch_add(1, Relaxed);
+        let same = bcrypt::verify(&self.password.0, &passwords.hash(&self.user).text);
+        let right = same.unwrap_or(false) && passwords.hashes.contains_key(&self.user);
+        passwords.memory.remember(self.mark, right);
+        right
+    }
+
+    /// What is to be done with the request, once it is known whether the password is right.
     ///
     /// # Errors
-    /// If the password is wrong, or the user lacks the right.
-    pub fn run(self) -> Result<Caller, Refusal> {
-        if let Some(outcome) = self.remembered() {
-            return outcome;
-        }
-        let passwords = &self.policy.passwords;
-        let hash = passwords.hashes.get(&self.user).map_or(&passwords.nobody, |(hash, _)| hash);
-        passwords.runs.fetch_add(1, Relaxed);
-        let right = bcrypt::verify(&self.password.0, &hash.text).unwrap_or(false)
-            && passwords.hashes.contains_key(&self.user);
-        if let Some(mark) = self.mark {
-            passwords.remember(mark, right);
-        }
-        self.outcome(right)
-    }
-
-    fn outcome(&self, right: bool) -> Result<Caller, Refusal> {
+    /// If it is wrong, or the user lacks the right.
+    pub fn outcome(&self, right: bool) -> Result<Caller, Refusal> {
         match self.policy.passwords.hashes.get(&self.user) {
             Some((_, user)) if right => self.policy.allow(*user, self.right),
             _ => Err(Refusal::Wrong),
         }
-    }
-}
-
-impl Policy {
-    /// How often bcrypt has run.
-    pub fn password_runs(&self) -> u64 {
-        self.passwords.runs.load(Relaxed)
     }
 }

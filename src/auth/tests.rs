@@ -26,7 +26,8 @@ fn policy(anonymous: &[Right]) -> Arc<Policy> {
         account("scraper", &[Right::Scrape]),
         Account { password: None, ..account("tokens-only", &[Right::Push]) },
     ];
-    Arc::new(Policy::new(accounts, anonymous.iter().copied().collect()).unwrap())
+    let memory = PasswordMemory::default();
+    Arc::new(Policy::new(accounts, anonymous.iter().copied().collect(), memory).unwrap())
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -37,7 +38,7 @@ fn ask(policy: &Arc<Policy>, header: Option<&str>, right: Right) -> Result<Calle
     match policy.identify(header.map(str::as_bytes), right) {
         Identified::Caller(caller) => Ok(caller),
         Identified::Refused(refusal) => Err(refusal),
-        Identified::Ask(check) => check.run(),
+        Identified::Ask(check) => check.outcome(check.run()),
     }
 }
 
@@ -102,11 +103,11 @@ fn anonymous_rights_are_for_those_who_bring_no_credentials() {
 fn known_and_unknown_users_cost_the_same_and_each_password_once() {
     let policy = policy(&[]);
     let cost = |header: &str| {
-        let before = policy.password_runs();
+        let before = policy.passwords.memory().runs();
         for right in [Right::Push, Right::Scrape, Right::Push] {
             let _ = ask(&policy, Some(header), right);
         }
-        policy.password_runs() - before
+        policy.passwords.memory().runs() - before
     };
     for (user, password) in [
         ("ada", "secret"),
@@ -130,9 +131,33 @@ fn guesses_do_not_push_out_what_is_known() {
     for guess in 0..1010 {
         let _ = ask(&policy, Some(&basic("ada", &guess.to_string())), Right::Push);
     }
-    let before = policy.password_runs();
+    let before = policy.passwords.memory().runs();
     ask(&policy, Some(&basic("ada", "secret")), Right::Push).unwrap();
-    assert_eq!(policy.password_runs(), before);
+    assert_eq!(policy.passwords.memory().runs(), before);
+}
+
+/// A reload must not let all clients wait for bcrypt again, nor take a password for right that is not.
+#[test]
+fn what_is_known_outlives_a_policy_as_long_as_it_holds() {
+    let memory = PasswordMemory::default();
+    let with = |hash: Option<&str>| {
+        let password = hash.map(|hash| PasswordHash::parse(hash).unwrap());
+        let account = Account { password, ..account("ada", &Right::ALL) };
+        Arc::new(Policy::new(vec![account], Rights::default(), memory.clone()).unwrap())
+    };
+    let other = "$2b$04$abcdefghijklmnopqrstuu0HtfOlPbTiymk5tcV.3TsFPDd3SYZqu";
+    let header = basic("ada", "secret");
+    for (hash, fine, runs) in [
+        (Some(HASH), true, 1),
+        (Some(HASH), true, 1),
+        (Some(other), false, 2),
+        (None, false, 3),
+        (Some(other), false, 3),
+        (Some(HASH), true, 3),
+    ] {
+        let asked = ask(&with(hash), Some(&header), Right::Push);
+        assert_eq!((asked.is_ok(), memory.runs()), (fine, runs), "{hash:?}");
+    }
 }
 
 #[test]
@@ -141,7 +166,9 @@ fn hashes_of_every_kind() {
         let hash = PasswordHash::parse(&format!("${prefix}{}", &HASH[3..])).unwrap();
         let password = Some(hash);
         let account = Account { password, tokens: Vec::new(), ..account("u", &[Right::Push]) };
-        let policy = Arc::new(Policy::new(vec![account], Rights::default()).unwrap());
+        let policy = Arc::new(
+            Policy::new(vec![account], Rights::default(), PasswordMemory::default()).unwrap(),
+        );
         assert!(ask(&policy, Some(&basic("u", "secret")), Right::Push).is_ok(), "{prefix}");
     }
     for (text, error) in [
@@ -163,11 +190,13 @@ fn hashes_of_every_kind() {
 #[test]
 fn accounts_must_differ() {
     let two = vec![account("a", &[]), account("a", &[])];
-    let error = Policy::new(two, Rights::default()).unwrap_err();
+    let error = Policy::new(two, Rights::default(), PasswordMemory::default()).unwrap_err();
     assert_eq!(error, PolicyError::TwoUsers("a".into()));
     let tokens = vec![TokenHash::of(b"t")];
     let same = |name| Account { tokens: tokens.clone(), ..account(name, &[]) };
-    let error = Policy::new(vec![same("a"), same("b")], Rights::default()).unwrap_err();
+    let error =
+        Policy::new(vec![same("a"), same("b")], Rights::default(), PasswordMemory::default())
+            .unwrap_err();
     assert_eq!(error, PolicyError::SameToken("a".into(), "b".into()));
 }
 

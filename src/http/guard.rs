@@ -4,6 +4,7 @@
 //! needs ([`super::route::Route::right`]). What pushes are bound to is checked where their path is
 //! read, in [`grouping`]. Where nothing is configured, all of this is one look at an `Option`.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,15 +13,14 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::error::Problem;
-use crate::auth::{Caller, HeaderError, Identified, PasswordCheck, Policy, Refusal, Right};
+use crate::auth::{Caller, HeaderError, Identified, Mark, PasswordCheck, Policy, Refusal, Right};
 use crate::model::Grouping;
 use crate::telemetry::{AuthRefusal, Telemetry};
 
-/// Requests that may wait for the check of a password. Each costs a bcrypt run, and attackers can
-/// send any number.
+/// Passwords that may wait to be checked. Each costs a bcrypt run, and attackers can send any number.
 const WAITING_MAX: usize = 64;
 
 /// How every request at the main address is received.
@@ -43,7 +43,8 @@ pub struct Guard {
     active: Option<ArcSwap<Active>>,
     /// Runs of bcrypt at a time.
     running: Semaphore,
-    waiting: Semaphore,
+    /// The passwords that are being checked or wait for it; the outcome is for all who asked.
+    asked: Mutex<HashMap<Mark, Arc<OnceCell<bool>>>>,
 }
 
 /// A protection in force.
@@ -57,7 +58,7 @@ struct Active {
 impl Guard {
     /// Lets everybody in, for ever.
     pub fn open() -> Guard {
-        Guard { active: None, running: Semaphore::new(1), waiting: Semaphore::new(WAITING_MAX) }
+        Guard { active: None, running: Semaphore::new(1), asked: Mutex::default() }
     }
 
     pub fn new(protection: Protection) -> Guard {
@@ -150,17 +151,51 @@ impl Guard {
         })
     }
 
-    /// Runs bcrypt where no connection waits for the thread. `None` if too many wait already.
+    /// Runs bcrypt where no connection waits for the thread, once for all who bring the same. `None`
+    /// if too many other passwords wait already.
     async fn ask(&self, check: PasswordCheck) -> Option<Result<Caller, Refusal>> {
-        let _place = self.waiting.try_acquire().ok()?;
-        let _turn = self.running.acquire().await.ok()?;
-        web::block(move || check.run()).await.ok()
+        let asked = Asked::enter(self, check.mark())?;
+        let run = || async {
+            let _turn = self.running.acquire().await.map_err(drop)?;
+            let check = check.clone();
+            web::block(move || check.run()).await.map_err(drop)
+        };
+        let right = asked.cell.get_or_try_init(run).await.ok()?;
+        Some(check.outcome(*right))
     }
 
     /// Sets the configured headers.
     pub(super) fn decorate(&self, response: &mut HttpResponse) {
         for (name, value) in self.active().iter().flat_map(|active| &active.headers) {
             response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// A place among the passwords that are being checked, which the last who asks gives back.
+struct Asked<'g> {
+    guard: &'g Guard,
+    mark: Mark,
+    cell: Arc<OnceCell<bool>>,
+}
+
+impl Asked<'_> {
+    fn enter(guard: &Guard, mark: Mark) -> Option<Asked<'_>> {
+        let mut asked = guard.asked.lock();
+        if asked.len() >= WAITING_MAX && !asked.contains_key(&mark) {
+            return None;
+        }
+        let cell = asked.entry(mark).or_default().clone();
+        Some(Asked { guard, mark, cell })
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut asked = self.guard.asked.lock();
+        // The table and this one.
+        if Arc::strong_count(&self.cell) == 2 {
+            asked.remove(&self.mark);
         }
     }
 }

@@ -427,6 +427,26 @@ fn pushes_are_bound_to_labels() {
     );
 }
 
+/// A key is its sender's own: nobody can use up or ask about the keys of others.
+#[test]
+fn idempotency_keys_belong_to_users() {
+    let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), Some(&users()));
+    let gateway = files.run(&[]);
+    for (credentials, replayed) in [
+        (bearer("pusher"), None),
+        (bearer("pusher"), Some("?1")),
+        (basic("root", "secret"), None),
+        (basic("both", "secret"), None),
+        (basic("both", "secret"), Some("?1")),
+    ] {
+        let request = gateway.request("POST", "/metrics/job/j").body("a 1\n");
+        let request = request.header("Idempotency-Key", "\"the same\"");
+        let answer = with(request, Some(&credentials)).send();
+        assert_eq!((answer.status, answer.header("idempotent-replayed")), (200, replayed));
+    }
+    assert_eq!(sums(&gateway), "a{job=\"j\"} 3");
+}
+
 /// Rules of the operator may take a label away, but a sender must not use them to become another.
 #[test]
 fn rules_do_not_loosen_what_binds() {
@@ -576,6 +596,116 @@ fn users_come_and_go_while_it_runs() {
     files.write("web.yml", "");
     assert_eq!(reload(&gateway).status, 200);
     assert_eq!(status(&gateway, &basic("root", "secret")), 401);
+}
+
+/// What the real one answers, in the mode that takes its place.
+#[test]
+fn in_pushgateway_mode_a_broken_file_breaks_everything() {
+    let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), None);
+    let mut gateway = files.run(&["--mode=pushgateway"]);
+    gateway.expect_log("web configuration and users not loaded");
+    let get = |path: &str, password: &str| {
+        with(gateway.request("GET", path), Some(&basic("root", password))).send()
+    };
+    assert_eq!(get("/metrics", "secret").status, 200);
+    let answer = get("/metrics", "wrong");
+    assert_eq!((answer.status, answer.text().as_str()), (401, "wrong credentials\n"));
+    assert!(answer.header("www-authenticate").unwrap().starts_with("Basic"));
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    for (text, status) in [("nonsense: 1\n", 500), ("", 500), ("", 500)] {
+        files.write("web.yml", text);
+        eventually("the file is seen", || {
+            (get("/metrics", "secret").status == status).then_some(())
+        });
+        for (path, password) in [("/-/healthy", "secret"), ("/metrics", "wrong"), ("/nothing", "x")]
+        {
+            let answer = get(path, password);
+            assert_eq!(answer.status, status, "{path}");
+            assert!(answer.text().starts_with("the web configuration file has become invalid"));
+        }
+    }
+    files.write("web.yml", &format!("basic_auth_users: {{root: {HASH}}}\n"));
+    eventually("it is right again", || (get("/metrics", "secret").status == 200).then_some(()));
+    assert_eq!(get("/metrics", "wrong").status, 401);
+}
+
+#[test]
+fn pushgateway_mode_has_the_same_rights_and_labels() {
+    let files = Files::new("", Some(&users()));
+    let mut gateway =
+        files.run(&["--mode=pushgateway", "--web.enable-admin-api", "--web.enable-lifecycle"]);
+    gateway.expect_log("push refused");
+    for (method, path, needed, status) in [
+        ("PUT", "/metrics/job/j", "push", 200),
+        ("POST", "/metrics/job@base64/ag/a/b", "push", 200),
+        ("DELETE", "/metrics/job/j", "push", 202),
+        ("GET", "/metrics", "scrape", 200),
+        ("GET", "/", "scrape", 200),
+        ("GET", "/status", "scrape", 200),
+        ("GET", "/api/v1/status", "scrape", 200),
+        ("GET", "/api/v1/metrics", "scrape", 200),
+        ("GET", "/static/nothing", "scrape", 404),
+        ("PUT", "/api/v1/admin/wipe", "admin", 202),
+        ("POST", "/-/reload", "admin", 200),
+        ("GET", "/-/healthy", "probe", 200),
+        ("GET", "/-/ready", "probe", 200),
+        ("GET", "/-/quit", "probe", 405),
+        ("OPTIONS", "/api/v1/metrics", "probe", 200),
+        ("OPTIONS", "/metrics/job/j", "probe", 200),
+        ("PATCH", "/metrics", "probe", 405),
+        ("GET", "/nothing", "probe", 404),
+    ] {
+        for (role, credentials, rights) in roles() {
+            if role == "of the web file" {
+                continue;
+            }
+            let answer = with(gateway.request(method, path), credentials.as_deref()).send();
+            let expected = match rights {
+                None => 401,
+                Some(rights) if rights.contains(&needed) => status,
+                Some(_) => 403,
+            };
+            assert_eq!(answer.status, expected, "{role}: {method} {path}");
+        }
+    }
+    let mine = bearer("checkout");
+    for (path, status) in [
+        ("/metrics/job/checkout/team/a", 200),
+        ("/metrics/job@base64/Y2hlY2tvdXQ/team@base64/YQ", 200),
+        ("/metrics/job/checkout%2Fteam/a", 200),
+        ("/metrics/job/checkout/team/z/team/a", 200),
+        ("/metrics/job/checkout", 403),
+        ("/metrics/job/other/team/a", 403),
+        ("/metrics/job/other/team/a/job/checkout", 403),
+        ("/metrics/job/checkout/team/", 403),
+        ("/metrics/job/checkout/team/a/team/z", 403),
+        ("/metrics/job/checkout%2Fteam/z", 403),
+    ] {
+        for method in ["PUT", "POST", "DELETE"] {
+            let request = gateway.request(method, path).body("a{job=\"other\",team=\"z\"} 1\n");
+            let answer = with(request, Some(&mine)).send();
+            let status = if method == "DELETE" && status == 200 { 202 } else { status };
+            assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        }
+    }
+    let text = with(gateway.request("GET", "/metrics"), Some(&bearer("scraper"))).send().text();
+    assert!(!text.contains("job=\"other\"") && !text.contains("team=\"z\""), "{text}");
+}
+
+/// An editor may empty a file before it writes it.
+#[test]
+fn a_file_without_users_does_not_let_everybody_in() {
+    let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), None);
+    let mut gateway = files.run(&[]);
+    gateway.expect_log("web configuration and users not loaded");
+    for text in ["", "basic_auth_users: {}\n"] {
+        files.write("web.yml", text);
+        gateway.await_log("the last user cannot go while running");
+        std::thread::sleep(Duration::from_millis(1200));
+        assert_eq!(gateway.get("/metrics").status, 401, "{text}");
+    }
+    let root = with(gateway.request("GET", "/metrics"), Some(&basic("root", "secret"))).send();
+    assert_eq!(root.status, 200);
 }
 
 #[test]
