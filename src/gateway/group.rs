@@ -102,6 +102,7 @@ impl Gateway {
             complaints_left_out: exposition.complaints_left_out(),
             now_ns,
             series_max: settings.limits.store.series,
+            added_up: &|name| self.store.kind_of(name),
         })?;
         if let Some(claim) = claim {
             claim.done();

@@ -12,6 +12,7 @@ use crate::format::negotiate::PushFormat;
 use crate::format::openmetrics::{self, OpenMetricsOptions};
 use crate::format::protobuf;
 use crate::format::text::{self, TextOptions};
+use crate::groups::{Groups, Refused};
 use crate::merge::MergeRules;
 use crate::model::exposition::{PushedSeries, SeriesId};
 use crate::model::{Exposition, GaugeRule, Grouping, Kind, LabelScope, OutOfScope, Ttl};
@@ -97,6 +98,9 @@ pub enum PushError {
     OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
+    /// In pushgateway mode: names of groups and of what is added up are apart.
+    #[error(transparent)]
+    Clash(#[from] Refused),
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
 }
@@ -191,6 +195,13 @@ impl Gateway {
         let (applied, ticket) = {
             let context = self.context(request, settings);
             let pass = self.commits.enter();
+            // In pushgateway mode names must not clash with those of the groups; until it is applied
+            // no group may take one.
+            let held = self.groups.as_ref().map(Groups::hold);
+            if let Some(held) = &held {
+                let families = exposition.families().filter(|family| family.series > 0);
+                held.check(families.map(|family| (family.name, family.kind)))?;
+            }
             let applied = self.store.admit(&pass, exposition, context, terms_of, plan)?.apply();
             if let Some(claim) = claim {
                 claim.done();

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use super::family::Family;
 use super::table::{Names, Owners};
-use super::{Group, PUSH_FAILURE_TIME, PUSH_TIME, Replace};
+use super::{Group, PUSH_FAILURE_TIME, PUSH_TIME, Replace, State};
 use crate::model::Kind;
 use crate::model::labels::value_of;
 
@@ -15,7 +17,7 @@ use crate::model::labels::value_of;
 const CLASHES_MAX: usize = 50;
 
 /// All that is wrong with a push, or the first of it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub clashes: Vec<Clash>,
     pub left_out: usize,
@@ -31,6 +33,8 @@ pub enum Clash {
     Kind { name: String, pushed: Kind, stored: Kind, whose: &'static str },
     #[error("metric {name:?} has the name of the samples of the {kind} {owner:?}")]
     SampleName { name: String, owner: String, kind: Kind },
+    #[error("metric {name:?} is {there}, and one name cannot be both added up and replaced")]
+    AddedUp { name: String, there: &'static str },
     #[error("series {series} is pushed twice, with the labels of the group added")]
     Twice { series: String },
     #[error("series {series} is in the group {{{group}}} already")]
@@ -67,6 +71,7 @@ pub(super) struct Check<'a> {
     pub(super) replace: Replace,
     /// In the order of their names.
     pub(super) families: &'a [Arc<Family>],
+    pub(super) added_up: &'a dyn Fn(&str) -> Option<Kind>,
 }
 
 impl Check<'_> {
@@ -84,6 +89,11 @@ impl Check<'_> {
     }
 
     fn kind(&self, family: &Family, found: &mut Refused) {
+        if (self.added_up)(&family.name).is_some() {
+            let name = family.name.to_string();
+            found.note(Clash::AddedUp { name, there: "added up already" });
+            return;
+        }
         let (stored, whose) = match (self.own.get(&*family.name), self.stored(&family.name)) {
             (Some(&own), _) => (own, "that of the gateway itself"),
             (None, Some(stored)) => (stored, "that of another group"),
@@ -119,30 +129,16 @@ impl Check<'_> {
         let pushed = self.pushed(name).filter(|family| !family.series.is_empty());
         let bookkeeping = matches!(name, PUSH_TIME | PUSH_FAILURE_TIME).then_some(Kind::Gauge);
         let own = self.own.get(name).copied().or(bookkeeping);
-        own.or(pushed.map(|family| family.kind)).or_else(|| self.stored(name))
+        own.or(pushed.map(|family| family.kind))
+            .or_else(|| self.stored(name))
+            .or_else(|| (self.added_up)(name))
     }
 
-    /// `x_count` beside a histogram `x`, in either order.
     fn sample_names(&self, family: &Family, found: &mut Refused) {
-        for suffix in family.kind.sample_suffixes() {
-            let name = format!("{}{suffix}", family.name);
-            if self.after(&name).is_some() {
-                let (owner, kind) = (family.name.to_string(), family.kind);
-                found.note(Clash::SampleName { name, owner, kind });
-            }
-        }
-        for suffix in Kind::Histogram.sample_suffixes() {
-            let Some(owner) = family.name.strip_suffix(suffix) else { continue };
-            // If it was pushed as well, the clash is told there.
-            if self.pushed(owner).is_some_and(|owner| !owner.series.is_empty()) {
-                continue;
-            }
-            let Some(kind) = self.after(owner) else { continue };
-            if kind.sample_suffixes().contains(suffix) {
-                let (name, owner) = (family.name.to_string(), owner.to_owned());
-                found.note(Clash::SampleName { name, owner, kind });
-            }
-        }
+        // If the owner of a name was pushed as well, the clash is told there.
+        let pushed = |name: &str| self.pushed(name).is_some_and(|owner| !owner.series.is_empty());
+        let owner = |name: &str| self.after(name).filter(|_| !pushed(name));
+        sample_names(&family.name, family.kind, |name| self.after(name), owner, found);
     }
 
     fn series(&self, family: &Family, found: &mut Refused) {
@@ -170,6 +166,71 @@ impl Check<'_> {
                 found.note(Clash::Taken { series: text(), group: owner.to_string() });
             }
         }
+    }
+}
+
+/// `x_count` beside a histogram `x`, in either order: `part` tells the types of other families that
+/// may have the name of a sample, `owner` of those that may have samples of this name.
+fn sample_names(
+    name: &str,
+    kind: Kind,
+    part: impl Fn(&str) -> Option<Kind>,
+    owner: impl Fn(&str) -> Option<Kind>,
+    found: &mut Refused,
+) {
+    for suffix in kind.sample_suffixes() {
+        let part_name = format!("{name}{suffix}");
+        if part(&part_name).is_some() {
+            found.note(Clash::SampleName { name: part_name, owner: name.to_owned(), kind });
+        }
+    }
+    for suffix in Kind::Histogram.sample_suffixes() {
+        let Some(base) = name.strip_suffix(suffix) else { continue };
+        let Some(kind) = owner(base) else { continue };
+        if kind.sample_suffixes().contains(suffix) {
+            let (name, owner) = (name.to_owned(), base.to_owned());
+            found.note(Clash::SampleName { name, owner, kind });
+        }
+    }
+}
+
+/// All groups, while none of them changes.
+#[derive(Debug)]
+pub struct Held<'g> {
+    own: &'g BTreeMap<&'static str, Kind>,
+    state: MutexGuard<'g, State>,
+}
+
+impl<'g> Held<'g> {
+    pub(super) fn new(
+        own: &'g BTreeMap<&'static str, Kind>,
+        state: MutexGuard<'g, State>,
+    ) -> Held<'g> {
+        Held { own, state }
+    }
+
+    /// Whether families that are added up may have these names beside the groups.
+    ///
+    /// # Errors
+    /// With all that clash.
+    pub fn check<'n>(
+        &self,
+        families: impl IntoIterator<Item = (&'n str, Kind)>,
+    ) -> Result<(), Refused> {
+        let mut found = Refused { clashes: Vec::new(), left_out: 0 };
+        let kind = |name: &str| {
+            let bookkeeping = matches!(name, PUSH_TIME | PUSH_FAILURE_TIME).then_some(Kind::Gauge);
+            let own = self.own.get(name).copied().or(bookkeeping);
+            own.or_else(|| self.state.names.get(name).map(|name| name.kind))
+        };
+        for (name, pushed) in families {
+            if kind(name).is_some() {
+                let name = name.to_owned();
+                found.note(Clash::AddedUp { name, there: "in a group, or of the gateway itself" });
+            }
+            sample_names(name, pushed, kind, kind, &mut found);
+        }
+        if found.clashes.is_empty() { Ok(()) } else { Err(found) }
     }
 }
 

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::model::exposition::SeriesHasher;
 use crate::model::{Grouping, Kind};
-pub use check::{Clash, Refused};
+pub use check::{Clash, Held, Refused};
 pub use family::{Family, Series, Summary, Value, families};
 use table::{Names, Owners};
 
@@ -99,8 +99,13 @@ pub enum Replace {
     Families,
 }
 
+impl std::fmt::Debug for GroupPush<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupPush").field("group", &self.grouping.key()).finish_non_exhaustive()
+    }
+}
+
 /// A push whose body could be read.
-#[derive(Debug)]
 pub struct GroupPush<'a> {
     pub grouping: &'a Grouping,
     pub replace: Replace,
@@ -112,6 +117,8 @@ pub struct GroupPush<'a> {
     pub now_ns: i64,
     /// Series that may be stored; 0 is no limit.
     pub series_max: usize,
+    /// The type of a family that is added up beside the groups: its name is taken.
+    pub added_up: &'a dyn Fn(&str) -> Option<Kind>,
 }
 
 /// Why a push was not stored.
@@ -189,6 +196,7 @@ impl Groups {
             key: grouping.key(),
             replace,
             families: &families,
+            added_up: push.added_up,
         };
         let clashes = check.run(push.complaints, push.complaints_left_out);
         let mut group = match &before {
@@ -220,6 +228,11 @@ impl Groups {
         group.pushed = Stamp::now(now_ns);
         state.put(group);
         Ok(())
+    }
+
+    /// Lets no push to a group begin or end while it lives, so that names can be compared with others.
+    pub fn hold(&self) -> Held<'_> {
+        Held::new(&self.own, self.state.lock())
     }
 
     /// Forgets a group with its bookkeeping; false if there is none.

@@ -139,6 +139,7 @@ proptest! {
                         complaints_left_out: 0,
                         now_ns: now,
                         series_max: 0,
+            added_up: &|_| None,
                     });
                     prop_assert_eq!(result.is_ok(), good, "{:?}", result);
                     let stored = groups.snapshot();
@@ -216,6 +217,7 @@ fn everything_of_a_family_survives_in_a_record() {
             complaints_left_out: 0,
             now_ns: 7,
             series_max: 0,
+            added_up: &|_| None,
         })
         .unwrap();
     let mut records = BTreeMap::new();
@@ -251,6 +253,7 @@ fn all_clashes_are_told() {
             complaints_left_out: 0,
             now_ns: 1,
             series_max: 4,
+            added_up: &|name| (name == "sum").then_some(Kind::Summary),
         })
     };
     let first: &[Pushed] = &[
@@ -277,6 +280,21 @@ fn all_clashes_are_told() {
     ] {
         assert!(told.contains(clash), "{clash}\n{told}");
     }
+    // Beside what is added up.
+    let series: &[Pushed] = &[("sum", Kind::Summary, vec![]), ("sum_count", Kind::Gauge, vec![])];
+    let Err(PushRefused::Clash(refused)) = push(&grouping(2), series) else { panic!("accepted") };
+    assert!(refused.to_string().contains("cannot be both added up and replaced"), "{refused}");
+    let held = groups.hold();
+    assert!(held.check([("other", Kind::Summary), ("x_count", Kind::Gauge)]).is_ok());
+    for (name, kind) in [
+        ("x", Kind::Gauge),
+        ("own", Kind::Gauge),
+        ("h_count", Kind::Gauge),
+        (PUSH_TIME, Kind::Gauge),
+    ] {
+        assert!(held.check([(name, kind)]).is_err(), "{name}");
+    }
+    drop(held);
     // No trace of what there is no room for.
     let many: &[Pushed] = &[("a", Kind::Gauge, vec![]), ("b", Kind::Gauge, vec![])];
     let found = push(&grouping(1), many);

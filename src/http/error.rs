@@ -297,6 +297,7 @@ impl From<PushError> for Problem {
                 Problem { family: Some(family), ..problem }
             }
             PushError::NotDurable(error) => error.into(),
+            PushError::Clash(_) => Problem::bad_request(detail),
             PushError::KeyRequired { .. } => {
                 Problem::new(StatusCode::BAD_REQUEST, "key-required", detail).hint(
                     "send the header Idempotency-Key, new for each push and the same for its \

@@ -171,7 +171,7 @@ fn has_query(request: &HttpRequest, name: &str) -> bool {
     !request.query_string().is_empty() && query(request).any(|(other, _)| other == name)
 }
 
-fn value<'r>(
+pub(super) fn value<'r>(
     request: &'r HttpRequest,
     header_name: &str,
     query_name: &str,

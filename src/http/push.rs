@@ -61,7 +61,11 @@ pub(super) async fn push(
     group: &str,
 ) -> HttpResponse {
     let gateway = &services.gateway;
-    match receive(services, request, payload, caller, group).await {
+    let received = match guard::grouping(&caller, group) {
+        Ok(grouping) => receive(services, request, payload, caller, grouping).await,
+        Err(problem) => Err(problem),
+    };
+    match received {
         Ok((pushed, _)) if pushed.replayed => {
             gateway.telemetry().push_replayed(group);
             replayed(HttpResponse::new(services.options.push_success))
@@ -92,19 +96,19 @@ pub(super) fn replayed(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-async fn receive(
+pub(super) async fn receive(
     services: &Services,
     request: &HttpRequest,
     payload: &mut web::Payload,
     caller: Caller,
-    group: &str,
+    grouping: Arc<Grouping>,
 ) -> Result<(Pushed, Duration), Problem> {
     if !services.lifecycle.is_up() {
         return Err(probes::starting(services));
     }
     let headers = request.headers();
     let push = Push {
-        grouping: guard::grouping(&caller, group)?,
+        grouping,
         caller,
         params: PushParams::of(request)?,
         format: negotiate::push_format(header(headers, CONTENT_TYPE)).map_err(unsupported)?,

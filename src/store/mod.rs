@@ -32,7 +32,7 @@ use parking_lot::Mutex;
 
 use crate::merge::{MergeRules, Stamp};
 use crate::model::exposition::{PushedSeries, SeriesHasher};
-use crate::model::labels;
+use crate::model::{Kind, labels};
 use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
@@ -174,6 +174,11 @@ impl Store {
     /// Live families, in the order of their names.
     pub fn families(&self) -> Arc<Vec<Arc<Family>>> {
         self.family_index.snapshot()
+    }
+
+    /// The type of a live family.
+    pub fn kind_of(&self, name: &str) -> Option<Kind> {
+        self.family_named(name).map(|family| family.kind())
     }
 
     /// Puts a series where everybody finds it, and its family with its first series.

@@ -7,18 +7,19 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{Method as HttpMethod, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::path::Group;
-use super::{Answering, PushgatewayOptions};
+use super::Answering;
+use super::path::{Group, GroupPathError};
 use crate::format::compress::Coding;
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::{
-    Gateway, GroupPushError, GroupPushRequest, GroupPushed, Identity, PushId, PushRefused, Replace,
+    Gateway, GroupPushError, GroupPushRequest, GroupPushed, Identity, PushId, PushRefused, Pushed,
+    Replace,
 };
 use crate::http::error::{Problem, over_limit};
 use crate::http::guard;
-use crate::http::params::{header, push_id};
+use crate::http::params::{self, header, push_id};
 use crate::http::push::{
-    body_encoding, body_format, decoded, is_small, read_body, replayed, try_push,
+    body_encoding, body_format, decoded, is_small, read_body, receive as add_up, replayed, try_push,
 };
 use crate::model::Grouping;
 use crate::telemetry::Method;
@@ -53,7 +54,11 @@ impl Answering<'_> {
             HttpMethod::PUT => Method::Put,
             _ => Method::Post,
         };
-        let pushed = self.receive(payload, group).await;
+        let pushed = match self.adds_up() {
+            Ok(true) => self.add(payload, group).await,
+            Ok(false) => self.receive(payload, group).await,
+            Err(problem) => Err(problem),
+        };
         let telemetry = services.gateway.telemetry();
         telemetry.pushgateway_pushed(method, started.elapsed(), size(request));
         match pushed {
@@ -91,12 +96,11 @@ impl Answering<'_> {
         payload: &mut web::Payload,
         group: Group<'_>,
     ) -> Result<GroupPushed, Problem> {
-        let Answering { services, options, request, .. } = *self;
+        let Answering { services, request, .. } = *self;
         if !services.lifecycle.is_up() {
             return Err(Problem::unavailable("the gateway is starting"));
         }
         let headers = request.headers();
-        check_mode(options, request)?;
         let push = Push {
             grouping: self.grouping(group)?,
             principal: self.caller.name.clone(),
@@ -123,6 +127,41 @@ impl Answering<'_> {
         drop(permit);
         services.gateway.safe(pushed.ticket).await?;
         Ok(pushed)
+    }
+
+    /// Whether the push asks to be added up. What a push says of itself must not be ignored where it
+    /// changes what the push means.
+    fn adds_up(&self) -> Result<bool, Problem> {
+        let asked = params::value(self.request, "push-mode", "mode");
+        match asked.as_deref() {
+            None | Some("replace") => Ok(false),
+            Some("delta") if self.options.allow_mode => Ok(true),
+            Some(mode) if self.options.allow_mode => Err(Problem::bad_request(format!(
+                "push-mode: {mode:?} is neither replace nor delta"
+            ))),
+            // The Pushgateway does not look at queries.
+            Some(_) if !self.request.headers().contains_key("push-mode") => Ok(false),
+            Some(_) => Err(Problem::bad_request(
+                "this gateway does not let a push choose its mode (--push.allow-mode)",
+            )),
+        }
+    }
+
+    /// A push that is added up, as all are in the other mode.
+    async fn add(
+        &self,
+        payload: &mut web::Payload,
+        group: Group<'_>,
+    ) -> Result<GroupPushed, Problem> {
+        let names = self.services.gateway.settings().group_names;
+        let malformed = |error: GroupPathError| Problem::bad_request(error.to_string());
+        let pairs = group.pairs(names).map_err(malformed)?;
+        let grouping = Grouping::new(pairs).map_err(|error| malformed(error.into()))?;
+        guard::check_scope(&self.caller, &grouping)?;
+        let (caller, grouping) = (self.caller.clone(), Arc::new(grouping));
+        let (pushed, _) = add_up(self.services, self.request, payload, caller, grouping).await?;
+        let Pushed { samples, ticket, replayed, .. } = pushed;
+        Ok(GroupPushed { samples, ticket, replayed })
     }
 
     /// 202, also if there is no such group.
@@ -159,17 +198,6 @@ fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Pro
     let (replace, format, body) = (*replace, *format, &*body);
     let identity = push.identity().map(|(_, identity)| identity);
     Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body, identity })?)
-}
-
-/// What a push says of itself must not be ignored where it changes what the push means.
-fn check_mode(options: &PushgatewayOptions, request: &HttpRequest) -> Result<(), Problem> {
-    match header(request.headers(), "push-mode") {
-        None | Some("replace") => Ok(()),
-        Some(_) if !options.allow_mode => Err(Problem::bad_request(
-            "this gateway does not let a push choose its mode (--push.allow-mode)",
-        )),
-        Some(mode) => Err(Problem::bad_request(format!("push-mode: {mode:?} is not known"))),
-    }
 }
 
 /// The request as a whole, about: its first line, its header, and the length that it announces.

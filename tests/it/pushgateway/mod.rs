@@ -4,6 +4,7 @@ mod corpus;
 mod differential;
 mod generate;
 mod real;
+mod surface;
 
 use crate::harness::{Gateway, Start, flag};
 
