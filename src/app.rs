@@ -2,6 +2,7 @@
 //! in order. Logic worth testing lives in the parts.
 
 mod security;
+pub mod store;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -43,6 +44,10 @@ pub enum RunError {
     Store(#[from] EngineError),
     #[error("the store cannot be loaded: {0}")]
     Load(String),
+    #[error("write: {0}")]
+    Output(io::Error),
+    #[error("nothing was brought in: {0}")]
+    Import(String),
 }
 
 /// What to do about a store that cannot be used.
@@ -143,6 +148,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     }
     if loading.is_none() {
         lifecycle.set(Phase::Ready);
+        tracing::info!("ready");
     }
     let servers = http::start(&services, &server, &main, management, security.tls())
         .map_err(RunError::Listen)?;
@@ -186,7 +192,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
 }
 
 /// How long to load before listening.
-const LOADED_SOON: Duration = Duration::from_millis(300);
+const LOADED_SOON: Duration = Duration::from_secs(2);
 
 /// A store that is being loaded, on a thread of its own.
 struct Loading(JoinHandle<Result<Opened, EngineError>>);
@@ -366,6 +372,7 @@ fn settings(config: &Config) -> Settings {
         ttl_default: config.ttl.default,
         ttl_client_max: config.ttl.client_max,
         gzip_level: config.scrape.gzip_level as u32,
+        cache_bytes: config.scrape.cache_bytes.bytes(),
         created_samples: config.scrape.created_samples,
         native_buckets: config.scrape.native_buckets,
         group_names: match config.push.enable_utf8_names {

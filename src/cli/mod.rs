@@ -46,6 +46,7 @@ pub enum Command {
     PrintConfig(Sources),
     /// Of a path or URL, or where the configuration says.
     Healthcheck(Sources, Option<String>),
+    Store(Sources, StoreAction),
     Push(Box<PushJob>),
     Check(Box<CheckJob>),
     /// The help of a command that has flags of its own.
@@ -55,11 +56,27 @@ pub enum Command {
     Version,
 }
 
+/// What to do with a store while no gateway runs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAction {
+    /// Of the configured store, or of this directory.
+    Check(Option<PathBuf>),
+    Export(ExportFormat),
+    Import(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    Text,
+    Protobuf,
+}
+
 /// What is left to do after [`run`].
 #[derive(Debug)]
 pub enum Outcome {
     /// Start serving. The sources are for reading the configuration again.
     Serve(Box<Config>, Sources),
+    Store(Box<Config>, StoreAction),
     Exit(u8),
 }
 
@@ -94,10 +111,14 @@ pub enum UsageError {
     TwoCredentials,
     #[error("{0} has flags of its own, which follow it: tallygate {0} --help")]
     NotFirst(String),
+    #[error("store needs to be told what to do: check, export or import FILE")]
+    NoAction,
+    #[error("store export writes text or protobuf, not {0:?}")]
+    ExportFormat(String),
 }
 
 /// Commands, with what `--help` says of them.
-const COMMANDS: [(&str, &str); 7] = [
+const COMMANDS: [(&str, &str); 10] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
         "check-config [FILE]",
@@ -125,6 +146,17 @@ const COMMANDS: [(&str, &str); 7] = [
         "Tell whether files can be pushed, or whether the gateway at a URL works from push to \
          scrape. See tallygate check --help.",
     ),
+    (
+        "store check [PATH]",
+        "Read all of a store, and tell whether it is whole. PATH is store.path unless it is given. \
+         No gateway may be running on it; the same holds for the next two.",
+    ),
+    (
+        "store export [text|protobuf]",
+        "Write all series of the store as an exposition. Sums beyond what a double can hold are \
+         rounded.",
+    ),
+    ("store import FILE", "Add an exposition to the store as one push: all of it, or nothing."),
     ("help", "Print this page."),
 ];
 
@@ -227,8 +259,13 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
     let mut words = words.into_iter();
     let name = words.next();
     let operand = match name.as_deref() {
+        Some("store") => words.next(),
         Some(name @ ("push" | "check")) => return Err(UsageError::NotFirst(name.to_owned())),
         Some("check-config" | "healthcheck") => words.next(),
+        _ => None,
+    };
+    let action = match (name.as_deref(), operand.as_deref()) {
+        (Some("store"), action) => Some(store_action(action, words.next())?),
         _ => None,
     };
     if let Some(word) = words.next() {
@@ -251,6 +288,7 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
         "check-config" => Ok(Command::CheckConfig(sources)),
         "print-config" => Ok(Command::PrintConfig(sources)),
         "healthcheck" => Ok(Command::Healthcheck(sources, operand)),
+        "store" => action.map(|action| Command::Store(sources, action)).ok_or(UsageError::NoAction),
         "help" => Ok(Command::LongHelp),
         "version" => Ok(Command::Version),
         other => {
@@ -260,6 +298,21 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
                 nearest: nearest(other, names).map(str::to_owned),
             })
         }
+    }
+}
+
+/// What follows `store`.
+fn store_action(action: Option<&str>, operand: Option<String>) -> Result<StoreAction, UsageError> {
+    match (action, operand) {
+        (Some("check"), path) => Ok(StoreAction::Check(path.map(PathBuf::from))),
+        (Some("export"), None) => Ok(StoreAction::Export(ExportFormat::Text)),
+        (Some("export"), Some(format)) => match &*format {
+            "text" => Ok(StoreAction::Export(ExportFormat::Text)),
+            "protobuf" => Ok(StoreAction::Export(ExportFormat::Protobuf)),
+            _ => Err(UsageError::ExportFormat(format)),
+        },
+        (Some("import"), Some(file)) => Ok(StoreAction::Import(file.into())),
+        _ => Err(UsageError::NoAction),
     }
 }
 
@@ -334,6 +387,10 @@ pub fn run(
         },
         Command::Healthcheck(sources, asked) => match sources.load() {
             Ok(config) => healthcheck(&config, asked.as_deref(), out, err),
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::Store(sources, action) => match sources.load() {
+            Ok(config) => Outcome::Store(Box::new(config), action),
             Err(errors) => bad_config(&errors, err),
         },
         Command::Push(job) => Outcome::Exit(job.run(&mut stdin(), out, err)),
