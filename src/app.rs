@@ -3,6 +3,7 @@
 
 mod import_file;
 mod security;
+pub mod store;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -45,6 +46,10 @@ pub enum RunError {
     Store(#[from] EngineError),
     #[error("the store cannot be loaded: {0}")]
     Load(String),
+    #[error("write: {0}")]
+    Output(io::Error),
+    #[error("nothing was brought in: {0}")]
+    Import(String),
 }
 
 /// What to do about a store that cannot be used.
@@ -145,6 +150,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     }
     if loading.is_none() {
         lifecycle.set(Phase::Ready);
+        tracing::info!("ready");
     }
     let servers = http::start(&services, &server, &main, management, security.tls())
         .map_err(RunError::Listen)?;
@@ -188,7 +194,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
 }
 
 /// How long to load before listening.
-const LOADED_SOON: Duration = Duration::from_millis(300);
+const LOADED_SOON: Duration = Duration::from_secs(2);
 
 /// A store that is being loaded, on a thread of its own.
 struct Loading(JoinHandle<Result<Opened, EngineError>>);

@@ -22,6 +22,15 @@ fn main() -> ExitCode {
                 ExitCode::from(cli::EXIT_FAILURE)
             }
         },
+        cli::Outcome::Store(config, action) => {
+            match app::store::run(&config, &action, &mut stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    let _nobody_left = writeln!(stderr(), "tallygate: {error}");
+                    ExitCode::from(cli::EXIT_FAILURE)
+                }
+            }
+        }
         cli::Outcome::Serve(config, sources) => match app::run(*config, sources) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

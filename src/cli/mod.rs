@@ -48,6 +48,7 @@ pub enum Command {
     Healthcheck(Sources, Option<String>),
     /// The persistence file of an old Pushgateway.
     Import(Sources, PathBuf),
+    Store(Sources, StoreAction),
     Push(Box<PushJob>),
     Check(Box<CheckJob>),
     /// The help of a command that has flags of its own.
@@ -57,6 +58,21 @@ pub enum Command {
     Version,
 }
 
+/// What to do with a store while no gateway runs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAction {
+    /// Of the configured store, or of this directory.
+    Check(Option<PathBuf>),
+    Export(ExportFormat),
+    Import(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    Text,
+    Protobuf,
+}
+
 /// What is left to do after [`run`].
 #[derive(Debug)]
 pub enum Outcome {
@@ -64,6 +80,7 @@ pub enum Outcome {
     Serve(Box<Config>, Sources),
     /// Take this file over.
     Import(Box<Config>, PathBuf),
+    Store(Box<Config>, StoreAction),
     Exit(u8),
 }
 
@@ -100,10 +117,14 @@ pub enum UsageError {
     TwoCredentials,
     #[error("{0} has flags of its own, which follow it: tallygate {0} --help")]
     NotFirst(String),
+    #[error("store needs to be told what to do: check, export or import FILE")]
+    NoAction,
+    #[error("store export writes text or protobuf, not {0:?}")]
+    ExportFormat(String),
 }
 
 /// Commands, with what `--help` says of them.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
         "check-config [FILE]",
@@ -136,6 +157,17 @@ const COMMANDS: [(&str, &str); 8] = [
         "Take over what an old Pushgateway has left in its persistence file, into the store that \
          this configuration names, and that has no groups yet. It takes the same flags as serve.",
     ),
+    (
+        "store check [PATH]",
+        "Read all of a store, and tell whether it is whole. PATH is store.path unless it is given. \
+         No gateway may be running on it; the same holds for the next two.",
+    ),
+    (
+        "store export [text|protobuf]",
+        "Write all series of the store as an exposition. Sums beyond what a double can hold are \
+         rounded.",
+    ),
+    ("store import FILE", "Add an exposition to the store as one push: all of it, or nothing."),
     ("help", "Print this page."),
 ];
 
@@ -238,8 +270,13 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
     let mut words = words.into_iter();
     let name = words.next();
     let operand = match name.as_deref() {
+        Some("store") => words.next(),
         Some(name @ ("push" | "check")) => return Err(UsageError::NotFirst(name.to_owned())),
         Some("check-config" | "healthcheck" | "import") => words.next(),
+        _ => None,
+    };
+    let action = match (name.as_deref(), operand.as_deref()) {
+        (Some("store"), action) => Some(store_action(action, words.next())?),
         _ => None,
     };
     if let Some(word) = words.next() {
@@ -266,6 +303,7 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
             Some(file) => Ok(Command::Import(sources, PathBuf::from(file))),
             None => Err(UsageError::NoFile),
         },
+        "store" => action.map(|action| Command::Store(sources, action)).ok_or(UsageError::NoAction),
         "help" => Ok(Command::LongHelp),
         "version" => Ok(Command::Version),
         other => {
@@ -275,6 +313,21 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
                 nearest: nearest(other, names).map(str::to_owned),
             })
         }
+    }
+}
+
+/// What follows `store`.
+fn store_action(action: Option<&str>, operand: Option<String>) -> Result<StoreAction, UsageError> {
+    match (action, operand) {
+        (Some("check"), path) => Ok(StoreAction::Check(path.map(PathBuf::from))),
+        (Some("export"), None) => Ok(StoreAction::Export(ExportFormat::Text)),
+        (Some("export"), Some(format)) => match &*format {
+            "text" => Ok(StoreAction::Export(ExportFormat::Text)),
+            "protobuf" => Ok(StoreAction::Export(ExportFormat::Protobuf)),
+            _ => Err(UsageError::ExportFormat(format)),
+        },
+        (Some("import"), Some(file)) => Ok(StoreAction::Import(file.into())),
+        _ => Err(UsageError::NoAction),
     }
 }
 
@@ -353,6 +406,10 @@ pub fn run(
         },
         Command::Healthcheck(sources, asked) => match sources.load() {
             Ok(config) => healthcheck(&config, asked.as_deref(), out, err),
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::Store(sources, action) => match sources.load() {
+            Ok(config) => Outcome::Store(Box::new(config), action),
             Err(errors) => bad_config(&errors, err),
         },
         Command::Push(job) => Outcome::Exit(job.run(&mut stdin(), out, err)),

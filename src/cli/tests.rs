@@ -12,6 +12,7 @@ fn invoke(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) 
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
     let code = match run(os(args), environment, &mut out, &mut err) {
+        Outcome::Store(..) => panic!("the tests of store are those of the binary"),
         Outcome::Serve(..) | Outcome::Import(..) => -1,
         Outcome::Exit(code) => i32::from(code),
     };

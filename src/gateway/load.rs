@@ -46,7 +46,7 @@ impl Gateway {
         const STEP: u64 = 4096;
         let mut store = self.store.restore();
         let mut records = 0;
-        let commit = engine.load(&mut |table, key, value| {
+        let mut commit = engine.load(&mut |table, key, value| {
             records += 1;
             if records % STEP == 0 {
                 progress(records);
@@ -67,6 +67,15 @@ impl Gateway {
         })?;
         self.delivery.restored(self.settings().memory());
         store.finish().map_err(|what| EngineError::Damage { path: engine.place(), what })?;
+        if commit == 0 {
+            // When the store began must be on the disk before the first push: else a process killed
+            // at once would come back with a later beginning, and refuse keys that are older.
+            let mut batch = Batch::default();
+            self.collect(&mut batch);
+            commit = 1;
+            engine.write(commit, &batch)?;
+            engine.sync()?;
+        }
         Ok(Loaded { commit, series: self.store.series_count() })
     }
 

@@ -1,6 +1,7 @@
 """What can be said of the chart without installing it: style, schemas, the server's own check, generated parts."""
 
 import json
+import pathlib
 import re
 import shutil
 import tempfile
@@ -10,7 +11,8 @@ import kubernetes_validate
 import yaml
 
 import restricted
-from tools import CHART, HERE, NEWEST, NODE_MODULES, ROOT, Skip, chart, check, ci_files, gateway, objects, refused, render, run, tool
+from served import Pod
+from tools import CHART, HERE, NEWEST, NODE_MODULES, ROOT, chart, check, ci_files, gateway, objects, refused, render, run, tool
 
 # Groups whose kinds crds.mjs can check, and those of which no schema can be had.
 CHECKED_GROUPS = ("monitoring.coreos.com", "gateway.networking.k8s.io", "cert-manager.io")
@@ -41,7 +43,7 @@ def run_all():
         with check(f"{name}: names, namespaces and labels"):
             metadata(renders[name], values)
         with check(f"{name}: the server takes its configuration"):
-            server_configuration(renders[name])
+            server_configuration(renders[name], values)
     with check("kinds of other groups"):
         other_kinds([o for found in renders.values() for o in found])
     with check("the same values give the same text"):
@@ -127,26 +129,20 @@ def metadata(found, values):
         assert service["spec"]["selector"] == selector
 
 
-def server_configuration(found):
-    """Feeds the file that a pod would get to the real server, with the pod's flags and variables."""
-    if "store" not in yaml.safe_load((ROOT / "config/default.yaml").read_text()):
-        raise Skip("the server has no store yet")
+def server_configuration(found, values):
+    """Feeds the files that a pod would get to the real server, with the pod's flags and variables."""
     workload = next(o for o in found if o["kind"] in ("Deployment", "StatefulSet"))
     container = next(c for c in workload["spec"]["template"]["spec"]["containers"] if c["name"] == "tallygate")
-    volumes = {volume["name"]: volume for volume in workload["spec"]["template"]["spec"]["volumes"]}
-    name = volumes["config"]["configMap"]["name"]
-    data = next(o["data"] for o in found if o["kind"] == "ConfigMap" and o["metadata"]["name"] == name)
-    flag, *flags = container["args"]
-    file = flag.removeprefix("--config.file=/etc/tallygate/")
     variables = {v["name"]: v["value"] for v in container.get("env", []) if "value" in v}
     with tempfile.TemporaryDirectory() as folder:
-        (path := f"{folder}/{file}") and open(path, "w").write(data[file])
-        run(gateway(), "check-config", path, *flags, env=variables)
-        resolved = run(gateway(), "print-config", f"--config.file={path}", *flags, env=variables)
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    web = yaml.safe_load(resolved)["web"]
-    assert web["listen_address"] == [f":{ports['http']}"], web
-    assert web["management_address"] == f":{ports['telemetry']}", web
+        pod = Pod(pathlib.Path(folder), values)
+        run(gateway(), "check-config", pod.file, *pod.flags, env=variables)
+        resolved = run(gateway(), "print-config", f"--config.file={pod.file}", *pod.flags, env=variables)
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert pod.ports == (f":{ports['http']}", f":{ports['telemetry']}"), pod.ports
+        mounted = any(mount["name"] == "data" for mount in container["volumeMounts"])
+        path = yaml.safe_load(resolved)["store"]["path"]
+        assert path == (f"{folder}/data/store" if mounted else ""), path
 
 
 def other_kinds(found):

@@ -65,7 +65,8 @@ def main(url, ready_url):
     for thread in threads:
         thread.join()
     print(len(acknowledged), len(broken))
-    print(*broken[:5], file=sys.stderr)
+    if broken:
+        print(*broken[:5], file=sys.stderr)
 
 
 main(*sys.argv[1:])

@@ -217,7 +217,7 @@ def scraped_gateway():
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         stack.enter_context(started([
             gateway(), f"--web.listen-address=127.0.0.1:{http}", f"--web.management-address=127.0.0.1:{telemetry}",
-            "--web.drain-delay=0s",
+            "--web.drain-delay=0s", f"--store.path={folder}/store",
         ], folder, "gateway.log"))
         labels = {"namespace": "prod", "pod": "demo-tallygate-0"}
         jobs = [

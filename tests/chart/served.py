@@ -20,6 +20,15 @@ def run_all():
             assert pod.push() == 200
             assert pod.scrape() == 200
             assert pod.probe() == 200
+            assert any(pod.place("/data/store").iterdir()), "nothing was stored"
+    with check("served: memory writes nothing"):
+        with served({"store": {"type": "memory"}}) as pod:
+            assert pod.push() == 200
+            assert not any(pod.place("/data").iterdir())
+    with check("served: a drop-in Pushgateway"):
+        with served(ci_files()["pushgateway"][0]) as pod:
+            assert pod.push() == 200
+            assert pod.scrape() == 200
     with check("served: users of a Secret that exists, with TLS and certificates of clients"):
         with served(ci_files()["tls"][0]) as pod:
             assert pod.push() == 401
@@ -44,7 +53,7 @@ def run_all():
             assert pod.scrape() == 401
             assert pod.probe() == 200
     with check("served: below a prefix"):
-        with served(ci_files()["config"][0] | {"extraArgs": []}) as pod:
+        with served(ci_files()["config"][0]) as pod:
             assert pod.push() == 404
             assert pod.push(prefix="/tally") == 202
             assert pod.probe() == 200
@@ -63,7 +72,7 @@ def refused_connection():
 def served(values):
     with tempfile.TemporaryDirectory() as folder:
         pod = Pod(pathlib.Path(folder), values)
-        with started([gateway(), f"--config.file={pod.file}"], folder, "gateway.log"):
+        with started([gateway(), f"--config.file={pod.file}", *pod.flags], folder, "gateway.log"):
             try:
                 wait_for(lambda: pod.probe() == 200)
                 yield pod
@@ -81,7 +90,8 @@ class Pod:
         found = objects(values)
         workload = next(o for o in found if o["kind"] in ("StatefulSet", "Deployment"))
         spec = workload["spec"]["template"]["spec"]
-        mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+        container = next(c for c in spec["containers"] if c["name"] == "tallygate")
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         for volume in spec["volumes"]:
             place = self.place(mounts[volume["name"]])
             place.mkdir(parents=True, exist_ok=True)
@@ -97,18 +107,18 @@ class Pod:
         if self.tls:
             self.make_certificates(values)
         if values.get("auth", {}).get("existingSecret"):
-            self.users = self.place("/etc/tallygate-auth") / values["auth"]["existingSecretKey"]
+            key = values["auth"].get("existingSecretKey", "users.yaml")
+            self.users = self.place("/etc/tallygate-auth") / key
             self.write_users(TOKEN)
-        self.file = self.place("/etc/tallygate/tallygate.yaml")
+        file, *flags = container["args"]
+        self.flags = [flag.replace("=/data", f"={folder}/data") for flag in flags]
+        self.file = self.place(file.removeprefix("--config.file="))
         config = yaml.safe_load(self.file.read_text())
+        self.ports = config["web"]["listen_address"][0], config["web"]["management_address"]
         config["web"] |= {
             "listen_address": [f"127.0.0.1:{self.http}"], "management_address": f"127.0.0.1:{self.telemetry}",
             "drain_delay": "0s",
         }
-        if "store" not in yaml.safe_load((__import__("tools").ROOT / "config/default.yaml").read_text()):
-            del config["store"]
-        elif config["store"]["path"]:
-            config["store"]["path"] = f"{folder}{config['store']['path']}"
         self.file.write_text(yaml.safe_dump(config))
 
     def place(self, path):
@@ -120,6 +130,8 @@ class Pod:
                 "-subj", f"/CN={name} authority", "-keyout", self.folder / f"{name}-ca.key",
                 "-out", self.folder / f"{name}-ca.crt")
             self.issue(name)
+        if "clientCA" not in values["tls"]:
+            return
         authority = values["tls"]["clientCA"]
         (self.place("/etc/tallygate-client-ca") / authority["key"]).write_text(
             (self.folder / "client-ca.crt").read_text()

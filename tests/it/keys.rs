@@ -1,13 +1,15 @@
 //! Exactly once: a push with an idempotency key or a sequence number counts once, however often it
 //! is sent (merge-semantics 3).
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::harness::{
-    Coding, Connection, Gateway, Request, Response, config, encoded, eventually, flag, sample,
-    start,
+    Coding, Connection, Gateway, Request, Response, Start, config, encoded, eventually, flag,
+    sample, start,
 };
 
 const PATH: &str = "/metrics/job/j";
@@ -434,4 +436,112 @@ fn in_pushgateway_mode_a_late_retry_replaces_nothing() {
     applies(keyed(&gateway, "k"));
     let mut gateway = gateway;
     gateway.expect_log("push refused");
+}
+
+#[test]
+fn keys_outlive_the_process() {
+    let mut gateway = start();
+    let timed = uuid7(now_ms() + 100, 0);
+    let requests = |gateway: &Gateway| {
+        [keyed(gateway, "k"), keyed(gateway, &timed), numbered(gateway, "s", "1", "7")]
+    };
+    requests(&gateway).into_iter().for_each(applies);
+    let directory = gateway.directory.clone();
+    for signal in ["KILL", "TERM"] {
+        gateway.signal(signal);
+        gateway.wait();
+        gateway = Start::default().in_directory(&directory).run();
+        requests(&gateway).into_iter().for_each(replays);
+        assert_eq!(gateway.sample("a_total{job=\"j\"}"), 3.0);
+        assert_eq!(gateway.sample("tallygate_dedupe_keys"), 2.0);
+    }
+    gateway.refuse_request(keyed(&gateway, "k").body("a_total 2\n"), 422);
+    // It remembers, so a key from before this start is fine.
+    applies(keyed(&gateway, &uuid7(now_ms() - 1, 1)));
+}
+
+/// Killed again and again at any moment, while clients try every push until it is answered: each push
+/// counts once, exactly. CRASH_KILLS makes it longer.
+#[test]
+fn whenever_it_is_killed_every_push_counts_once() {
+    const LOADERS: usize = 4;
+    let kills = std::env::var("CRASH_KILLS").ok().and_then(|kills| kills.parse().ok());
+    let run = |start: Start| {
+        let mut gateway = start.run();
+        gateway.expect_log("push refused");
+        gateway
+    };
+    let mut gateway = run(Start::default());
+    let directory = gateway.directory.clone();
+    let (address, ended) = (Mutex::new(gateway.address), AtomicBool::new(false));
+    let (acknowledged, retried) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for loader in 0..LOADERS {
+            let (address, ended, gateway) = (&address, &ended, gateway.address);
+            let (acknowledged, retried) = (&acknowledged, &retried);
+            scope.spawn(move || {
+                for number in 1.. {
+                    let request = crash_push(gateway, loader, number);
+                    let tries = (0..).find(|_| acknowledges(*address.lock().unwrap(), &request));
+                    acknowledged.fetch_add(1, Relaxed);
+                    retried.fetch_add(usize::from(tries > Some(0)), Relaxed);
+                    if ended.load(Relaxed) {
+                        break;
+                    }
+                }
+            });
+        }
+        for kill in 0..kills.unwrap_or(8_u64) {
+            thread::sleep(Duration::from_millis(20 + kill * 37 % 150));
+            gateway.signal("KILL");
+            gateway.wait();
+            gateway = run(Start::default().in_directory(&directory));
+            *address.lock().unwrap() = gateway.address;
+        }
+        ended.store(true, Relaxed);
+    });
+    let (pushes, retried) = (acknowledged.into_inner() as f64, retried.into_inner());
+    assert!(retried > 0, "no push of {pushes} was caught by a kill");
+    // Whole pushes, and all types.
+    let text = gateway.get("/metrics").text();
+    let sum = |name: &str| -> f64 {
+        let loaders = (0..LOADERS).map(|loader| format!("{name}{{job=\"loader{loader}\"}}"));
+        loaders.map(|series| sample(&text, &series).unwrap_or_else(|| panic!("{text}"))).sum()
+    };
+    assert_eq!(sum("c_total"), pushes);
+    assert_eq!(sum("h_count"), 2.0 * pushes);
+    assert_eq!(sum("h_sum"), 0.5 * pushes);
+}
+
+/// The loaders name their pushes in different ways.
+fn crash_push(address: SocketAddr, loader: usize, number: u64) -> Request {
+    let path = format!("/metrics/job/loader{loader}");
+    let body = "# TYPE c_total counter\nc_total 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n\
+                h_bucket{le=\"+Inf\"} 2\nh_sum 0.5\nh_count 2\n";
+    let request = Request::new(address, "POST", &path).body(body);
+    match loader % 3 {
+        0 => request.header("Idempotency-Key", &uuid7(now_ms(), number as u32)),
+        1 => request.header("Idempotency-Key", &number.to_string()),
+        _ => {
+            let request = request.header("Push-Source", "s").header("Push-Epoch", "1");
+            request.header("Push-Seq", &number.to_string())
+        }
+    }
+}
+
+/// One try. If it is not answered, or not for good, waits a little.
+fn acknowledges(address: SocketAddr, request: &Request) -> bool {
+    if let Ok(stream) = TcpStream::connect(address) {
+        let mut connection = Connection::over(stream);
+        connection.write(request.bytes());
+        if let Ok(response) = connection.try_read() {
+            let status = response.status;
+            assert!(matches!(status, 200 | 409 | 503), "{status}: {}", response.text());
+            if status == 200 {
+                return true;
+            }
+        }
+    }
+    thread::sleep(Duration::from_millis(5));
+    false
 }

@@ -232,3 +232,82 @@ fn a_path_that_is_no_directory_is_refused() {
     assert_eq!(code, Some(1));
     assert!(log.contains("store.path must be a directory"), "{log}");
 }
+
+// === stores of earlier releases, and the tools ===
+
+fn copied(from: &str) -> Arc<Scratch> {
+    let scratch = Scratch::default();
+    fs::create_dir(scratch.0.join("data")).unwrap();
+    let from: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "disk", from].iter().collect();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, scratch.0.join("data").join(path.file_name().unwrap())).unwrap();
+    }
+    Arc::new(scratch)
+}
+
+/// `tests/disk/v1` was written by 0.1; a copy of it is opened here.
+#[test]
+fn stores_of_earlier_releases_are_read() {
+    let directory = copied("v1");
+    let expected = fs::read_to_string(directory.0.join("data/expected.txt")).unwrap();
+    let gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.pushed(), expected);
+    push_everything(&gateway);
+}
+
+fn tool(directory: &Scratch, arguments: &[&str]) -> (Option<i32>, Vec<u8>, String) {
+    let mut command = crate::harness::binary();
+    let output = command.current_dir(&directory.0).arg("store").args(arguments).output().unwrap();
+    (output.status.code(), output.stdout, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_store_is_checked() {
+    let directory = filled();
+    let (code, out, errors) = tool(&directory, &["check"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("ok: 21 series in 8 families, 0 groups, "), "{out}");
+    assert_eq!(tool(&directory, &["check", "nowhere"]).0, Some(1));
+    assert_eq!(tool(&directory, &["check", "data", "more"]).0, Some(64));
+    assert_eq!(tool(&directory, &["polish"]).0, Some(64));
+
+    let log = files(&directory).into_iter().find(|file| file.extension().is_some()).unwrap();
+    let mut damaged = fs::read(&log).unwrap();
+    damaged[100] ^= 1;
+    fs::write(&log, &damaged).unwrap();
+    let (code, out, errors) = tool(&directory, &["check", "data"]);
+    assert_eq!((code, out.len()), (Some(1), 0));
+    assert!(errors.contains(log.file_name().unwrap().to_str().unwrap()), "{errors}");
+}
+
+#[test]
+fn what_is_exported_can_be_imported() {
+    let directory = filled();
+    let gateway = Start::default().in_directory(&directory).run();
+    let before = gateway.pushed();
+    let (code, _, errors) = tool(&directory, &["export"]);
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("is in use"), "{errors}");
+    drop(gateway);
+
+    for format in ["text", "protobuf"] {
+        let (code, exposition, errors) = tool(&directory, &["export", format]);
+        assert_eq!(code, Some(0), "{errors}");
+        let other = Arc::new(Scratch::default());
+        fs::write(other.0.join("exposition"), &exposition).unwrap();
+        let (code, _, errors) = tool(&other, &["import", "exposition"]);
+        assert_eq!(code, Some(0), "{format}: {errors}");
+        let gateway = Start::default().in_directory(&other).run();
+        assert_eq!(gateway.pushed(), before, "{format}");
+        drop(gateway);
+
+        // Damage is refused as a whole.
+        fs::write(other.0.join("exposition"), &exposition[..exposition.len() - 3]).unwrap();
+        fs::write(other.0.join("bad"), "a 1\nb{ 2\n").unwrap();
+        assert_eq!(tool(&other, &["import", "bad"]).0, Some(1));
+        let gateway = Start::default().in_directory(&other).run();
+        assert_eq!(gateway.pushed(), before, "{format}: nothing was added");
+    }
+}

@@ -9,6 +9,7 @@ mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod refusal;
+mod restart;
 mod rising;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ texts. Whether it is on, how long it waits, its severity and threshold are value
 {{- $memory := "" -}}
 {{- with .Values.resources.limits -}}{{- $memory = include "tallygate.bytes" (default "" .memory) -}}{{- end -}}
 {{- $replicas := int .Values.replicaCount -}}
+{{- $process := eq .Values.mode "pushgateway" | ternary "process" "tallygate_process" -}}
 {{- $alerts := list
   (dict "name" "Down"
     "expr" (printf `absent(up{%s} == 1)` $sel)
@@ -23,7 +24,7 @@ texts. Whether it is on, how long it waits, its severity and threshold are value
     "summary" "Replicas of Tallygate are missing."
     "description" (printf "{{ $value }} of %d replicas can be scraped." $replicas))
   (dict "name" "Restarting"
-    "expr" (printf `changes(tallygate_process_start_time_seconds{%s}[1h]) > %%v` $sel)
+    "expr" (printf `changes(%s_start_time_seconds{%s}[1h]) > %%v` $process $sel)
     "summary" "Tallygate restarts again and again."
     "description" "{{ $labels.pod }} {{ $labels.instance }} has started {{ $value }} times within an hour.")
   (dict "name" "PushesFailing"
@@ -55,13 +56,29 @@ texts. Whether it is on, how long it waits, its severity and threshold are value
     "summary" "Tallygate will reach its limit of series within hours."
     "description" "At the present rate {{ $labels.pod }} {{ $labels.instance }} has {{ $value | humanize }} series in six hours, which is more than limits.series. Look for a label with ever new values.")
   (dict "name" "FileDescriptorsNear"
-    "expr" (printf `tallygate_process_open_fds{%[1]s} / tallygate_process_max_fds{%[1]s} > %%v` $sel)
+    "expr" (printf `%[1]s_open_fds{%[2]s} / %[1]s_max_fds{%[2]s} > %%v` $process $sel)
     "summary" "Tallygate comes near its limit of file descriptors."
     "description" "{{ $labels.pod }} {{ $labels.instance }} has {{ $value | humanizePercentage }} of its file descriptors open.")
   (dict "name" "MemoryNear"
-    "expr" (empty $memory | ternary "" (printf `tallygate_process_resident_memory_bytes{%s} / %s > %%v` $sel $memory))
+    "expr" (empty $memory | ternary "" (printf `%s_resident_memory_bytes{%s} / %s > %%v` $process $sel $memory))
     "summary" "Tallygate comes near its memory limit."
     "description" "{{ $labels.pod }} {{ $labels.instance }} uses {{ $value | humanizePercentage }} of the memory it may have. Beyond it, it is killed.")
+  (dict "name" "StoreNotWritable"
+    "expr" (printf `tallygate_store_writable{%s} == 0` $sel)
+    "summary" "Tallygate cannot write its store."
+    "description" "{{ $labels.pod }} {{ $labels.instance }} answers pushes with 503 until it can write again. The log has the reason.")
+  (dict "name" "StoreErrors"
+    "expr" (printf `increase(tallygate_store_commits_total{%s,outcome="failed"}[15m]) > %%v` $sel)
+    "summary" "Writes to the store fail now and then."
+    "description" "{{ $value | humanize }} commits of {{ $labels.pod }} {{ $labels.instance }} have failed within 15 minutes. Clients may count twice what they try again without a key.")
+  (dict "name" "StoreSyncSlow"
+    "expr" (printf `histogram_quantile(0.99, sum by (pod, instance, le) (rate(tallygate_store_sync_duration_seconds_bucket{%s}[5m]))) > %%v` $sel)
+    "summary" "The disk of Tallygate is slow."
+    "description" "One sync in a hundred of {{ $labels.pod }} {{ $labels.instance }} takes longer than {{ $value | humanizeDuration }}, and pushes wait for it.")
+  (dict "name" "VolumeFillingUp"
+    "expr" (printf `tallygate_store_free_bytes{%[1]s} / (tallygate_store_free_bytes{%[1]s} + tallygate_store_disk_bytes{%[1]s}) < %%v or (predict_linear(tallygate_store_free_bytes{%[1]s}[6h], 24 * 3600) < 0 and tallygate_store_free_bytes{%[1]s} < tallygate_store_disk_bytes{%[1]s})` $sel)
+    "summary" "The volume of Tallygate fills up."
+    "description" "The volume of {{ $labels.pod }} {{ $labels.instance }} is nearly full, or will be within a day. Pushes get 503 then.")
   (dict "name" "ScrapeSlow"
     "expr" (printf `scrape_duration_seconds{%s} > %%v` $sel)
     "summary" "Scrapes of Tallygate are slow."
@@ -86,6 +103,14 @@ texts. Whether it is on, how long it waits, its severity and threshold are value
     "expr" (printf `(tallygate_tls_cert_not_after_timestamp_seconds{%s} - time()) / 86400 < %%v` $sel)
     "summary" "The certificate of Tallygate expires."
     "description" "The certificate of {{ $labels.pod }} {{ $labels.instance }} is good for {{ $value | humanize }} more days. Clients refuse it then.")
+  (dict "name" "GroupPushFailed"
+    "expr" (printf `push_failure_time_seconds{namespace=%[1]q} > push_time_seconds{namespace=%[1]q}` (include "tallygate.namespace" .))
+    "summary" "The last push of a group has failed."
+    "description" "The last push of job {{ $labels.job }} was refused, so its group shows what was pushed before. In pushgateway mode.")
+  (dict "name" "GroupStale"
+    "expr" (printf `time() - push_time_seconds{namespace=%q} > %%v` (include "tallygate.namespace" .))
+    "summary" "A group was not pushed for long."
+    "description" "Nobody has pushed to job {{ $labels.job }} for {{ $value | humanizeDuration }}. In pushgateway mode.")
   (dict "name" "AuthRefusals"
     "expr" (printf `sum by (reason) (rate(tallygate_auth_refusals_total{%s}[5m])) > %%v` $sel)
     "summary" "Requests are refused because of who sends them."

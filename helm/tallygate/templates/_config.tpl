@@ -26,14 +26,10 @@ log.format: logFormat
 {{- with .Values.webPrefix }}{{ $_ := set $web "route_prefix" . }}{{ end -}}
 {{- with .Values.externalURL }}{{ $_ := set $web "external_url" . }}{{ end -}}
 {{- if include "tallygate.webConfig" . }}{{ $_ := set $web "config_file" "/etc/tallygate/web.yaml" }}{{ end -}}
-{{- $store := dict "path" "" -}}
-{{- if eq .Values.store.type "disk" -}}
-{{- $store = dict "path" "/data/store" "ack" .Values.store.ack -}}
-{{- end -}}
 {{- $own := dict
   "mode" .Values.mode
   "web" $web
-  "store" $store
+  "store" (dict "ack" .Values.store.ack)
   "log" (dict "level" .Values.logLevel "format" .Values.logFormat)
 -}}
 {{- if .Values.auth.enabled -}}

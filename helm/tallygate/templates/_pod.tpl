@@ -81,6 +81,8 @@ spec:
       imagePullPolicy: {{ $v.image.pullPolicy }}
       args:
         - --config.file=/etc/tallygate/{{ empty $v.existingConfigMap | ternary "tallygate.yaml" $v.existingConfigMapKey }}
+        # A flag, since it must win over the variable that the image sets for those who run it without a chart.
+        - --store.path={{ eq $v.store.type "disk" | ternary "/data/store" "" }}
         {{- range $v.extraArgs }}
         - {{ tpl (toString .) $ | quote }}
         {{- end }}

@@ -112,6 +112,11 @@ impl Start {
             last_scrape: Some("/metrics".to_owned()),
         };
         gateway.address = gateway.await_address(false);
+        // On a slow disk it may listen before the store is loaded.
+        eventually("the gateway is ready", || {
+            let is_ready = |line: &String| line.ends_with("=ready") || line.contains("\"ready\"");
+            gateway.log().iter().any(is_ready).then_some(())
+        });
         if management {
             gateway.management = Some(gateway.await_address(true));
         }

@@ -1,0 +1,26 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tallygate::model::ReadBuffer;
+use tallygate::persistence::{Change, Table};
+use tallygate::store::Store;
+
+// Records are behind checksums, but what passes them is not trusted either. Changes as a commit
+// holds them.
+fuzz_target!(|bytes: &[u8]| {
+    let store = Store::default();
+    let mut restore = store.restore();
+    let mut rest = bytes;
+    while let Some((change, after)) = Change::read(rest) {
+        let table = if change.table == Table::Families { Table::Families } else { Table::Series };
+        let _ = restore.record(table, change.key, change.value.unwrap_or_default());
+        rest = after;
+    }
+    let _ = restore.finish();
+    let mut buffer = ReadBuffer::default();
+    for family in store.families().iter() {
+        for series in family.series().iter() {
+            series.with_state(|state| state.read(family.kind(), 160, &mut buffer));
+        }
+    }
+});

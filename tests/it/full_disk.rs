@@ -1,0 +1,80 @@
+//! A real disk that is full: pushes are refused, scrapes go on, and when there is room again it goes
+//! on without a restart.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Scratch, Start, eventually};
+
+/// A small file system of its own, in memory.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None` where mounts are not possible, as in most containers without privileges.
+    fn at(path: &Path) -> Option<Mounted> {
+        fs::create_dir_all(path).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(path);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Mounted(path.to_owned()))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_pushes_until_there_is_room() {
+    let scratch = Scratch::default();
+    let Some(disk) = Mounted::at(&scratch.0.join("disk")) else {
+        eprintln!("skipped: a_full_disk_refuses_pushes_until_there_is_room (no mounts here)");
+        return;
+    };
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let flag = format!("--store.path={}", disk.0.join("data").display());
+    let mut gateway = Start::default().flag(&flag).run();
+    gateway.expect_log("the store cannot be written").expect_log("can be written again");
+    gateway.expect_log("push refused");
+
+    let mut accepted = 0;
+    let refused = loop {
+        let body: String = (0..200)
+            .map(|n| {
+                format!("big_total{{p=\"{accepted}\",n=\"{n}\",x=\"{}\"}} 1\n", "x".repeat(200))
+            })
+            .collect();
+        let response = gateway.push("/metrics/job/j", body);
+        if response.status != 200 {
+            break response;
+        }
+        accepted += 1;
+        assert!(accepted < 100, "the disk never fills");
+    };
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("store cannot be written"), "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert!(accepted > 3);
+    assert_eq!(gateway.push("/metrics", "small 1\n").status, 503);
+    assert_eq!(gateway.request("DELETE", "/metrics/job/j").send().status, 503);
+    assert_eq!(gateway.sample("tallygate_store_writable"), 0.0);
+    let shown = gateway.pushed();
+    assert!(!shown.contains("small"), "a refused push is not merged");
+
+    fs::remove_file(ballast).unwrap();
+    eventually("it can be written again", || {
+        (gateway.push("/metrics", "small 1\n").status == 200).then_some(())
+    });
+    assert_eq!(gateway.sample("tallygate_store_writable"), 1.0);
+    let before = gateway.pushed();
+    assert!(before.contains("small 1\n"), "{before}");
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = Start::default().flag(&flag).run();
+    assert_eq!(gateway.pushed(), before);
+    assert_eq!(gateway.log().iter().filter(|line| line.contains("cannot be written")).count(), 0);
+}

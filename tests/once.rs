@@ -1,0 +1,212 @@
+//! Exactly once: whatever is sent again, however often, at the same time or after a crash, counts as
+//! if it had been sent once (merge-semantics 7, properties 5 and 7).
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use common::request;
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use tallygate::format::compress::Compression;
+use tallygate::format::negotiate::{Format, PushFormat};
+use tallygate::gateway::{
+    ClaimError, Gateway, Identity, Key, PushError, PushId, PushRequest, Sequence, Settings,
+};
+use tallygate::model::{GaugeRule, Grouping};
+use tallygate::persistence::memory::{Memory, Records};
+use tallygate::persistence::{Ack, Batch, Commits, Engine};
+use tallygate::telemetry::Telemetry;
+
+/// One push that a client means to send once.
+#[derive(Clone, Debug)]
+struct Push {
+    id: PushId,
+    group: Grouping,
+    body: String,
+}
+
+/// The `number`-th push of one client.
+fn push(number: usize, form: usize, value: u32) -> Push {
+    let body = match form {
+        0 => format!("# TYPE a_total counter\na_total{{x=\"{}\"}} {value}\n", value % 3),
+        1 => format!("# TYPE f_total counter\nf_total {}\n", f64::from(value) * 0.1),
+        2 => format!("# TYPE g gauge\ng {value}\n"),
+        3 => {
+            let buckets = "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\n";
+            format!("# TYPE h histogram\n{buckets}h_sum 0.{value}\nh_count 2\n")
+        }
+        _ => String::new(),
+    };
+    let id = match number % 3 {
+        0 => {
+            let (source, epoch) = ("s".into(), "e".into());
+            PushId::Sequence(Sequence { source, epoch, number: number as u64 })
+        }
+        _ => PushId::Key(Key::parse(format!("key-{number}").as_bytes()).unwrap()),
+    };
+    let job = ["a", "b"][number % 2];
+    Push { id, group: Grouping::new([("job", job)]).unwrap(), body }
+}
+
+fn pushes() -> impl Strategy<Value = Vec<Push>> {
+    prop::collection::vec((0_usize..5, 0_u32..1000), 1..40).prop_map(|pushes| {
+        let numbered = pushes.into_iter().enumerate();
+        numbered.map(|(number, (form, value))| push(number, form, value)).collect()
+    })
+}
+
+/// Whether it was applied by this try; `None` while another one is in progress.
+fn send(gateway: &Gateway, push: &Push) -> Option<bool> {
+    let request = PushRequest {
+        merge: Some(GaugeRule::Sum),
+        identity: Some(Identity { principal: None, id: &push.id }),
+        ..PushRequest::new(&push.group, PushFormat::Text, push.body.as_bytes())
+    };
+    match gateway.push(&request) {
+        Ok(pushed) => Some(!pushed.replayed),
+        Err(PushError::Claim(ClaimError::InFlight)) => None,
+        // Another thread is far ahead, and has sent it.
+        Err(PushError::Claim(ClaimError::BelowWindow)) => Some(false),
+        Err(error) => panic!("{push:?}: {error}"),
+    }
+}
+
+fn shown(gateway: &Gateway) -> String {
+    let mut scrape = gateway.scrape(request(Format::Text004, Compression::Identity)).unwrap();
+    let mut body = Vec::new();
+    while let Some(piece) = scrape.next_piece().unwrap() {
+        body.extend_from_slice(&piece);
+    }
+    String::from_utf8(body).unwrap()
+}
+
+fn in_memory() -> Gateway {
+    Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)))
+}
+
+/// What it comes to if nothing ever goes wrong.
+fn expected(pushes: &[Push]) -> String {
+    let gateway = in_memory();
+    for push in pushes {
+        assert_eq!(send(&gateway, push), Some(true));
+    }
+    shown(&gateway)
+}
+
+/// A gateway whose disk survives it.
+struct Lasting {
+    gateway: Gateway,
+    engine: Memory,
+    commit: u64,
+}
+
+impl Lasting {
+    fn start(disk: &Arc<Mutex<Records>>) -> Lasting {
+        let commits = Arc::new(Commits::new(Ack::Synced));
+        let telemetry = Arc::new(Telemetry::new(0));
+        let gateway = Gateway::with_commits(Settings::default(), telemetry, commits);
+        let mut engine = Memory::over(disk.clone());
+        let commit = gateway.load(&mut engine, &mut |_| {}).unwrap().commit;
+        Lasting { gateway, engine, commit }
+    }
+
+    /// What the committer does.
+    fn commit(&mut self) {
+        let mut batch = Batch::default();
+        self.gateway.collect(&mut batch);
+        self.commit += 1;
+        self.engine.write(self.commit, &batch).unwrap();
+        self.engine.sync().unwrap();
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// One of the pushes, sent for the first time or again.
+    Send(prop::sample::Index),
+    Commit,
+    /// What was not committed is lost.
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => any::<prop::sample::Index>().prop_map(Step::Send),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Crash),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn crashes_and_retries_change_nothing(
+        pushes in pushes(),
+        steps in prop::collection::vec(step(), 0..120),
+    ) {
+        let disk = Arc::default();
+        let mut lasting = Lasting::start(&disk);
+        // By push: whether it was applied, and whether that is on the disk.
+        let mut applied = vec![false; pushes.len()];
+        let mut safe = applied.clone();
+        for step in steps {
+            match step {
+                Step::Send(index) => {
+                    let at = index.index(pushes.len());
+                    prop_assert_eq!(send(&lasting.gateway, &pushes[at]), Some(!applied[at]));
+                    applied[at] = true;
+                }
+                Step::Commit => {
+                    lasting.commit();
+                    safe.clone_from(&applied);
+                }
+                Step::Crash => {
+                    lasting = Lasting::start(&disk);
+                    applied.clone_from(&safe);
+                }
+            }
+        }
+        // Whoever has no answer tries again, and so may those who have one.
+        for (push, applied) in pushes.iter().zip(applied) {
+            prop_assert_eq!(send(&lasting.gateway, push), Some(!applied));
+        }
+        let expected = expected(&pushes);
+        prop_assert_eq!(&shown(&lasting.gateway), &expected);
+        lasting.commit();
+        prop_assert_eq!(&shown(&Lasting::start(&disk).gateway), &expected);
+    }
+}
+
+#[test]
+fn many_threads_that_send_the_same_count_once() {
+    const THREADS: usize = 6;
+    let pushes: Vec<Push> = (0..300).map(|n| push(n, n % 5, n as u32 * 7 % 1000)).collect();
+    let gateway = in_memory();
+    let barrier = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (gateway, pushes, barrier) = (&gateway, &pushes, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                for at in 0..pushes.len() {
+                    // Some go backwards, but not so far that nobody could tell.
+                    let at = if thread % 2 == 0 { at } else { at ^ 31 };
+                    let Some(push) = pushes.get(at) else { continue };
+                    while send(gateway, push).is_none() {
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+    });
+    for push in &pushes[200..] {
+        assert_eq!(send(&gateway, push), Some(false));
+    }
+    assert_eq!(shown(&gateway), expected(&pushes));
+}
