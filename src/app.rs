@@ -374,6 +374,7 @@ fn settings(config: &Config) -> Settings {
         ttl_default: config.ttl.default,
         ttl_client_max: config.ttl.client_max,
         gzip_level: config.scrape.gzip_level as u32,
+        cache_bytes: config.scrape.cache_bytes.bytes(),
         created_samples: config.scrape.created_samples,
         native_buckets: config.scrape.native_buckets,
         group_names: match config.push.enable_utf8_names {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use tallygate::{app, cli};
 
+/// That of musl is slow, above all with several threads.
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
