@@ -1,6 +1,7 @@
 //! The composition root: builds the parts from the configuration, starts them, and takes them down
 //! in order. Logic worth testing lives in the parts.
 
+mod import_file;
 mod security;
 pub mod store;
 
@@ -27,6 +28,7 @@ use crate::persistence::{Ack, Commits, Committer, CommitterOptions, EngineError}
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
+pub use import_file::{ImportFailed, import_file};
 use security::{Security, SecurityError};
 
 /// Why the gateway does not run.

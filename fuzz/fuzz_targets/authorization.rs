@@ -27,6 +27,6 @@ fuzz_target!(|header: &[u8]| {
     // would be all that is done.
     if let Identified::Caller(caller) = POLICY.identify(Some(header), Right::Admin) {
         assert_eq!(caller.name.as_deref(), Some("alice"));
-        assert!(header.ends_with(b"0123456789abcdef") || header.ends_with(b" "));
+        assert!(header.trim_ascii_end().ends_with(b"0123456789abcdef"));
     }
 });
