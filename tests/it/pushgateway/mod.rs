@@ -3,6 +3,7 @@
 mod corpus;
 mod differential;
 mod generate;
+mod import;
 mod lasting;
 mod real;
 mod surface;
