@@ -1,6 +1,7 @@
 //! The composition root: builds the parts from the configuration, starts them, and takes them down
 //! in order. Logic worth testing lives in the parts.
 
+mod import_file;
 mod security;
 pub mod store;
 
@@ -27,6 +28,7 @@ use crate::persistence::{Ack, Commits, Committer, CommitterOptions, EngineError}
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
+pub use import_file::{ImportFailed, import_file};
 use security::{Security, SecurityError};
 
 /// Why the gateway does not run.
@@ -372,6 +374,7 @@ fn settings(config: &Config) -> Settings {
         ttl_default: config.ttl.default,
         ttl_client_max: config.ttl.client_max,
         gzip_level: config.scrape.gzip_level as u32,
+        cache_bytes: config.scrape.cache_bytes.bytes(),
         created_samples: config.scrape.created_samples,
         native_buckets: config.scrape.native_buckets,
         group_names: match config.push.enable_utf8_names {

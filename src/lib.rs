@@ -10,6 +10,7 @@ pub mod format;
 pub mod gateway;
 pub mod groups;
 pub mod http;
+pub mod import;
 pub mod lifecycle;
 pub mod merge;
 pub mod model;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use tallygate::{app, cli};
 
+/// That of musl is slow, above all with several threads.
+#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -12,6 +14,16 @@ fn main() -> ExitCode {
     let (args, environment) = (std::env::args_os().skip(1), std::env::vars_os());
     match cli::run(args, environment, &mut stdout(), &mut stderr()) {
         cli::Outcome::Exit(code) => ExitCode::from(code),
+        cli::Outcome::Import(config, file) => match app::import_file(&config, &file) {
+            Ok(report) => {
+                let _reader_gone = stdout().write_all(report.as_bytes());
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                let _reader_gone = writeln!(stderr(), "tallygate: {error}");
+                ExitCode::from(cli::EXIT_FAILURE)
+            }
+        },
         cli::Outcome::Store(config, action) => {
             match app::store::run(&config, &action, &mut stdout().lock()) {
                 Ok(()) => ExitCode::SUCCESS,

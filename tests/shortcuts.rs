@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tallygate::format::compress::{self, Coding, Compression};
 use tallygate::format::negotiate::{Format, PushFormat};
 use tallygate::gateway::{Gateway, PushRequest, Settings};
-use tallygate::model::{GaugeRule, Grouping, Ttl};
+use tallygate::model::{GaugeRule, Grouping};
 use tallygate::telemetry::Telemetry;
 
 /// Bodies; `@` are values. Some refuse each other, by type or by a missing sum.
@@ -100,20 +100,32 @@ fn scrape(gateway: &Gateway, format: Format, compression: Compression) -> Vec<u8
     plain
 }
 
-/// Without what depends on the time of the clock.
-fn settings(gauge: GaugeRule, samples: usize) -> Settings {
-    let mut settings = Settings { gauge, ttl_client_max: Ttl::Never, ..Settings::default() };
+fn settings(gauge: GaugeRule, samples: usize, cache_bytes: usize) -> Settings {
+    let mut settings = Settings { gauge, cache_bytes, ..Settings::default() };
     settings.limits.samples_per_push = samples;
     settings
 }
 
+fn gateway(cache_bytes: usize) -> Gateway {
+    Gateway::new(settings(GaugeRule::Last, 0, cache_bytes), Arc::new(Telemetry::new(0)))
+}
+
+const CACHE_BYTES: usize = 64 << 20;
+
+/// Not protobuf: there each gateway tells when its series were created.
+const WAYS: [(Format, Compression); 4] = [
+    (Format::Text004, Compression::Identity),
+    (Format::Text004, Compression::Gzip),
+    (Format::OpenMetrics100, Compression::Zstd),
+    (Format::OpenMetrics100, Compression::Gzip),
+];
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn what_is_remembered_changes_nothing(steps in prop::collection::vec(step(), 1..120)) {
-        let new = || Gateway::new(settings(GaugeRule::Last, 0), Arc::new(Telemetry::new(0)));
-        let (quick, slow) = (new(), new());
+        let (quick, slow) = (gateway(CACHE_BYTES), gateway(0));
         for (at, step) in steps.iter().enumerate() {
             match step {
                 Step::Push { form, group, values, gauge } => {
@@ -143,15 +155,11 @@ proptest! {
                     prop_assert_eq!(quick.wipe().families, slow.wipe().families);
                 }
                 Step::Settings { gauge, samples } => {
-                    quick.set_settings(settings(*gauge, *samples));
-                    slow.set_settings(settings(*gauge, *samples));
+                    quick.set_settings(settings(*gauge, *samples, CACHE_BYTES));
+                    slow.set_settings(settings(*gauge, *samples, 0));
                 }
                 Step::Scrape => {
-                    for (format, compression) in [
-                        (Format::Text004, Compression::Identity),
-                        (Format::Text004, Compression::Gzip),
-                        (Format::OpenMetrics100, Compression::Zstd),
-                    ] {
+                    for (format, compression) in WAYS {
                         let shown = scrape(&quick, format, compression);
                         let expected = scrape(&slow, format, compression);
                         prop_assert_eq!(
@@ -170,4 +178,77 @@ fn fill(form: &str, values: &[String]) -> String {
     let mut parts = form.split('@');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |body, part| body + values.next().map_or("1", |value| value) + part)
+}
+
+/// Families of many sizes, one of them so large that it is divided.
+fn large(value: usize, family: usize) -> String {
+    let series = if family == 3 { 12_000 } else { 1 + family * 7 % 100 };
+    let mut body = format!("# TYPE family_{family}_total counter\n");
+    for at in (value % 5..series).step_by(1 + value % 3) {
+        body += &format!("family_{family}_total{{path=\"/some/longer/path/{at}\"}} {value}\n");
+    }
+    body
+}
+
+#[test]
+fn chunks_that_are_kept_are_those_that_would_be_made() {
+    let (quick, slow) = (gateway(CACHE_BYTES), gateway(0));
+    let each = |work: &dyn Fn(&Gateway)| [&quick, &slow].map(work);
+    for family in 0..120 {
+        each(&|gateway| _ = push(gateway, 0, 0, &large(0, family), None).unwrap());
+    }
+    for round in 1..9 {
+        match round % 4 {
+            // One series of the large family is born in its middle.
+            1 => {
+                let body = format!(
+                    "# TYPE family_3_total counter\nfamily_3_total{{path=\"/some/longer/path/5{round}x\"}} 1\n"
+                );
+                each(&|gateway| _ = push(gateway, 1, 0, &body, None).unwrap());
+            }
+            2 => drop(each(&|gateway| _ = push(gateway, 1, 0, &large(round, 3), None).unwrap())),
+            3 => {
+                let text =
+                    format!("{{__name__=~\"family_({round}|3)_total\",path=~\".*{round}7\"}}");
+                let selector = tallygate::gateway::Selector::parse(&text).unwrap();
+                each(&|gateway| {
+                    _ = gateway.delete_matching(std::slice::from_ref(&selector), false);
+                });
+            }
+            _ => drop(each(&|gateway| {
+                _ = push(gateway, 1, 0, &large(round, round * 9), None).unwrap();
+            })),
+        }
+        for (format, compression) in WAYS {
+            for _ in 0..2 {
+                let shown = scrape(&quick, format, compression);
+                assert!(shown == scrape(&slow, format, compression), "{format:?}, round {round}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scrape_after_a_push_shows_it_whatever_others_do() {
+    let gateway = gateway(CACHE_BYTES);
+    let shown = |name: &str, format, compression| -> f64 {
+        let body = scrape(&gateway, format, compression);
+        let body = String::from_utf8(body).unwrap();
+        let line = body.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (gateway, shown) = (&gateway, &shown);
+            scope.spawn(move || {
+                let name = format!("c_total{{thread=\"{thread}\"}}");
+                let body = format!("# TYPE c_total counter\n{name} 1\n");
+                for round in 1..400 {
+                    push(gateway, 0, 0, &body, None).unwrap();
+                    let (format, compression) = WAYS[round % 3];
+                    assert_eq!(shown(&name, format, compression), round as f64);
+                }
+            });
+        }
+    });
 }

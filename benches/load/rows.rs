@@ -212,6 +212,7 @@ pub(crate) fn scrapes(plan: &Plan, grown: &Target, report: &mut Report) -> io::R
     let row = |name, goal| ScrapeRow { name, goal, ..ScrapeRow::default() };
     for (target, sets, gzip, row) in [
         (&small, tenth, false, row("a tenth of it, plain, everything changed", 2.0)),
+        (&small, 0, false, row("a tenth of it, plain, unchanged", 2.0)),
         (grown, sets, false, row("all lines, plain, everything changed", 2.0)),
         (grown, sets, true, row("all lines, gzip, everything changed", 60.0)),
     ] {

@@ -46,6 +46,8 @@ pub enum Command {
     PrintConfig(Sources),
     /// Of a path or URL, or where the configuration says.
     Healthcheck(Sources, Option<String>),
+    /// The persistence file of an old Pushgateway.
+    Import(Sources, PathBuf),
     Store(Sources, StoreAction),
     Push(Box<PushJob>),
     Check(Box<CheckJob>),
@@ -76,6 +78,8 @@ pub enum ExportFormat {
 pub enum Outcome {
     /// Start serving. The sources are for reading the configuration again.
     Serve(Box<Config>, Sources),
+    /// Take this file over.
+    Import(Box<Config>, PathBuf),
     Store(Box<Config>, StoreAction),
     Exit(u8),
 }
@@ -91,6 +95,8 @@ pub enum UsageError {
     UnknownCommand { command: String, nearest: Option<String> },
     #[error("{flag} needs a value: {flag}={placeholder}")]
     NoValue { flag: String, placeholder: &'static str },
+    #[error("import needs the persistence file of a Pushgateway: tallygate import FILE")]
+    NoFile,
     #[error("{flag} takes no value")]
     NeedlessValue { flag: String },
     #[error("{flag} is given twice")]
@@ -118,7 +124,7 @@ pub enum UsageError {
 }
 
 /// Commands, with what `--help` says of them.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
         "check-config [FILE]",
@@ -145,6 +151,11 @@ const COMMANDS: [(&str, &str); 10] = [
         "check [FILE...|URL]",
         "Tell whether files can be pushed, or whether the gateway at a URL works from push to \
          scrape. See tallygate check --help.",
+    ),
+    (
+        "import FILE",
+        "Take over what an old Pushgateway has left in its persistence file, into the store that \
+         this configuration names, and that has no groups yet. It takes the same flags as serve.",
     ),
     (
         "store check [PATH]",
@@ -261,7 +272,7 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
     let operand = match name.as_deref() {
         Some("store") => words.next(),
         Some(name @ ("push" | "check")) => return Err(UsageError::NotFirst(name.to_owned())),
-        Some("check-config" | "healthcheck") => words.next(),
+        Some("check-config" | "healthcheck" | "import") => words.next(),
         _ => None,
     };
     let action = match (name.as_deref(), operand.as_deref()) {
@@ -288,6 +299,10 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
         "check-config" => Ok(Command::CheckConfig(sources)),
         "print-config" => Ok(Command::PrintConfig(sources)),
         "healthcheck" => Ok(Command::Healthcheck(sources, operand)),
+        "import" => match operand {
+            Some(file) => Ok(Command::Import(sources, PathBuf::from(file))),
+            None => Err(UsageError::NoFile),
+        },
         "store" => action.map(|action| Command::Store(sources, action)).ok_or(UsageError::NoAction),
         "help" => Ok(Command::LongHelp),
         "version" => Ok(Command::Version),
@@ -383,6 +398,10 @@ pub fn run(
                 say(out, &config.to_yaml());
                 Outcome::Exit(0)
             }
+            Err(errors) => bad_config(&errors, err),
+        },
+        Command::Import(sources, file) => match sources.load() {
+            Ok(config) => Outcome::Import(Box::new(config), file),
             Err(errors) => bad_config(&errors, err),
         },
         Command::Healthcheck(sources, asked) => match sources.load() {

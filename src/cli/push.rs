@@ -19,7 +19,7 @@ use super::{EXIT_FAILURE, EXIT_TEMPORARY, UsageError, say};
 use crate::config::{Secret, format_duration, parse_duration};
 use crate::delivery::Key;
 use crate::format::Timestamps;
-use crate::format::compress::{Compression, Encoder, Levels};
+use crate::format::compress::{self, Compression, Levels};
 use crate::format::negotiate::PushFormat;
 use crate::model::{GaugeRule, Grouping, labels};
 use crate::random;
@@ -480,11 +480,7 @@ fn pack(body: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Failure> {
     if body.len() <= GZIP_ABOVE_BYTES {
         return Ok(body.into());
     }
-    let mut packed = Vec::new();
-    let packing = Encoder::new(Compression::Gzip, Levels::default()).and_then(|mut encoder| {
-        encoder.write(body, &mut packed)?;
-        encoder.finish(&mut packed)
-    });
-    packing.map_err(|error| Failure::Final(format!("gzip: {error}")))?;
+    let packed = compress::encode(Compression::Gzip, Levels::default(), body)
+        .map_err(|error| Failure::Final(format!("gzip: {error}")))?;
     Ok(if packed.len() < body.len() { packed.into() } else { body.into() })
 }

@@ -13,7 +13,7 @@ fn invoke(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) 
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
     let code = match run(os(args), environment, &mut out, &mut err) {
         Outcome::Store(..) => panic!("the tests of store are those of the binary"),
-        Outcome::Serve(..) => -1,
+        Outcome::Serve(..) | Outcome::Import(..) => -1,
         Outcome::Exit(code) => i32::from(code),
     };
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())

@@ -111,6 +111,7 @@ section! {
     /// How scrapes are answered.
     Scrape in "scrape" {
         gzip_level: usize, within(1, 9);
+        cache_bytes: ByteSize;
         created_samples: bool;
         native_buckets: usize, within(1, 100_000);
         max_in_flight: usize, within(1, 1000);

@@ -141,7 +141,7 @@ fn all_errors_at_once() {
         the text: unknown key limits.bodybytes; did you mean limits.body_bytes?
         log (the text): a section is expected here, with keys below it
         the text: unknown key scrape.body_bytes; did you mean limits.body_bytes?
-        the text: unknown section storage
+        the text: unknown section storage; did you mean store?
         the text: unknown section webb; did you mean web?
         mode is "replace" (the text): accepted are aggregate and pushgateway
         web.listen_address is ["9091"] (the text): a port alone is written :9091; an address is written like :9091, 127.0.0.1:9091 or [::1]:9091

@@ -5,11 +5,14 @@
 //! last block — because a body that was cut off may still look like a shorter, complete one; and
 //! nothing may follow it.
 
-use std::io::{self, Read, Write};
+mod chunks;
+mod gunzip;
 
-use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
+use std::io::{self, Read};
+
 use flate2::{Decompress, FlushDecompress, Status};
+
+pub use chunks::{Chunk, Encoder, Envelope, encode};
 
 /// A coding that the body of a push may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,7 +128,8 @@ pub fn decode(
     }
     let corrupt = |error: io::Error| DecodeError::Corrupt { coding, reason: error.to_string() };
     match coding {
-        Coding::Gzip => read_capped(MultiGzDecoder::new(body), max, out).map_err(corrupt)?,
+        Coding::Gzip => gunzip::gunzip(body, max, out)
+            .map_err(|reason| DecodeError::Corrupt { coding, reason: reason.to_owned() })?,
         Coding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(corrupt)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(corrupt)?;
@@ -213,77 +217,12 @@ fn inflate(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError
     }
 }
 
-/// Compresses a scrape as it is written. What one encoder makes is a complete gzip member or zstd
-/// frame, and such pieces make one stream when put together, so parts can be kept and reused.
-pub struct Encoder(Inner);
-
-enum Inner {
-    Identity,
-    Gzip(GzEncoder<Vec<u8>>),
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
-}
-
-impl Encoder {
-    /// # Errors
-    /// If zstd cannot get its memory.
-    pub fn new(compression: Compression, levels: Levels) -> io::Result<Encoder> {
-        Ok(Encoder(match compression {
-            Compression::Identity => Inner::Identity,
-            Compression::Gzip => {
-                let level = flate2::Compression::new(levels.gzip.min(9));
-                Inner::Gzip(GzEncoder::new(Vec::new(), level))
-            }
-            Compression::Zstd => {
-                Inner::Zstd(zstd::stream::write::Encoder::new(Vec::new(), levels.zstd)?)
-            }
-        }))
-    }
-
-    /// Compresses `input` and appends what is ready to `out`.
-    ///
-    /// # Errors
-    /// If zstd cannot get its memory.
-    pub fn write(&mut self, input: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        match &mut self.0 {
-            Inner::Identity => out.extend_from_slice(input),
-            Inner::Gzip(encoder) => {
-                encoder.write_all(input)?;
-                out.append(encoder.get_mut());
-            }
-            Inner::Zstd(encoder) => {
-                encoder.write_all(input)?;
-                out.append(encoder.get_mut());
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends what is left, checksum included.
-    ///
-    /// # Errors
-    /// If zstd cannot get its memory.
-    pub fn finish(self, out: &mut Vec<u8>) -> io::Result<()> {
-        match self.0 {
-            Inner::Identity => {}
-            Inner::Gzip(encoder) => out.append(&mut encoder.finish()?),
-            Inner::Zstd(encoder) => out.append(&mut encoder.finish()?),
-        }
-        Ok(())
-    }
-}
-
-impl std::fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            Inner::Identity => "Encoder(identity)",
-            Inner::Gzip(_) => "Encoder(gzip)",
-            Inner::Zstd(_) => "Encoder(zstd)",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use flate2::write::GzEncoder;
+
     use super::*;
 
     const MAX: usize = 1 << 20;
@@ -487,27 +426,66 @@ mod tests {
     }
 
     #[test]
-    fn scrapes_are_encoded_in_pieces() {
+    fn scrapes_are_encoded_in_chunks() {
         for (compression, coding) in
             [(Compression::Gzip, Coding::Gzip), (Compression::Zstd, Coding::Zstd)]
         {
             let data = data(500_000);
-            let mut body = Vec::new();
-            for half in data.chunks(data.len() / 2) {
-                let mut encoder = Encoder::new(compression, Levels::default()).unwrap();
-                for piece in half.chunks(10_000) {
-                    encoder.write(piece, &mut body).unwrap();
+            let mut encoder = Encoder::new(compression, Levels::default()).unwrap();
+            for size in [1, 10_000, 500_000] {
+                let mut body = Vec::new();
+                let mut envelope = Envelope::begin(compression, &mut body);
+                for chunk in data[..size * 3 % 500_001].chunks(size).chain([&b""[..]]) {
+                    let chunk = encoder.chunk(&mut chunk.to_vec()).unwrap();
+                    envelope.add(&chunk.sum);
+                    body.extend_from_slice(&chunk.bytes);
                 }
-                encoder.finish(&mut body).unwrap();
+                envelope.finish(&mut body);
+                assert!(decoded(coding, &body).as_deref() == Ok(&data[..size * 3 % 500_001]));
+                // Readers that stop at the end of the first member miss nothing.
+                if compression == Compression::Gzip {
+                    let mut first = Vec::new();
+                    let mut reader = flate2::bufread::GzDecoder::new(&*body);
+                    reader.read_to_end(&mut first).unwrap();
+                    assert!(first == data[..size * 3 % 500_001] && reader.into_inner().is_empty());
+                }
             }
-            assert!(body.len() < data.len() / 4);
-            assert!(decoded(coding, &body) == Ok(data));
             assert_eq!(compression.name(), Some(coding.name()));
         }
-        let mut body = b"before ".to_vec();
         let mut encoder = Encoder::new(Compression::Identity, Levels::default()).unwrap();
-        encoder.write(b"a 1\n", &mut body).unwrap();
-        encoder.finish(&mut body).unwrap();
-        assert_eq!(body, b"before a 1\n");
+        assert_eq!(encoder.chunk(&mut b"a 1\n".to_vec()).unwrap().bytes, b"a 1\n");
+    }
+
+    /// Everything that a header may have, and damage in it.
+    #[test]
+    fn headers_of_gzip() {
+        let plain = gzip(b"a 1\n");
+        let with = |flags: u8, fields: &[u8]| {
+            let mut body = plain.clone();
+            body[3] = flags;
+            body.splice(10..10, fields.iter().copied());
+            body
+        };
+        let mut checked = with(2, b"");
+        let mut sum = flate2::Crc::new();
+        sum.update(&checked[..10]);
+        checked.splice(10..10, (sum.sum() as u16).to_le_bytes());
+        for body in [
+            with(1, b""),
+            with(4, b"\x03\x00xyz"),
+            with(8, b"name\0"),
+            with(16, b"a comment\0"),
+            with(4 + 8 + 16, b"\x00\x00name\0comment\0"),
+            checked.clone(),
+        ] {
+            assert_eq!(decoded(Coding::Gzip, &body).as_deref(), Ok(&b"a 1\n"[..]));
+            for end in 1..body.len() {
+                assert!(decoded(Coding::Gzip, &body[..end]).is_err(), "{end}");
+            }
+        }
+        checked[10] ^= 1;
+        for body in [with(4, b"\xff\xff"), with(0x20, b""), with(8, b""), checked] {
+            assert!(decoded(Coding::Gzip, &body).is_err());
+        }
     }
 }

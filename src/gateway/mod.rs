@@ -1,7 +1,9 @@
 //! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
 //! state lives beyond the [`Store`].
 
+mod chunks;
 mod group;
+mod kept;
 mod layouts;
 pub mod limits;
 mod load;
@@ -61,6 +63,8 @@ pub struct Settings {
     /// The most that a push may ask for.
     pub ttl_client_max: Ttl,
     pub gzip_level: u32,
+    /// What of scrapes is kept for later ones, in bytes; 0 is nothing.
+    pub cache_bytes: usize,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
@@ -85,6 +89,7 @@ impl Default for Settings {
             ttl_default: Ttl::Never,
             ttl_client_max: Ttl::Never,
             gzip_level: 1,
+            cache_bytes: 64 << 20,
             created_samples: false,
             native_buckets: 160,
             group_names: Names::Legacy,
@@ -143,6 +148,8 @@ pub struct Gateway {
     clock: Clock,
     /// Parse buffers, used again and again.
     buffers: Mutex<Vec<push::Buffers>>,
+    /// What scrapes have left for later ones.
+    kept: Arc<kept::Kept>,
     inflight_bytes: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
 }
@@ -169,6 +176,7 @@ impl Gateway {
             telemetry,
             clock,
             buffers: Mutex::default(),
+            kept: Arc::default(),
             inflight_bytes: Arc::default(),
             connections: Arc::default(),
         };

@@ -5,14 +5,18 @@
 //! fast; a reader that stalls holds one piece and two lists of pointers, and nobody up.
 
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
+use bytes::Bytes;
 
+use super::chunks::{self, Chunk, Part};
+use super::kept::{self, FamilyStamp, Kept, Ready, Stamp, Way};
 use super::shown::{self, Shown};
-use super::{Gateway, NativeLimit, Settings};
-use crate::format::compress::{self, Compression, Levels};
+use super::{Gateway, Settings};
+use crate::format::compress::{self, Compression, Envelope, Levels};
 use crate::format::encode;
 use crate::format::encode::{Decision, Encoder, Options, Plan};
 use crate::format::escaping::Escaping;
@@ -52,18 +56,20 @@ pub struct Scrape {
     sources: Vec<Source>,
     /// How to write each source; none if it is left out.
     decisions: Vec<Option<Decision>>,
+    options: Options,
     left_out: usize,
     selectors: Vec<Selector>,
     settings: Arc<Settings>,
-    /// Both are taken when they have finished.
-    encoder: Option<Encoder>,
-    compressor: Option<compress::Encoder>,
-    /// The source at hand, and its next series.
+    chunks: Vec<Chunk>,
+    /// The chunk at hand.
     at: usize,
-    series: Arc<Vec<SeriesRef>>,
-    at_series: usize,
-    native_limit: NativeLimit,
-    open: bool,
+    /// What earlier scrapes have left, if this one may use it.
+    kept: Option<(Arc<Kept>, kept::Use)>,
+    compressor: compress::Encoder,
+    /// It is taken when all is written.
+    envelope: Option<Envelope>,
+    /// Bytes that are ready but too few to be sent.
+    ready: Vec<u8>,
     series_left_out: usize,
     buffer: ReadBuffer,
     plain: Vec<u8>,
@@ -73,9 +79,10 @@ pub struct Scrape {
 
 /// A family to show.
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     Stored {
         family: Arc<Family>,
+        version: u64,
         kind: Kind,
         metadata: Metadata,
     },
@@ -93,9 +100,29 @@ impl Source {
         encode::Family { head: self.head(), regular }
     }
 
-    fn head(&self) -> FamilyHead<'_> {
+    /// How long it becomes in the text format; an estimate.
+    pub(super) fn bytes(&self) -> usize {
+        const LINE: usize = 24;
         match self {
-            Source::Stored { family, kind, metadata } => FamilyHead {
+            Source::Stored { family, .. } => {
+                let line = family.label_bytes() + family.len() * (family.name().len() + LINE);
+                line * family.lines_per_series()
+            }
+            Source::Own(own) => own.series.len() * 100,
+            Source::Shown(shown) => shown.bytes(),
+        }
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        match self {
+            Source::Stored { family, .. } => family.name_hash(),
+            Source::Own(_) | Source::Shown(_) => 1,
+        }
+    }
+
+    pub(super) fn head(&self) -> FamilyHead<'_> {
+        match self {
+            Source::Stored { family, kind, metadata, .. } => FamilyHead {
                 name: family.name(),
                 kind: *kind,
                 help: &metadata.help,
@@ -116,10 +143,13 @@ impl Gateway {
     /// If the compressor cannot get its memory.
     pub fn scrape(&self, request: ScrapeRequest) -> io::Result<Scrape> {
         let settings = Guard::into_inner(self.settings());
+        let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();
         let mut sources = Vec::new();
         if request.content != Content::Own {
             let families = self.store.families();
             sources.extend(families.iter().map(|family| Source::Stored {
+                // Before anything else of it is looked at.
+                version: if keeping { family.version() } else { 0 },
                 family: family.clone(),
                 kind: family.kind(),
                 metadata: family.metadata(),
@@ -148,20 +178,24 @@ impl Gateway {
         let (decisions, left_out) = (plan.decisions(), plan.left_out().len());
         let levels = Levels { gzip: settings.gzip_level, ..Levels::default() };
         let compressor = compress::Encoder::new(request.compression, levels)?;
+        let way = Way { options, compression: request.compression };
+        let kept = keeping.then(|| (self.kept.clone(), self.kept.begin(way, &settings)));
+        let mut ready = Vec::new();
+        let envelope = Some(Envelope::begin(request.compression, &mut ready));
         Ok(Scrape {
             telemetry: self.telemetry.clone(),
-            encoder: Some(Encoder::new(options)),
-            compressor: Some(compressor),
+            chunks: chunks::divide(&sources, &decisions, options),
             sources,
             decisions,
+            options,
             left_out,
             selectors: request.selectors,
             settings,
-            native_limit: NativeLimit::default(),
             at: 0,
-            series: Arc::default(),
-            at_series: 0,
-            open: false,
+            kept,
+            compressor,
+            envelope,
+            ready,
             series_left_out: 0,
             buffer: ReadBuffer::default(),
             plain: Vec::new(),
@@ -189,7 +223,7 @@ impl Scrape {
     ///
     /// # Errors
     /// If the compressor cannot get its memory.
-    pub fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
         let started = Instant::now();
         let piece = self.produce();
         self.took += started.elapsed();
@@ -204,114 +238,162 @@ impl Scrape {
         piece
     }
 
-    fn produce(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut piece = Vec::new();
-        // A compressor may keep for a while what it is given.
-        while piece.is_empty() {
-            let mut plain = std::mem::take(&mut self.plain);
-            plain.clear();
-            self.fill(&mut plain);
-            let Some(compressor) = &mut self.compressor else { return Ok(None) };
-            compressor.write(&plain, &mut piece)?;
-            self.plain = plain;
-            if self.encoder.is_none()
-                && let Some(compressor) = self.compressor.take()
-            {
-                compressor.finish(&mut piece)?;
-                return Ok((!piece.is_empty()).then_some(piece));
+    fn produce(&mut self) -> io::Result<Option<Bytes>> {
+        while self.ready.len() < PIECE_BYTES {
+            let chunk = self.next_chunk()?;
+            let Some(envelope) = &mut self.envelope else { return Ok(None) };
+            let Some(chunk) = chunk else {
+                let end = self.end()?;
+                if let Some(mut envelope) = self.envelope.take() {
+                    envelope.add(&end.sum);
+                    self.ready.extend_from_slice(&end.bytes);
+                    envelope.finish(&mut self.ready);
+                }
+                let last = mem::take(&mut self.ready);
+                return Ok((!last.is_empty()).then(|| last.into()));
+            };
+            envelope.add(&chunk.sum);
+            self.series_left_out += chunk.series_left_out;
+            // Large ones need not be copied.
+            if self.ready.is_empty() && chunk.bytes.len() >= PIECE_BYTES / 4 {
+                return Ok(Some(chunk.bytes));
             }
+            self.ready.extend_from_slice(&chunk.bytes);
         }
-        Ok(Some(piece))
+        Ok(Some(mem::take(&mut self.ready).into()))
     }
 
-    /// Encodes up to the size of a piece.
-    fn fill(&mut self, out: &mut Vec<u8>) {
-        while out.len() < PIECE_BYTES
-            && let Some(encoder) = &mut self.encoder
-        {
-            let Some((source, decision)) =
-                self.sources.get(self.at).zip(self.decisions.get(self.at))
-            else {
-                self.series_left_out = encoder.series_left_out();
-                if let Some(encoder) = self.encoder.take() {
-                    encoder.finish(out);
+    /// What stands behind the last chunk.
+    fn end(&mut self) -> io::Result<compress::Chunk> {
+        if let Some((kept, of)) = &self.kept {
+            kept.end(of);
+        }
+        Encoder::new(self.options).finish(&mut self.plain);
+        self.compressor.chunk(&mut self.plain)
+    }
+
+    fn next_chunk(&mut self) -> io::Result<Option<Ready>> {
+        let Some(chunk) = self.chunks.get(self.at) else { return Ok(None) };
+        self.at += 1;
+        let nth = chunk.part.as_ref().map_or(0, |part| part.nth);
+        let stamp = match &self.kept {
+            Some((kept, of)) if chunk.keepable => {
+                let stamp = self.stamp(chunk);
+                if let Some(ready) = kept.get(of, nth, &stamp) {
+                    return Ok(Some(ready));
                 }
-                return;
-            };
-            let Some(decision) = decision else {
-                self.at += 1;
+                Some(stamp)
+            }
+            _ => None,
+        };
+        let mut maker = Maker {
+            sources: &self.sources,
+            decisions: &self.decisions,
+            selectors: &self.selectors,
+            settings: &self.settings,
+            encoder: Encoder::new(self.options),
+            buffer: &mut self.buffer,
+            out: &mut self.plain,
+        };
+        maker.write(chunk);
+        let left_out = maker.encoder.series_left_out();
+        let ready = Ready::new(self.compressor.chunk(&mut self.plain)?, left_out);
+        if let (Some(stamp), Some((kept, of))) = (stamp, &self.kept) {
+            kept.put(of, nth, stamp, &ready, self.settings.cache_bytes);
+        }
+        Ok(Some(ready))
+    }
+
+    fn stamp(&self, chunk: &Chunk) -> Stamp {
+        let families = chunk.sources.clone().filter_map(|at| match &self.sources[at] {
+            Source::Stored { family, version, .. } => {
+                let decision = self.decisions[at].clone()?;
+                Some(FamilyStamp { id: family.id(), version: *version, decision })
+            }
+            Source::Own(_) | Source::Shown(_) => None,
+        });
+        let part = chunk.part.as_ref();
+        let part = part.map(|part| (part.number, part.range.start, part.range.end));
+        Stamp { families: families.collect(), part }
+    }
+}
+
+/// Writes one chunk.
+struct Maker<'s> {
+    sources: &'s [Source],
+    decisions: &'s [Option<Decision>],
+    selectors: &'s [Selector],
+    settings: &'s Settings,
+    encoder: Encoder,
+    buffer: &'s mut ReadBuffer,
+    out: &'s mut Vec<u8>,
+}
+
+impl Maker<'_> {
+    fn write(&mut self, chunk: &Chunk) {
+        for at in chunk.sources.clone() {
+            let (source, Some(decision)) = (&self.sources[at], &self.decisions[at]) else {
                 continue;
             };
-            if !self.open {
-                encoder.begin_family(&decision.of(source.head()));
-                self.open = true;
+            let planned = decision.of(source.head());
+            match &chunk.part {
+                Some(part) if part.nth > 0 => self.encoder.continue_family(&planned),
+                _ => self.encoder.begin_family(&planned),
             }
             match source {
-                Source::Own(own) => {
-                    let shown = own.series.iter().filter(|(labels, _)| {
-                        self.selectors.is_empty()
-                            || self.selectors.iter().any(|s| s.matches(&own.name, labels))
-                    });
-                    for (labels, value) in shown {
-                        encoder.series(out, labels.as_bytes(), &value.reading(), None);
-                    }
-                }
-                Source::Shown(shown) => {
-                    if self.at_series == 0
-                        && let Some(own) = shown.own()
-                    {
-                        for (labels, value) in &own.series {
-                            encoder.series(out, labels.as_bytes(), &value.reading(), None);
-                        }
-                    }
-                    while out.len() < PIECE_BYTES
-                        && let Some(series) = shown.series().get(self.at_series)
-                    {
-                        self.at_series += 1;
-                        let (labels, created) = (series.labels(), series.created_ms());
-                        encoder.series(out, labels.as_bytes(), &series.reading(), created);
-                    }
-                    if self.at_series < shown.series().len() {
-                        return;
-                    }
-                    self.at_series = 0;
-                }
-                Source::Stored { family, kind, .. } => {
-                    if self.at_series == 0 {
-                        self.series = family.series();
-                        self.native_limit = self.settings.native_limit(family.name(), *kind);
-                    }
-                    while out.len() < PIECE_BYTES
-                        && let Some(series) = self.series.get(self.at_series)
-                    {
-                        self.at_series += 1;
-                        if !self.selectors.is_empty() {
-                            let (name, labels) = (family.name(), series.labels());
-                            if !self.selectors.iter().any(|s| s.matches(name, labels)) {
-                                continue;
-                            }
-                        }
-                        let limit = match kind {
-                            Kind::Histogram | Kind::GaugeHistogram => {
-                                self.native_limit.of(series.labels())
-                            }
-                            _ => 0,
-                        };
-                        let buffer = &mut self.buffer;
-                        series.with_state(|state| state.read(*kind, limit, buffer));
-                        let created = Some(series.created_ms);
-                        encoder.series(out, series.label_bytes(), &buffer.reading(), created);
-                    }
-                    if self.at_series < self.series.len() {
-                        return;
-                    }
-                    self.series = Arc::default();
-                    self.at_series = 0;
-                }
+                Source::Own(own) => self.own(own),
+                Source::Shown(shown) => self.shown(shown, chunk.part.as_ref()),
+                Source::Stored { family, kind, .. } => match &chunk.part {
+                    Some(part) => self.stored(family, *kind, &part.series[part.range.clone()]),
+                    None => self.stored(family, *kind, &family.series()),
+                },
             }
-            encoder.end_family(out);
-            self.open = false;
-            self.at += 1;
+            self.encoder.end_family(self.out);
         }
+    }
+
+    fn own(&mut self, own: &OwnSnapshot) {
+        for (labels, value) in &own.series {
+            if self.is_selected(&own.name, labels) {
+                self.encoder.series(self.out, labels.as_bytes(), &value.reading(), None);
+            }
+        }
+    }
+
+    fn shown(&mut self, shown: &Shown, part: Option<&Part>) {
+        if part.is_none_or(|part| part.nth == 0)
+            && let Some(own) = shown.own()
+        {
+            for (labels, value) in &own.series {
+                self.encoder.series(self.out, labels.as_bytes(), &value.reading(), None);
+            }
+        }
+        let range = part.map_or(0..shown.series().len(), |part| part.range.clone());
+        for series in &shown.series()[range] {
+            let (labels, created) = (series.labels(), series.created_ms());
+            self.encoder.series(self.out, labels.as_bytes(), &series.reading(), created);
+        }
+    }
+
+    fn stored(&mut self, family: &Family, kind: Kind, all: &[SeriesRef]) {
+        let native = self.settings.native_limit(family.name(), kind);
+        // The list was taken before: none of it has other names than the family tells now.
+        self.encoder.names_are_plain(!family.has_quoted_names());
+        for series in all {
+            if !self.selectors.is_empty() && !self.is_selected(family.name(), series.labels()) {
+                continue;
+            }
+            let limit = match kind {
+                Kind::Histogram | Kind::GaugeHistogram => native.of(series.labels()),
+                _ => 0,
+            };
+            series.with_state(|state| state.read(kind, limit, self.buffer));
+            let (labels, created) = (series.label_bytes(), Some(series.created_ms));
+            self.encoder.series(self.out, labels, &self.buffer.reading(), created);
+        }
+    }
+
+    fn is_selected(&self, family: &str, labels: &str) -> bool {
+        self.selectors.is_empty() || self.selectors.iter().any(|s| s.matches(family, labels))
     }
 }

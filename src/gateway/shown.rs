@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::groups::{Family, Group, PUSH_FAILURE_TIME, PUSH_TIME};
-use crate::model::labels::pairs;
+use crate::model::labels::{has_quoted_name, pairs};
 use crate::model::{FamilyHead, Kind, Reading};
 use crate::telemetry::OwnSnapshot;
 
@@ -82,6 +82,22 @@ impl Shown {
 
     pub(super) fn series(&self) -> &[ShownSeries] {
         &self.series
+    }
+
+    /// How long it becomes in the text format; an estimate.
+    pub(super) fn bytes(&self) -> usize {
+        const LINE: usize = 24;
+        let lines = match self.kind {
+            Kind::Histogram | Kind::GaugeHistogram => 12,
+            Kind::Summary => 6,
+            _ => 1,
+        };
+        let line = |series: &ShownSeries| series.labels().len() + self.name.len() + LINE;
+        self.series.iter().map(line).sum::<usize>() * lines
+    }
+
+    pub(super) fn has_quoted_names(&self) -> bool {
+        self.series.iter().any(|series| has_quoted_name(series.labels()))
     }
 
     fn bookkeeping(name: &str, help: &str) -> Shown {

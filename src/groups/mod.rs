@@ -121,6 +121,16 @@ pub struct GroupPush<'a> {
     pub added_up: &'a dyn Fn(&str) -> Option<Kind>,
 }
 
+/// A group that was kept elsewhere.
+#[derive(Debug)]
+pub struct ImportedGroup {
+    pub grouping: Grouping,
+    /// One of each name.
+    pub families: Vec<Arc<Family>>,
+    pub pushed: Stamp,
+    pub failed: Stamp,
+}
+
 /// Why a push was not stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushRefused {
@@ -228,6 +238,40 @@ impl Groups {
         group.pushed = Stamp::now(now_ns);
         state.put(group);
         Ok(())
+    }
+
+    /// Puts a group of elsewhere in place, at the most as often as there are groups. What does not go
+    /// together with the others is left out: the names of these families, and why.
+    pub fn import(&self, imported: ImportedGroup) -> Vec<(String, String)> {
+        let ImportedGroup { grouping, families, pushed, failed } = imported;
+        let mut state = self.state.lock();
+        let mut group = Group { pushed, failed, ..Group::new(grouping, pushed.noted_ns) };
+        let key = group.grouping.clone();
+        let mut left_out = Vec::new();
+        for family in families {
+            let one = std::slice::from_ref(&family);
+            let check = check::Check {
+                own: &self.own,
+                names: &state.names,
+                owners: &state.owners,
+                group: Some(&group),
+                key: key.key(),
+                replace: Replace::Families,
+                families: one,
+                added_up: &|_| None,
+            };
+            if let Err(refused) = check.run(&[], 0) {
+                left_out.push((family.name.to_string(), refused.to_string()));
+                continue;
+            }
+            state.exchange(key.key(), &[], one);
+            merge(&mut group.families, vec![family]);
+        }
+        if self.kept {
+            state.changed.note(key.key(), &group.families);
+        }
+        state.put(group);
+        left_out
     }
 
     /// Lets no push to a group begin or end while it lives, so that names can be compared with others.

@@ -91,7 +91,7 @@ fn no_memory(error: io::Error) -> Problem {
 }
 
 /// A piece, and the scrape itself unless it has come to its end.
-type Step = io::Result<Option<(Vec<u8>, Box<Scrape>)>>;
+type Step = io::Result<Option<(Bytes, Box<Scrape>)>>;
 
 fn advance(mut scrape: Box<Scrape>) -> Step {
     Ok(scrape.next_piece()?.map(|piece| (piece, scrape)))
@@ -113,7 +113,7 @@ impl Stream for Pieces {
         match step.map_err(io::Error::other).flatten() {
             Ok(Some((piece, scrape))) => {
                 self.next = Some(spawn_blocking(move || advance(scrape)));
-                Poll::Ready(Some(Ok(Bytes::from(piece))))
+                Poll::Ready(Some(Ok(piece)))
             }
             Ok(None) => Poll::Ready(None),
             // The answer must not look complete.

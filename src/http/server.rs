@@ -65,8 +65,9 @@ pub fn start(
     management: Option<SocketAddr>,
     tls: Option<&Arc<Tls>>,
 ) -> io::Result<Servers> {
-    let bound = main.iter().map(|&address| bind(address)).collect::<io::Result<Vec<_>>>()?;
-    let management = management.map(bind).transpose()?;
+    let bind = |&address: &SocketAddr| bind(address, options.write_stall_timeout);
+    let bound = main.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+    let management = management.as_ref().map(bind).transpose()?;
     let main = bound.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
     let management_address = management.as_ref().map(TcpListener::local_addr).transpose()?;
 
@@ -96,7 +97,6 @@ fn server(
 ) -> io::Result<Server> {
     let for_requests = services.clone();
     let for_connections = services.clone();
-    let stall = options.write_stall_timeout;
     let mut server = HttpServer::new(move || {
         let services = for_requests.clone();
         App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
@@ -107,11 +107,10 @@ fn server(
     .keep_alive(options.keep_alive)
     .client_request_timeout(options.read_header_timeout)
     .shutdown_timeout(options.shutdown_timeout.as_secs())
-    .tcp_nodelay(true)
     .disable_signals()
     .on_connect(move |connection: &dyn Any, data| {
         if let Some(stream) = connection.downcast_ref() {
-            welcome(&for_connections, stall, stream, data);
+            welcome(&for_connections, stream, data);
         }
     });
     if workers > 0 {
@@ -150,7 +149,6 @@ fn tls_server(
             ));
             let app = app.into_factory().map_err(|error| error.error_response());
             let (stopping, for_connections) = (stopping.clone(), services.clone());
-            let stall = options.write_stall_timeout;
             let http = HttpService::build()
                 .graceful_shutdown_signal(move || {
                     let stopping = stopping.clone();
@@ -160,7 +158,7 @@ fn tls_server(
                 .client_request_timeout(options.read_header_timeout)
                 .secure()
                 .on_connect_ext(move |stream: &TlsStream<TcpStream>, data: &mut Extensions| {
-                    welcome(&for_connections, stall, stream.get_ref().0, data);
+                    welcome(&for_connections, stream.get_ref().0, data);
                 })
                 .finish(map_config(app, |()| AppConfig::default()));
             let (services, tls) = (services.clone(), tls.clone());
@@ -172,8 +170,6 @@ fn tls_server(
                     let Some(_place) = services.gateway.permit_connection() else {
                         return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
                     };
-                    // Answers are small and wanted at once, as on the plain server.
-                    let _refused = stream.set_nodelay(true);
                     let peer = stream.peer_addr().ok();
                     tls.accept(stream, timeout).await.map_err(|error| {
                         services.gateway.telemetry().handshake_failed(peer, &error);
@@ -189,24 +185,27 @@ fn tls_server(
 }
 
 /// Counts the connection, or turns it away where all places are taken.
-fn welcome(services: &Services, stall: Duration, stream: &TcpStream, data: &mut Extensions) {
-    let socket = SockRef::from(stream);
+fn welcome(services: &Services, stream: &TcpStream, data: &mut Extensions) {
     match services.gateway.permit_connection() {
         Some(permit) => _ = data.insert(permit),
-        None => _ = socket.shutdown(std::net::Shutdown::Both),
+        None => _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both),
     }
-    // The kernel drops a peer that leaves data unread for so long; nothing of ours has to watch it.
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(stall));
 }
 
 /// An unspecified IPv6 address takes IPv4 as well, as Go servers do.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+///
+/// What is set here, accepted connections inherit, so that it costs no call for each of them.
+fn bind(address: SocketAddr, stall: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
+    // Answers are small and wanted at once.
+    socket.set_tcp_nodelay(true)?;
+    // The kernel drops a peer that leaves data unread for so long; nothing of ours has to watch it.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(stall))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(1024)?;

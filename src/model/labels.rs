@@ -229,6 +229,12 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Some label name in a canonical text stands in quotes.
+pub fn has_quoted_name(text: &str) -> bool {
+    // Inside a value the quote would be escaped.
+    text.starts_with('"') || memchr::memmem::find(text.as_bytes(), b",\"").is_some()
+}
+
 /// Iterates over the (name, value) pairs of a canonical text, unescaped.
 pub fn pairs(text: &str) -> Pairs<'_> {
     Pairs(raw_pairs(text))
@@ -372,6 +378,8 @@ mod tests {
         assert_eq!(read, expected);
         assert_eq!(value_of(&text, "b").as_deref(), Some("x\"\\\n,=}"));
         assert_eq!(value_of(&text, "nope"), None);
+        assert!(has_quoted_name(&text));
+        assert!(has_quoted_name(r#""a.b"="1""#) && !has_quoted_name(r#"a=",\"b",c="""#));
         let copied: Vec<_> = raw_pairs(&text).map(|pair| pair.text).collect();
         assert_eq!(copied.join(","), text);
     }

@@ -92,7 +92,8 @@ where
             state.change_rule(rule);
         }
         state.merge(pushed, self.context.stamp);
-        if !merge::is_regular(family.kind(), pushed) {
+        family.note_change();
+        if family.is_regular() && !merge::is_regular(family.kind(), pushed) {
             self.note_irregular(family);
         }
         series.touch(seconds(self.context.now_ms), terms.ttl_s);

@@ -27,11 +27,13 @@ struct Inner<T> {
     sorted: Arc<Vec<T>>,
     tail: Vec<T>,
     dead: usize,
+    /// How often the sorted list has changed.
+    folds: u64,
 }
 
 impl<T> Inner<T> {
     fn empty() -> Inner<T> {
-        Inner { sorted: Arc::default(), tail: Vec::new(), dead: 0 }
+        Inner { sorted: Arc::default(), tail: Vec::new(), dead: 0, folds: 0 }
     }
 }
 
@@ -61,7 +63,9 @@ impl<T: Ordered> Index<T> {
     }
 
     pub(super) fn clear(&self) {
-        *self.inner.lock() = Inner::empty();
+        let mut inner = self.inner.lock();
+        let folds = inner.folds + 1;
+        *inner = Inner { folds, ..Inner::empty() };
     }
 
     /// Entries, dead ones included.
@@ -80,11 +84,16 @@ impl<T: Ordered> Index<T> {
 
     /// All live entries, in order.
     pub(super) fn snapshot(&self) -> Arc<Vec<T>> {
+        self.numbered().0
+    }
+
+    /// The same, with a number that no other list has had here.
+    pub(super) fn numbered(&self) -> (Arc<Vec<T>>, u64) {
         let _folding = self.folding.lock();
         let (sorted, mut tail, dead) = {
             let mut inner = self.inner.lock();
             if inner.tail.is_empty() && inner.dead == 0 {
-                return inner.sorted.clone();
+                return (inner.sorted.clone(), inner.folds);
             }
             let dead = mem::take(&mut inner.dead) > 0;
             (mem::take(&mut inner.sorted), mem::take(&mut inner.tail), dead)
@@ -98,8 +107,10 @@ impl<T: Ordered> Index<T> {
             folded.shrink_to(folded.len() * 2);
         }
         let folded = Arc::new(folded);
-        self.inner.lock().sorted = folded.clone();
-        folded
+        let mut inner = self.inner.lock();
+        inner.sorted = folded.clone();
+        inner.folds += 1;
+        (folded, inner.folds)
     }
 }
 

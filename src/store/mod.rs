@@ -195,7 +195,9 @@ impl Store {
         self.series.insert(series.clone());
         self.series_count.fetch_add(1, Relaxed);
         let family = series.family.clone();
+        family.note_birth(series.labels());
         family.index.add(series);
+        family.note_change();
         if family.live.fetch_add(1, Relaxed) == 0 {
             self.families.insert(family.clone());
             self.family_index.add(family);

@@ -118,7 +118,7 @@ impl Store {
         }
 
         let family = &series.family;
-        family.index.note_dead();
+        family.note_death(series.labels());
         if family.live.fetch_sub(1, Relaxed) == 1 {
             family.dead.store(true, Relaxed);
             self.families.remove(family);

@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -16,12 +18,20 @@ use super::table::Entry;
 use crate::merge::State;
 use crate::merge::histogram::{Layout, union};
 use crate::model::Kind;
+use crate::model::labels::has_quoted_name;
 
 /// One metric name with its live series. It exists as long as it has some.
 #[derive(Debug)]
 pub struct Family {
     name: Box<str>,
     hash: u64,
+    /// No other family has it or ever will.
+    id: u64,
+    changes: Changes,
+    /// Some series has a label name that stands in quotes.
+    quoted: AtomicBool,
+    /// Of the label texts of its live series.
+    label_bytes: AtomicUsize,
     kind: AtomicU8,
     metadata: RwLock<Metadata>,
     layouts: Mutex<Layouts>,
@@ -42,6 +52,14 @@ pub struct Metadata {
     pub unit: Arc<str>,
 }
 
+/// Tells whether what a scrape shows of a family may have changed since another one.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Since the version was asked for.
+    since: AtomicBool,
+    version: Mutex<u64>,
+}
+
 /// Bucket layouts of one family: series with equal bounds share one list.
 #[derive(Debug, Default)]
 struct Layouts {
@@ -58,6 +76,10 @@ impl Family {
         Family {
             name: name.into(),
             hash,
+            id: next_id(),
+            changes: Changes::default(),
+            quoted: AtomicBool::new(false),
+            label_bytes: AtomicUsize::new(0),
             kind: AtomicU8::new(kind as u8),
             metadata: RwLock::default(),
             layouts: Mutex::default(),
@@ -80,6 +102,69 @@ impl Family {
     /// Untyped becomes a counter; nothing else ever changes.
     pub(super) fn refine(&self, kind: Kind) {
         self.kind.store(kind as u8, Relaxed);
+        self.note_change();
+    }
+
+    /// Belongs to this family alone, whatever its name was or will be used for.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// While it stays the same, so does what a scrape shows. To be asked before anything of the
+    /// family is looked at.
+    pub fn version(&self) -> u64 {
+        let mut version = self.changes.version.lock();
+        *version += u64::from(self.changes.since.swap(false, Relaxed));
+        *version
+    }
+
+    /// To be called by who has changed what a scrape shows, after it is done, and before it lets go
+    /// of the lock that others read it under or tells anybody. Then a scrape that read it before the
+    /// change has asked for the version before this, and one that asks for it later sees the change.
+    #[inline]
+    pub(super) fn note_change(&self) {
+        // Mostly others have changed something, too; then no cache line is written.
+        if !self.changes.since.load(Relaxed) {
+            self.changes.since.store(true, Relaxed);
+        }
+    }
+
+    /// Depends on the name alone, while this process runs.
+    pub fn name_hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Some label names need quotes, or another name where a scraper cannot read them.
+    pub fn has_quoted_names(&self) -> bool {
+        self.quoted.load(Relaxed)
+    }
+
+    /// Of the label texts of all series, together.
+    pub fn label_bytes(&self) -> usize {
+        self.label_bytes.load(Relaxed)
+    }
+
+    pub(super) fn note_birth(&self, labels: &str) {
+        self.label_bytes.fetch_add(labels.len(), Relaxed);
+        if has_quoted_name(labels) {
+            self.quoted.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn note_death(&self, labels: &str) {
+        self.label_bytes.fetch_sub(labels.len(), Relaxed);
+        self.index.note_dead();
+        self.note_change();
+    }
+
+    /// How many lines a series has in the text format, at the most; an estimate.
+    pub fn lines_per_series(&self) -> usize {
+        match self.kind() {
+            Kind::Histogram | Kind::GaugeHistogram => self.layouts.lock().all.len() + 3,
+            Kind::Summary => 2,
+            Kind::StateSet => 4,
+            _ => 1,
+        }
     }
 
     /// See [`merge::is_regular`](crate::merge::is_regular).
@@ -89,7 +174,11 @@ impl Family {
 
     /// False if it was known.
     pub(super) fn note_irregular(&self) -> bool {
-        self.is_regular() && !self.irregular.swap(true, Relaxed)
+        let news = self.is_regular() && !self.irregular.swap(true, Relaxed);
+        if news {
+            self.note_change();
+        }
+        news
     }
 
     /// False if it is marked already.
@@ -111,11 +200,17 @@ impl Family {
 
     pub(super) fn change_metadata(&self, change: impl FnOnce(&mut Metadata)) {
         change(&mut self.metadata.write());
+        self.note_change();
     }
 
     /// Live series, in the order of their labels.
     pub fn series(&self) -> Arc<Vec<SeriesRef>> {
         self.index.snapshot()
+    }
+
+    /// The same, with a number that no other list of this family has had.
+    pub fn numbered_series(&self) -> (Arc<Vec<SeriesRef>>, u64) {
+        self.index.numbered()
     }
 
     pub fn len(&self) -> usize {
@@ -135,6 +230,11 @@ impl Family {
     pub(super) fn layout(&self, bounds: &[f64]) -> Layout {
         self.layouts.lock().shared(bounds)
     }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 impl Layouts {

@@ -195,6 +195,7 @@ pub(super) struct SeriesNames {
     hasher: RandomState,
     noted: Vec<u64>,
     met: Option<HashSet<u64, RandomState>>,
+    skipped: bool,
 }
 
 impl SeriesNames {
@@ -204,17 +205,25 @@ impl SeriesNames {
             hasher: RandomState::default(),
             noted: Vec::new(),
             met: None,
+            skipped: false,
         }
     }
 
     pub(super) fn begin_family(&mut self) {
         self.noted.clear();
         self.met = None;
+        self.skipped = false;
+    }
+
+    /// Takes the label texts of the open family as they are, if all names in them are plain and
+    /// stay so.
+    pub(super) fn skip(&mut self, plain: bool) {
+        self.skipped = plain && self.rewriter.escaping == Escaping::Underscores;
     }
 
     /// The label text to write, or none if the series has to be left out.
     pub(super) fn series<'a>(&'a mut self, text: &'a [u8]) -> Option<&'a [u8]> {
-        if self.rewriter.escaping == Escaping::AllowUtf8 {
+        if self.skipped || self.rewriter.escaping == Escaping::AllowUtf8 {
             return Some(text);
         }
         let (text, changed) = match self.rewriter.rewrite(text) {

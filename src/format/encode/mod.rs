@@ -89,6 +89,12 @@ impl Encoder {
         self.open(family, false);
     }
 
+    /// No label name of the open family needs quotes. Then they need not be looked at one by one,
+    /// unless they are to be escaped nevertheless.
+    pub fn names_are_plain(&mut self, plain: bool) {
+        self.names.skip(plain);
+    }
+
     fn open(&mut self, family: &Planned<'_>, head: bool) {
         self.names.begin_family();
         match &mut self.format {

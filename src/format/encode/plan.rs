@@ -52,7 +52,7 @@ pub struct Planned<'a> {
 
 /// What was decided for one family, without its head: for who cannot keep a [`Planned`], because
 /// it owns the head as well.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Where they differ from the name in the head.
     name: Option<Box<str>>,

@@ -57,6 +57,14 @@ pub fn parse(body: &[u8], builder: Builder<'_>, timestamps: Timestamps) -> Resul
     Ok(parser.builder.finish()?)
 }
 
+/// One message as a stream of its own: behind its length.
+pub fn delimited(message: &[u8]) -> Vec<u8> {
+    let mut stream = Vec::with_capacity(message.len() + 10);
+    prost::encoding::encode_varint(message.len() as u64, &mut stream);
+    stream.extend_from_slice(message);
+    stream
+}
+
 /// Bytes of the first message of a stream, its length included; `None` if it is not all there.
 pub fn delimited_len(stream: &[u8]) -> Option<usize> {
     let mut fields = Fields::new(stream);

@@ -13,16 +13,24 @@ use crate::model::{Exposition, Number};
 pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bool {
     let (mut at_before, mut at) = (0, 0);
     for nth in 0..exposition.slots().len() {
-        let slot = exposition.slots()[nth];
+        let slot = exposition.slot(nth);
         let fixed = &before[at_before..slot.start as usize];
         let Some(rest) = body[at..].strip_prefix(fixed) else { return false };
         at += fixed.len();
         at_before = slot.end as usize;
+        // Nearly all values are short and whole.
+        if let Some((whole, digits)) = whole(rest) {
+            let float = slot.wanted == Wanted::Float;
+            let value = if float { Number::Float(whole as f64) } else { Number::Int(whole) };
+            exposition.refill(slot, value);
+            at += digits;
+            continue;
+        }
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         let token = &rest[..rest.iter().position(blank).unwrap_or(rest.len())];
         at += token.len();
         let Ok(token) = std::str::from_utf8(token) else { return false };
-        let value = match exposition.wanted(slot) {
+        let value = match slot.wanted {
             Wanted::Float => parse_float(token).map(Number::Float),
             Wanted::Population => parse_count(token).filter(|count| *count >= Number::ZERO),
             Wanted::Whole => parse_count(token).filter(|count| matches!(count, Number::Int(_))),
@@ -31,6 +39,21 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
         exposition.refill(slot, value);
     }
     body[at..] == before[at_before..]
+}
+
+/// Up to 15 digits that end where a value may end: exact in an integer and in an `f64`.
+#[inline]
+fn whole(text: &[u8]) -> Option<(u64, usize)> {
+    let mut number = 0;
+    for (at, &byte) in text.iter().take(16).enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            let ended = at > 0 && matches!(byte, b'\n' | b' ' | b'\t' | b'\r');
+            return ended.then_some((number, at));
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    None
 }
 
 #[cfg(test)]

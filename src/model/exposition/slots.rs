@@ -10,6 +10,7 @@ pub struct Slot {
     /// Byte offsets in the body.
     pub start: u32,
     pub end: u32,
+    pub wanted: Wanted,
     place: Place,
 }
 
@@ -55,17 +56,7 @@ impl Exposition {
             Given::LastBucket => Place::Bucket(self.buckets.len().saturating_sub(1) as u32),
             Given::LastQuantile => Place::Quantile(self.quantiles.len().saturating_sub(1) as u32),
         };
-        self.slots.push(Slot { start: start as u32, end: end as u32, place });
-    }
-
-    /// The values in the order of the body. Empty if the parser does not note them, or if members
-    /// were brought into another order than the body has.
-    pub fn slots(&self) -> &[Slot] {
-        if self.reordered { &[] } else { &self.slots }
-    }
-
-    pub fn wanted(&self, slot: Slot) -> Wanted {
-        match slot.place {
+        let wanted = match place {
             Place::Scalar(_) | Place::Sum(_) | Place::Quantile(_) => Wanted::Float,
             Place::Bucket(_) => Wanted::Population,
             Place::Count(id) => {
@@ -75,10 +66,24 @@ impl Exposition {
                     _ => Wanted::Population,
                 }
             }
-        }
+        };
+        self.slots.push(Slot { start: start as u32, end: end as u32, wanted, place });
+    }
+
+    /// The values in the order of the body. Empty if the parser does not note them, or if members
+    /// were brought into another order than the body has.
+    pub fn slots(&self) -> &[Slot] {
+        if self.reordered { &[] } else { &self.slots }
+    }
+
+    /// The slot at this position of [`Exposition::slots`].
+    #[inline]
+    pub fn slot(&self, at: usize) -> Slot {
+        self.slots[at]
     }
 
     /// Puts another value into its place.
+    #[inline]
     pub fn refill(&mut self, slot: Slot, value: Number) {
         match slot.place {
             Place::Scalar(id) => self.series[id.index()].scalar = Some(value.as_f64()),

@@ -1,8 +1,11 @@
 //! `--mode=pushgateway` from outside, most of it side by side with the real Pushgateway.
 
+mod clients;
 mod corpus;
 mod differential;
 mod generate;
+mod lasting;
+mod prometheus;
 mod real;
 mod surface;
 

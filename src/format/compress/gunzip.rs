@@ -1,0 +1,107 @@
+//! Gzip bodies of pushes. Most are small, and setting up a decompressor would cost more than
+//! running it, so each thread keeps one.
+
+use std::cell::RefCell;
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+/// Of a member: RFC 1952, 2.3.
+const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+const HEADER_CRC: u8 = 2;
+const EXTRA: u8 = 4;
+const NAME: u8 = 8;
+const COMMENT: u8 = 16;
+const RESERVED: u8 = 0xe0;
+
+const CHUNK: usize = 32 << 10;
+
+thread_local! {
+    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
+}
+
+/// Appends what all members hold; stops somewhere beyond `max` bytes.
+///
+/// # Errors
+/// If the body is not a sequence of complete members.
+pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    INFLATE.with_borrow_mut(|inflate| {
+        while !body.is_empty() && out.len() <= max {
+            let start = out.len();
+            body = header(body)?;
+            inflate.reset(false);
+            // Texts of pushes shrink to a fifth or so.
+            out.reserve((body.len() * 6).clamp(256, CHUNK));
+            loop {
+                let (read, written) = (inflate.total_in(), out.len());
+                let rest = &body[read as usize..];
+                let status = inflate
+                    .decompress_vec(rest, out, FlushDecompress::None)
+                    .map_err(|_| "the compressed data is damaged")?;
+                if status == Status::StreamEnd {
+                    break;
+                }
+                if out.len() > max {
+                    return Ok(());
+                }
+                if inflate.total_in() == read && out.len() == written && out.len() < out.capacity()
+                {
+                    return Err("it is cut off");
+                }
+                if out.len() == out.capacity() {
+                    out.reserve(CHUNK);
+                }
+            }
+            body = trailer(&body[inflate.total_in() as usize..], &out[start..])?;
+        }
+        Ok(())
+    })
+}
+
+/// What follows the header of a member.
+fn header(body: &[u8]) -> Result<&[u8], &'static str> {
+    const CUT_OFF: &str = "a header is cut off";
+    let (fixed, mut rest) = body.split_at_checked(10).ok_or(CUT_OFF)?;
+    let flags = fixed[3];
+    if fixed[..3] != MAGIC || flags & RESERVED != 0 {
+        return Err("the header is not that of gzip");
+    }
+    if flags & EXTRA != 0 {
+        let (length, after) = rest.split_first_chunk::<2>().ok_or(CUT_OFF)?;
+        rest = after.get(usize::from(u16::from_le_bytes(*length))..).ok_or(CUT_OFF)?;
+    }
+    for text in [NAME, COMMENT] {
+        if flags & text != 0 {
+            let end = memchr::memchr(0, rest).ok_or(CUT_OFF)?;
+            rest = &rest[end + 1..];
+        }
+    }
+    if flags & HEADER_CRC != 0 {
+        let (expected, after) = rest.split_first_chunk::<2>().ok_or(CUT_OFF)?;
+        let sum = checksum(&body[..body.len() - rest.len()]);
+        if sum as u16 != u16::from_le_bytes(*expected) {
+            return Err("the checksum of the header is wrong");
+        }
+        rest = after;
+    }
+    Ok(rest)
+}
+
+/// Compares the trailer of a member with what it held. What follows it.
+fn trailer<'b>(body: &'b [u8], member: &[u8]) -> Result<&'b [u8], &'static str> {
+    let (sum, rest) = body.split_first_chunk::<4>().ok_or("it is cut off")?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or("it is cut off")?;
+    if u32::from_le_bytes(*sum) != checksum(member) {
+        return Err("the checksum is wrong");
+    }
+    // Modulo 2^32, as the format has it.
+    if u32::from_le_bytes(*length) != member.len() as u32 {
+        return Err("the length is wrong");
+    }
+    Ok(rest)
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
