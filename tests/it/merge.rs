@@ -224,7 +224,6 @@ fn push_times_that_are_none() {
 fn what_is_not_built_yet_is_refused() {
     let mut gateway = start();
     for (header, value) in [
-        ("Idempotency-Key", "k"),
         ("Push-Mode", "cumulative"),
         ("Push-Source", "s"),
         ("Push-Epoch", "1"),
@@ -233,7 +232,7 @@ fn what_is_not_built_yet_is_refused() {
         let request = gateway.request("POST", "/metrics").body("a 1\n");
         gateway.refuse_request(request.header(header, value), 400);
     }
-    for query in ["key=k", "mode=cumulative", "source=s", "epoch=1", "final=1"] {
+    for query in ["mode=cumulative", "source=s", "epoch=1", "final=1"] {
         gateway.refuse(&format!("/metrics/job/j?{query}"), "a 1\n", 400);
     }
     let delta = gateway.request("POST", "/metrics?mode=delta").body("a 1\n");

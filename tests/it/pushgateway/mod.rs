@@ -1,10 +1,12 @@
 //! `--mode=pushgateway` from outside, most of it side by side with the real Pushgateway.
 
+mod clients;
 mod corpus;
 mod differential;
 mod generate;
 mod import;
 mod lasting;
+mod prometheus;
 mod real;
 mod surface;
 
