@@ -39,7 +39,7 @@ const FROM: Flag = Flag {
            if it has one.",
 };
 
-const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where to take groups from.
 #[derive(Clone, Debug)]

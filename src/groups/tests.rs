@@ -312,7 +312,7 @@ fn a_record_may_be_longer_than_the_longest_metric_in_a_push() {
     builder.set_kind(family, Kind::Gauge);
     // 4 MiB, which is the limit.
     let value = "v".repeat(4 << 20);
-    let series = builder.series(family, &mut vec![Label::raw("l", &*value)]).unwrap();
+    let series = builder.series(family, &mut [Label::raw("l", &*value)]).unwrap();
     builder.set_scalar(series, 1.0).unwrap();
     builder.finish().unwrap();
     let push = GroupPush {
