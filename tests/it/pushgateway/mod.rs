@@ -1,5 +1,6 @@
 //! `--mode=pushgateway` from outside, most of it side by side with the real Pushgateway.
 
+mod browser;
 mod clients;
 mod corpus;
 mod differential;
