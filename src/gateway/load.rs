@@ -2,7 +2,8 @@
 
 use super::Gateway;
 use crate::model::packed::{Packer, Unpacker};
-use crate::persistence::{Batch, Engine, EngineError, Table};
+use crate::persistence::{Batch, Engine, EngineError, Table, Visit};
+use crate::store::Restore;
 
 /// The largest stamp that was given: after a restart they must go on rising, whatever the clock
 /// says.
@@ -43,30 +44,14 @@ impl Gateway {
         engine: &mut dyn Engine,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Loaded, EngineError> {
-        const STEP: u64 = 4096;
-        let mut store = self.store.restore();
-        let mut records = 0;
-        let mut commit = engine.load(&mut |table, key, value| {
-            records += 1;
-            if records % STEP == 0 {
-                progress(records);
-            }
-            match (table, key) {
-                (Table::Families | Table::Series, _) => store.record(table, key, value),
-                (Table::Groups, _) => match &self.groups {
-                    Some(groups) => groups.restore(key, value),
-                    None => Err("groups are stored here: start with mode pushgateway".into()),
-                },
-                (Table::Meta, STAMP_KEY) => self.load_stamp(value),
-                _ => match self.delivery.restore(table, key, value) {
-                    Ok(true) => Ok(()),
-                    Ok(false) => Err(format!("a record of {table:?} that nobody has written")),
-                    Err(damaged) => Err(damaged.to_string()),
-                },
-            }
-        })?;
+        let store = self.store.restore();
+        let mut loading = Loading { gateway: self, store, records: 0, progress };
+        let mut commit = engine.load(&mut loading)?;
         self.delivery.restored(self.settings().memory());
-        store.finish().map_err(|what| EngineError::Damage { path: engine.place(), what })?;
+        loading
+            .store
+            .finish()
+            .map_err(|what| EngineError::Damage { path: engine.place(), what })?;
         if commit == 0 {
             // When the store began must be on the disk before the first push: else a process killed
             // at once would come back with a later beginning, and refuse keys that are older.
@@ -83,5 +68,41 @@ impl Gateway {
         let stamp = Unpacker(value).i64().map_err(|error| error.to_string())?;
         self.clock.not_before(stamp);
         Ok(())
+    }
+}
+
+/// Hands each record to whom it belongs.
+struct Loading<'l> {
+    gateway: &'l Gateway,
+    store: Restore<'l>,
+    records: u64,
+    progress: &'l mut dyn FnMut(u64),
+}
+
+impl Visit for Loading<'_> {
+    fn expect(&mut self, records: usize) {
+        // Mostly they are series.
+        self.store.expect(records);
+    }
+
+    fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        const STEP: u64 = 4096;
+        self.records += 1;
+        if self.records.is_multiple_of(STEP) {
+            (self.progress)(self.records);
+        }
+        match (table, key) {
+            (Table::Families | Table::Series, _) => self.store.record(table, key, value),
+            (Table::Groups, _) => match &self.gateway.groups {
+                Some(groups) => groups.restore(key, value),
+                None => Err("groups are stored here: start with mode pushgateway".into()),
+            },
+            (Table::Meta, STAMP_KEY) => self.gateway.load_stamp(value),
+            _ => match self.gateway.delivery.restore(table, key, value) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(format!("a record of {table:?} that nobody has written")),
+                Err(damaged) => Err(damaged.to_string()),
+            },
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! is written again, every second or when somebody asks, until that succeeds. Until then pushes are
 //! refused ([`Commits::check`]).
 
+use std::mem;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ struct Work {
     taken: u64,
     /// What is to be written next; after a failure also what could not be.
     batch: Batch,
-    /// What was written since the last good sync.
+    /// What was written by earlier commits since the last good sync.
     unsynced: Batch,
     synced_at: Instant,
     failing: bool,
@@ -136,9 +137,11 @@ impl Work {
             Ok(()) => self.commits.settle(number),
             Err(error) => {
                 // What became of it is not known, so all since the last good sync goes again.
-                self.unsynced.append(&self.batch);
-                std::mem::swap(&mut self.batch, &mut self.unsynced);
-                self.unsynced.clear();
+                if !self.unsynced.is_empty() {
+                    self.unsynced.append(&self.batch);
+                    self.batch.clear();
+                    mem::swap(&mut self.batch, &mut self.unsynced);
+                }
                 self.commits.fail(number, &error.to_string());
             }
         }
@@ -148,21 +151,24 @@ impl Work {
     fn write(&mut self, number: u64, everything: bool) -> Result<(), EngineError> {
         if !self.batch.is_empty() {
             self.engine.write(number, &self.batch)?;
-            self.unsynced.append(&self.batch);
-            self.batch.clear();
         }
+        let unsynced = self.unsynced.as_bytes().len() + self.batch.as_bytes().len();
         let due = everything
             || self.commits.ack() != Ack::Written
             || self.synced_at.elapsed() >= self.options.interval
-            || self.unsynced.as_bytes().len() > UNSYNCED_BYTES_MAX;
+            || unsynced > UNSYNCED_BYTES_MAX;
         if due {
-            if !self.unsynced.is_empty() {
+            if unsynced > 0 {
                 let started = Instant::now();
                 self.engine.sync()?;
                 self.options.telemetry.synced(started.elapsed());
                 self.unsynced.clear();
+                self.batch.clear();
             }
             self.synced_at = Instant::now();
+        } else {
+            self.unsynced.append(&self.batch);
+            self.batch.clear();
         }
         Ok(())
     }

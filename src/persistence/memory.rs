@@ -29,12 +29,19 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Loses what is not synced, as a disk may when a sync fails.
+    pub fn forget(&mut self) {
+        self.written = self.synced.lock().clone();
+    }
+}
+
 impl Engine for Memory {
-    fn load(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError> {
+    fn load(&mut self, visit: &mut dyn Visit) -> Result<u64, EngineError> {
         for ((table, key), value) in &self.written.records {
             let damage = |what| EngineError::Damage { path: "memory".into(), what };
             let table = Table::from_u8(*table).ok_or_else(|| damage("no such table".into()))?;
-            visit(table, key, value).map_err(damage)?;
+            visit.record(table, key, value).map_err(damage)?;
         }
         Ok(self.written.commit)
     }

@@ -46,8 +46,26 @@ impl Table {
     }
 }
 
-/// Takes one record at start; an error tells what is wrong with it.
-pub type Visit<'a> = dyn FnMut(Table, &[u8], &[u8]) -> Result<(), String> + 'a;
+/// Takes records at start.
+pub trait Visit {
+    /// So many will come, nearly.
+    fn expect(&mut self, _records: usize) {}
+
+    /// # Errors
+    /// What is wrong with it.
+    fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String>;
+}
+
+impl<F: FnMut(Table, &[u8], &[u8]) -> Result<(), String>> Visit for F {
+    fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+        self(table, key, value)
+    }
+}
+
+/// Just the closure; it says what its arguments are.
+pub fn each<F: FnMut(Table, &[u8], &[u8]) -> Result<(), String>>(visit: F) -> F {
+    visit
+}
 
 /// A place to keep records: read once at start, then atomic batches. Used by one thread.
 pub trait Engine: Send {
@@ -56,7 +74,7 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// If anything that was acknowledged is missing or damaged, or `visit` refuses a record.
-    fn load(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError>;
+    fn load(&mut self, visit: &mut dyn Visit) -> Result<u64, EngineError>;
 
     /// Writes a batch, whole or not at all. Commit numbers rise.
     ///
@@ -71,7 +89,6 @@ pub trait Engine: Send {
     /// As [`write`](Engine::write).
     fn sync(&mut self) -> Result<(), EngineError>;
 
-    /// How much space the store takes and has.
     /// Ends it in good order, after the last sync.
     ///
     /// # Errors
@@ -80,6 +97,7 @@ pub trait Engine: Send {
         Ok(())
     }
 
+    /// How much space the store takes and has.
     fn usage(&self) -> Usage;
 
     /// Where it is, for messages.

@@ -159,7 +159,7 @@ impl Store {
         if limits.series_per_job > 0 {
             let mut jobs: HashMap<Box<str>, usize> = HashMap::new();
             for pushed in newborn.iter().filter_map(|&id| exposition.get(id)) {
-                *jobs.entry(job_of(pushed.labels)).or_default() += 1;
+                *jobs.entry(job_of(pushed.labels).into()).or_default() += 1;
             }
             for (job, births) in jobs {
                 let held = structure.jobs.get(&job).copied().unwrap_or(0);

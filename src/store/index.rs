@@ -75,6 +75,13 @@ impl<T: Ordered> Index<T> {
         inner.sorted.len() + inner.tail.len()
     }
 
+    /// The first entry that is so, dead ones included, in no particular order. `is_it` is called with
+    /// the lock of the list held.
+    pub(super) fn find(&self, mut is_it: impl FnMut(&T) -> bool) -> Option<T> {
+        let inner = self.inner.lock();
+        inner.sorted.iter().chain(&inner.tail).find(|entry| is_it(entry)).cloned()
+    }
+
     /// All live entries, in order.
     pub(super) fn snapshot(&self) -> Arc<Vec<T>> {
         self.numbered().0

@@ -24,6 +24,7 @@ mod restore;
 mod series;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -186,7 +187,11 @@ impl Store {
         let members = structure.groups.entry(series.group.clone()).or_default();
         series.set_group_slot(members.len());
         members.push(series.clone());
-        *structure.jobs.entry(job_of(series.labels())).or_default() += 1;
+        let job = job_of(series.labels());
+        match structure.jobs.get_mut(&*job) {
+            Some(members) => *members += 1,
+            None => _ = structure.jobs.insert(job.into(), 1),
+        }
         self.series.insert(series.clone());
         self.series_count.fetch_add(1, Relaxed);
         let family = series.family.clone();
@@ -199,6 +204,7 @@ impl Store {
             self.family_count.fetch_add(1, Relaxed);
         }
     }
+
     /// The family has to be written anew.
     fn note_changed(&self, family: &Arc<Family>) {
         if self.commits.are_kept() {
@@ -219,8 +225,8 @@ impl Store {
     }
 }
 
-fn job_of(labels: &str) -> Box<str> {
-    labels::value_of(labels, "job").unwrap_or_default().into()
+fn job_of(labels: &str) -> Cow<'_, str> {
+    labels::value_of(labels, "job").unwrap_or_default()
 }
 
 /// Whole seconds since the Unix epoch; good until 2106.

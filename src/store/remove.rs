@@ -130,10 +130,10 @@ impl Store {
         }
 
         let job = job_of(series.labels());
-        if let Some(count) = structure.jobs.get_mut(&job) {
+        if let Some(count) = structure.jobs.get_mut(&*job) {
             *count -= 1;
             if *count == 0 {
-                structure.jobs.remove(&job);
+                structure.jobs.remove(&*job);
             }
         }
         if let Some(members) = structure.groups.get_mut(&series.group) {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use parking_lot::MutexGuard;
+
 use super::changed::VERSION;
 use super::series::{Birth, Family, Metadata, SeriesRef};
 use super::{Store, Structure};
@@ -16,9 +18,12 @@ use crate::persistence::Table;
 #[derive(Debug)]
 pub struct Restore<'s> {
     store: &'s Store,
+    structure: MutexGuard<'s, Structure>,
     families: HashMap<Box<str>, Known>,
     /// That of the last series; records of one family often come together.
     last: Option<Arc<Family>>,
+    /// The same for groups.
+    last_group: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -31,11 +36,22 @@ struct Known {
 impl Store {
     /// Begins to fill a store that is still empty.
     pub fn restore(&self) -> Restore<'_> {
-        Restore { store: self, families: HashMap::new(), last: None }
+        Restore {
+            store: self,
+            structure: self.structure.lock(),
+            families: HashMap::new(),
+            last: None,
+            last_group: None,
+        }
     }
 }
 
 impl Restore<'_> {
+    /// Makes room for so many series in all.
+    pub fn expect(&mut self, series: usize) {
+        self.store.series.expect(series);
+    }
+
     /// Takes back one record of [`Table::Families`] or [`Table::Series`].
     ///
     /// # Errors
@@ -63,7 +79,8 @@ impl Restore<'_> {
                 return Err(format!("family {name} has a record and no series"));
             }
             let fits = |series: &SeriesRef| series.with_state(|state| state.is_of(kind));
-            if let Some(series) = family.series().iter().find(|series| !fits(series)) {
+            // Not by the sorted list, which is made when it is first needed.
+            if let Some(series) = family.index.find(|series| !fits(series)) {
                 let labels = series.labels();
                 return Err(format!("series {name}{{{labels}}} is none of a {kind}"));
             }
@@ -112,15 +129,17 @@ impl Restore<'_> {
         from.end()?;
 
         let store = self.store;
-        let mut structure = store.structure.lock();
-        let group = structure.group(group);
+        let group = match &self.last_group {
+            Some(last) if **last == *group => last.clone(),
+            _ => self.last_group.insert(self.structure.group(group)).clone(),
+        };
         let hash = store.hasher.series(store.hasher.family(name), labels);
         let series = SeriesRef::new(Birth { family, group, labels, hash, created_ms, state });
         series.touch(touched_s, ttl_s);
         if ttl_s > 0 {
             store.mortal.store(true, Relaxed);
         }
-        store.link(series, &mut structure);
+        store.link(series, &mut self.structure);
         Ok(())
     }
 }

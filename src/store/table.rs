@@ -22,6 +22,15 @@ impl<T: Entry> Table<T> {
         Table(DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS))
     }
 
+    /// Makes room for so many entries in all.
+    pub(super) fn expect(&self, entries: usize) {
+        // The shards are not quite of one size.
+        let each = entries / SHARDS + entries / SHARDS / 16;
+        for shard in self.0.shards() {
+            shard.write().reserve(each, |(slot, _)| slot.0.hash());
+        }
+    }
+
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let shard = self.0.shards()[self.0.determine_shard(hash as usize)].read();
         shard.get(hash, |(slot, _)| is_it(&slot.0)).map(|(slot, _)| slot.0.clone())

@@ -33,6 +33,7 @@ mod rules;
 mod scrape;
 mod store;
 mod storm;
+mod syncs;
 mod tls;
 mod transport;
 mod ttl;

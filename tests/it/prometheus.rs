@@ -12,8 +12,8 @@ use crate::harness::{
     flag, histogram, prometheus, start,
 };
 
-/// A Prometheus of its own that scrapes one gateway every second.
-struct Prometheus {
+/// A Prometheus of its own that scrapes every second.
+pub(crate) struct Prometheus {
     address: SocketAddr,
     process: Option<Stopped>,
     directory: std::path::PathBuf,
@@ -26,17 +26,24 @@ impl Prometheus {
 
     /// `more` is a further line of the job.
     fn scraping_with(gateway: &Gateway, more: &str) -> Prometheus {
+        Prometheus::with_jobs(&[("gateway", gateway.address, more)])
+    }
+
+    /// Jobs by name, each with its only target and a further line.
+    pub(crate) fn with_jobs(jobs: &[(&str, SocketAddr, &str)]) -> Prometheus {
         let directory = directory();
         let config = directory.join("prometheus.yml");
-        let yaml = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-             scrape_configs:\n\
-             - job_name: gateway\n\
-             \x20 honor_labels: true\n\
-             \x20 {more}\n\
-             \x20 static_configs: [{{targets: ['{}']}}]\n",
-            gateway.address
-        );
+        let mut yaml = "global: {scrape_interval: 1s, evaluation_interval: 1s}\n\
+                        scrape_configs:\n"
+            .to_owned();
+        for (name, address, more) in jobs {
+            yaml += &format!(
+                "- job_name: {name}\n\
+                 \x20 honor_labels: true\n\
+                 \x20 {more}\n\
+                 \x20 static_configs: [{{targets: ['{address}']}}]\n",
+            );
+        }
         std::fs::write(&config, yaml).unwrap();
         let mut process = prometheus(&[
             format!("--config.file={}", config.display()),
@@ -63,7 +70,7 @@ impl Prometheus {
 
     /// The result of an instant query: values by their labels.
     #[track_caller]
-    fn query(&self, expression: &str) -> Vec<(Value, f64)> {
+    pub(crate) fn query(&self, expression: &str) -> Vec<(Value, f64)> {
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("query", expression)
             .finish();
@@ -88,7 +95,7 @@ impl Prometheus {
 
     /// Waits until the expression has this value.
     #[track_caller]
-    fn await_value(&self, expression: &str, expected: f64) {
+    pub(crate) fn await_value(&self, expression: &str, expected: f64) {
         let mut last = None;
         let reached = |last: &mut Option<f64>| {
             *last = self.value(expression);

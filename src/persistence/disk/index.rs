@@ -87,24 +87,33 @@ impl Index {
         entry.map(|entry| entry.place)
     }
 
+    /// Makes room for so many records in all.
+    pub(super) fn expect(&mut self, records: usize) {
+        // The parts are not quite of one size.
+        let each = records / PARTS + records / PARTS / 32;
+        self.parts.iter_mut().for_each(|part| part.reserve(each, |entry| entry.high));
+    }
+
+    /// Sets the place of a record that is not there yet; false if it is.
+    pub(super) fn add(&mut self, id: Id, place: Place) -> bool {
+        let part = &mut self.parts[part(id)];
+        let slot = part.entry(id.high, |entry| entry.is(id), |entry| entry.high);
+        let Slot::Vacant(slot) = slot else { return false };
+        slot.insert(Entry { high: id.high, low: id.low, place });
+        self.bytes += place.bytes();
+        self.records += 1;
+        true
+    }
+
     pub(super) fn set(&mut self, id: Id, place: Option<Place>) {
         let part = &mut self.parts[part(id)];
-        match (part.entry(id.high, |entry| entry.is(id), |entry| entry.high), place) {
-            (Slot::Occupied(mut slot), Some(place)) => {
-                self.bytes = self.bytes - slot.get().place.bytes() + place.bytes();
-                slot.get_mut().place = place;
-            }
-            (Slot::Occupied(slot), None) => {
-                let (entry, _) = slot.remove();
-                self.bytes -= entry.place.bytes();
-                self.records -= 1;
-            }
-            (Slot::Vacant(slot), Some(place)) => {
-                slot.insert(Entry { high: id.high, low: id.low, place });
-                self.bytes += place.bytes();
-                self.records += 1;
-            }
-            (Slot::Vacant(_), None) => {}
+        if let Ok(slot) = part.find_entry(id.high, |entry| entry.is(id)) {
+            let (entry, _) = slot.remove();
+            self.bytes -= entry.place.bytes();
+            self.records -= 1;
+        }
+        if let Some(place) = place {
+            self.add(id, place);
         }
     }
 

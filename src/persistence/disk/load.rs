@@ -19,7 +19,7 @@ struct Loaded {
 
 impl Disk {
     /// Visits the valid record of each key; the number of the last commit.
-    pub(super) fn load_all(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError> {
+    pub(super) fn load_all(&mut self, visit: &mut dyn Visit) -> Result<u64, EngineError> {
         let found: Vec<u64> = self.segments.drain(..).map(|segment| segment.number).collect();
         let mut needed = found.last().copied().unwrap_or(0);
         if needed < self.marked.segment {
@@ -76,7 +76,7 @@ impl Disk {
         &mut self,
         number: u64,
         end: Option<u64>,
-        visit: &mut Visit<'_>,
+        visit: &mut dyn Visit,
     ) -> Result<Loaded, EngineError> {
         let name = segment_name(number);
         let bytes = self.read(&name)?;
@@ -100,6 +100,12 @@ impl Disk {
             self.store = header.store;
         } else if self.store != header.store {
             return Err(self.damage(&name, "it belongs to another store".into()));
+        }
+        if let (None, Some(last)) = (end, last) {
+            // The newest segment: its last frame tells of all.
+            let records = usize::try_from(last.records).unwrap_or(0);
+            self.index.expect(records);
+            visit.expect(records);
         }
         for changes in frames.into_iter().rev() {
             let mut starts = Vec::new();
@@ -125,24 +131,25 @@ impl Disk {
         segment: u64,
         bytes: &[u8],
         name: &str,
-        visit: &mut Visit<'_>,
+        visit: &mut dyn Visit,
     ) -> Result<(), EngineError> {
         let Some((change, after)) = Change::read(bytes) else { return Ok(()) };
         let id = self.index.id(change.table, change.key);
-        if self.index.get(id).is_some() || self.pending.contains_key(&id) {
+        if self.pending.contains_key(&id) {
             return Ok(());
         }
         match change.value {
             Some(value) => {
                 let place = Place::new(segment, bytes.len() - after.len());
-                self.index.set(id, Some(place));
-                visit(change.table, change.key, value).map_err(|what| self.damage(name, what))
+                if self.index.add(id, place) {
+                    let visited = visit.record(change.table, change.key, value);
+                    visited.map_err(|what| self.damage(name, what))?;
+                }
             }
-            None => {
-                self.pending.insert(id, None);
-                Ok(())
-            }
+            None if self.index.get(id).is_none() => _ = self.pending.insert(id, None),
+            None => {}
         }
+        Ok(())
     }
 }
 

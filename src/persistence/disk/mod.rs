@@ -364,7 +364,7 @@ impl Disk {
 }
 
 impl Engine for Disk {
-    fn load(&mut self, visit: &mut Visit<'_>) -> Result<u64, EngineError> {
+    fn load(&mut self, visit: &mut dyn Visit) -> Result<u64, EngineError> {
         self.load_all(visit)
     }
 

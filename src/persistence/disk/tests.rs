@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::simulated::{Crash, Faults, Simulated};
 use super::*;
-use crate::persistence::Table;
+use crate::persistence::{Table, each};
 
 /// Small enough that few commits make several segments.
 const TINY: Sizes = Sizes { segment_bytes: [300, 300] };
@@ -15,11 +15,11 @@ type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 fn open(disk: &Simulated) -> Result<(Disk, Records, u64), EngineError> {
     let mut engine = Disk::over(Box::new(disk.clone()), TINY)?;
     let mut records = Records::new();
-    let commit = engine.load(&mut |table, key, value| {
+    let commit = engine.load(&mut each(|table, key, value| {
         assert_eq!(table, Table::Series);
         let twin = records.insert(key.to_vec(), value.to_vec());
         if twin.is_some() { Err("a record comes twice".into()) } else { Ok(()) }
-    })?;
+    }))?;
     Ok((engine, records, commit))
 }
 
@@ -291,7 +291,7 @@ fn what_is_refused_is_not_changed() {
 fn the_disk_stays_within_three_times_of_what_is_valid() {
     let disk = Simulated::default();
     let mut engine = Disk::over(Box::new(disk.clone()), Sizes::default()).unwrap();
-    engine.load(&mut |_, _, _| Ok(())).unwrap();
+    engine.load(&mut each(|_, _, _| Ok(()))).unwrap();
     let (keys, value) = (20_000u32, [7; 100]);
     let key = |n: u32| format!("series {n:08} with a long text of labels");
     let mut commit = 0;
@@ -326,11 +326,11 @@ fn the_disk_stays_within_three_times_of_what_is_valid() {
     let mut engine = Disk::over(Box::new(disk), Sizes::default()).unwrap();
     let mut records = 0;
     engine
-        .load(&mut |_, _, found| {
+        .load(&mut each(|_, _, found| {
             assert_eq!(found, value);
             records += 1;
             Ok(())
-        })
+        }))
         .unwrap();
     assert_eq!(records, keys);
 }
@@ -343,7 +343,7 @@ fn a_real_directory_is_locked_while_it_is_open() {
     assert!(matches!(error, EngineError::Locked { .. }), "{error}");
     drop(engine);
     let mut engine = Disk::open_existing(&path).unwrap();
-    engine.load(&mut |_, _, _| Ok(())).unwrap();
+    engine.load(&mut each(|_, _, _| Ok(()))).unwrap();
     engine.write(1, &batch(1)).and_then(|()| engine.sync()).unwrap();
     assert!(engine.usage().free_bytes.is_some_and(|bytes| bytes > 0));
     drop(engine);

@@ -42,6 +42,7 @@ pub(crate) struct Start {
     environment: Vec<(String, String)>,
     file: Option<PathBuf>,
     directory: Option<Arc<Scratch>>,
+    wrapper: Vec<String>,
 }
 
 /// What tests start with unless they say otherwise: a free port, and no waiting.
@@ -73,6 +74,12 @@ impl Start {
         self
     }
 
+    /// As an argument of another program, which must make it its own process.
+    pub(crate) fn under(mut self, wrapper: &[&str]) -> Start {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     fn has(&self, flag: &str) -> bool {
         let (name, _) = flag.split_once('=').unwrap_or((flag, ""));
         self.arguments.iter().any(|argument| argument.split('=').next() == Some(name))
@@ -80,7 +87,14 @@ impl Start {
 
     /// Just the process, which may say nothing at all.
     pub(crate) fn spawn(&self, directory: &Scratch) -> Child {
-        let mut command = binary();
+        let mut command = match &*self.wrapper {
+            [] => binary(),
+            [program, arguments @ ..] => {
+                let mut command = unconfigured(program);
+                command.args(arguments).arg(BINARY);
+                command
+            }
+        };
         command.current_dir(&directory.0);
         command.args(DEFAULTS.iter().filter(|flag| !self.has(flag)));
         command.args(&self.arguments).envs(self.environment.iter().cloned());
@@ -126,7 +140,13 @@ impl Start {
 
 /// The binary under test, with no configuration from the environment of the tests.
 pub(crate) fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tallygate"));
+    unconfigured(BINARY)
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_tallygate");
+
+fn unconfigured(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TALLYGATE__")) {
         command.env_remove(name);
     }

@@ -4,11 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use super::binary;
+use super::{Scratch, binary};
 
-/// Runs the binary under test until it ends.
+/// Runs the binary under test until it ends, in a directory of its own.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    binary().args(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+    let directory = Scratch::default();
+    let mut command = binary();
+    command.current_dir(&directory.0).args(arguments).stdin(Stdio::null());
+    command.output().expect("the binary starts")
 }
 
 /// Starts a push client that `tests/setup` has installed; see the head of `tests/clients/curl.sh`.

@@ -29,11 +29,11 @@ struct Answer {
 }
 
 #[derive(Debug, PartialEq)]
-struct Exposition {
+pub(super) struct Exposition {
     status: u16,
     content_type: String,
     /// Lines of pushed families, without the order.
-    lines: BTreeSet<String>,
+    pub(super) lines: BTreeSet<String>,
     /// Names in the order of their blocks.
     families: Vec<String>,
 }
@@ -141,16 +141,20 @@ fn send(address: SocketAddr, step: &Step) -> Answer {
         request = request.header(name, value);
     }
     let response = request.send();
-    // A deletion is carried out before the next push, but not before the next look.
     if step.method == "DELETE" && response.status == 202 {
-        let _ = Request::new(address, "POST", "/metrics/job/barrier").send();
-        let _ = Request::new(address, "DELETE", "/metrics/job/barrier").send();
-        eventually("the barrier is gone", || {
-            let there = groups(address).keys().any(|labels| labels.contains("\"barrier\""));
-            (!there).then_some(())
-        });
+        settle(address);
     }
     answer(step, &response)
+}
+
+/// Waits for deletions, which are carried out before the next push, but not before the next look.
+pub(super) fn settle(address: SocketAddr) {
+    let _ = Request::new(address, "POST", "/metrics/job/barrier").send();
+    let _ = Request::new(address, "DELETE", "/metrics/job/barrier").send();
+    eventually("the barrier is gone", || {
+        let there = groups(address).keys().any(|labels| labels.contains("\"barrier\""));
+        (!there).then_some(())
+    });
 }
 
 fn answer(step: &Step, response: &Response) -> Answer {
@@ -169,7 +173,7 @@ fn answer(step: &Step, response: &Response) -> Answer {
     }
 }
 
-fn exposition(address: SocketAddr) -> Exposition {
+pub(super) fn exposition(address: SocketAddr) -> Exposition {
     let response = Request::new(address, "GET", "/metrics").send();
     let mut lines = BTreeSet::new();
     let mut families = Vec::new();
@@ -202,12 +206,12 @@ fn without_time(line: &str) -> String {
     }
 }
 
-fn is_time(name: &str) -> bool {
+pub(super) fn is_time(name: &str) -> bool {
     name.starts_with("push_time_seconds{") || name.starts_with("push_failure_time_seconds{")
 }
 
 /// By their labels.
-fn groups(address: SocketAddr) -> BTreeMap<String, Value> {
+pub(super) fn groups(address: SocketAddr) -> BTreeMap<String, Value> {
     let response = Request::new(address, "GET", "/api/v1/metrics").send();
     assert_eq!(response.header("content-type"), Some("application/json"));
     assert_eq!(response.header("access-control-allow-origin"), Some("*"));

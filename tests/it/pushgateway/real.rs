@@ -10,7 +10,8 @@ pub(crate) struct Real {
     pub(crate) address: SocketAddr,
 }
 
-/// Starts one with these flags and a free port.
+/// Starts one with these flags and a free port. Debian's keeps groups in a file below `/var` unless
+/// `--persistence.file` says otherwise.
 #[track_caller]
 pub(crate) fn start(flags: &[&str]) -> Real {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

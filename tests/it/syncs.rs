@@ -1,0 +1,113 @@
+//! What the process asks the system for, in its order: an answer leaves when the disk has confirmed
+//! the push, and not before.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::harness::{Scratch, Start, eventually};
+
+const PUSHES: usize = 5;
+
+/// What had happened when a push was answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Before {
+    written: bool,
+    synced: bool,
+}
+
+/// Calls in the order in which they began or ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Event<'t> {
+    Written(&'t str),
+    SyncBegins(&'t str),
+    SyncEnds(&'t str),
+    Answer,
+}
+
+/// Reads what strace has written: `PID CALL(ARGUMENTS) = RESULT`, or two lines where other threads
+/// did something meanwhile: `PID CALL(ARGUMENTS <unfinished ...>` and
+/// `PID <... CALL resumed>) = RESULT`.
+fn events(trace: &str) -> Vec<Event<'_>> {
+    let mut events = Vec::new();
+    for line in trace.lines() {
+        let Some((thread, call)) = line.split_once(' ') else { continue };
+        let call = call.trim_start();
+        let unfinished = call.ends_with("<unfinished ...>");
+        let answer = ["sendto(", "sendmsg(", "write(", "writev("].iter().any(|name| {
+            call.starts_with(name) && call.contains("<socket:") && call.contains("HTTP/1.1 200")
+        });
+        if answer {
+            events.push(Event::Answer);
+        } else if call.starts_with("pwrite64(") && call.contains(".log>") {
+            events.push(Event::Written(call));
+        } else if call.starts_with("fdatasync(") && call.contains(".log>") {
+            events.push(Event::SyncBegins(thread));
+            if !unfinished && call.ends_with("= 0") {
+                events.push(Event::SyncEnds(thread));
+            }
+        } else if call.starts_with("<... fdatasync resumed>") && call.ends_with("= 0") {
+            // Another file's makes no difference: this thread has begun none of the log.
+            events.push(Event::SyncEnds(thread));
+        }
+    }
+    events
+}
+
+/// For each answer: whether its push was written, and whether a sync has begun after that and ended.
+fn before_answers(trace: &str) -> Vec<Before> {
+    let events = events(trace);
+    let answers = events.iter().enumerate().filter(|(_, event)| **event == Event::Answer);
+    answers
+        .enumerate()
+        .map(|(push, (answered, _))| {
+            let label = format!("push-{push}-");
+            let is_its =
+                |event: &Event<'_>| matches!(event, Event::Written(call) if call.contains(&label));
+            let Some(written) = events[..answered].iter().position(is_its) else {
+                return Before::default();
+            };
+            let later = &events[written..answered];
+            let synced = later.iter().enumerate().any(|(at, event)| match event {
+                Event::SyncBegins(thread) => later[at..].contains(&Event::SyncEnds(thread)),
+                _ => false,
+            });
+            Before { written: true, synced }
+        })
+        .collect()
+}
+
+#[test]
+fn an_answer_comes_after_the_sync() {
+    let mut probe = Command::new("strace");
+    probe.args(["-o", "/dev/null", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
+    if !probe.status().expect("strace runs; run tests/setup first").success() {
+        eprintln!("skipped: an_answer_comes_after_the_sync (ptrace is not permitted here)");
+        return;
+    }
+    for (ack, expected) in [
+        ("synced", Before { written: true, synced: true }),
+        ("written", Before { written: true, synced: false }),
+        ("memory", Before { written: false, synced: false }),
+    ] {
+        let scratch = Scratch::default();
+        let trace = scratch.0.join("trace").display().to_string();
+        let calls = "--trace=pwrite64,fdatasync,write,writev,sendto,sendmsg";
+        // Beside the process and not above it, with names of files and 4 KiB of what is written.
+        let strace = ["strace", "-D", "-f", "-y", "-s", "4096", calls, "-o", &trace];
+        let gateway = Start::default()
+            .under(&strace)
+            .flag(&format!("--store.ack={ack}"))
+            .flag("--store.commit-interval=60s")
+            .run();
+        for push in 0..PUSHES {
+            gateway.accept("/metrics/job/j", format!("a_total{{p=\"push-{push}-\"}} 1\n"));
+        }
+        let before = eventually("all answers are in the trace", || {
+            let before = before_answers(&fs::read_to_string(&trace).unwrap());
+            (before.len() == PUSHES).then_some(before)
+        });
+        for (push, before) in before.iter().enumerate() {
+            assert_eq!(*before, expected, "{ack}, push {push}");
+        }
+    }
+}
