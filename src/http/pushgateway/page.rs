@@ -13,9 +13,10 @@ const FILES: [(&str, &str, &str); 2] = [
     ("pushgateway.css", "text/css; charset=utf-8", include_str!("web/pushgateway.css")),
 ];
 
-/// Nothing but our own script, style and API.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      base-uri 'self'; form-action 'none'; frame-ancestors 'self'";
+/// Nothing but our own script, style and API; the page's icon is an empty one in the page itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+                      connect-src 'self'; base-uri 'self'; form-action 'none'; \
+                      frame-ancestors 'self'";
 
 /// `GET /`, `/status`
 pub(super) fn page(services: &Services) -> HttpResponse {

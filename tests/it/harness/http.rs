@@ -58,7 +58,7 @@ impl Request {
 
     pub(crate) fn head_bytes(&self) -> Vec<u8> {
         let mut head =
-            format!("{} {} HTTP/{}\r\nHost: test\r\n", self.method, self.path, self.version);
+            format!("{} {} HTTP/{}\r\nHost: localhost\r\n", self.method, self.path, self.version);
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }

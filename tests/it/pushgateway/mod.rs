@@ -1,9 +1,11 @@
 //! `--mode=pushgateway` from outside, most of it side by side with the real Pushgateway.
 
+mod browser;
 mod clients;
 mod corpus;
 mod differential;
 mod generate;
+mod import;
 mod lasting;
 mod prometheus;
 mod real;
