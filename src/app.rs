@@ -1,7 +1,7 @@
 //! The composition root: builds the parts from the configuration, starts them, and takes them down
 //! in order. Logic worth testing lives in the parts.
 
-mod import_file;
+mod import_groups;
 mod security;
 pub mod store;
 
@@ -28,7 +28,7 @@ use crate::persistence::{Ack, Commits, Committer, CommitterOptions, EngineError}
 use crate::store::StoreLimits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
-pub use import_file::{ImportFailed, import_file};
+pub use import_groups::{ImportFailed, import_groups};
 use security::{Security, SecurityError};
 
 /// Why the gateway does not run.
@@ -111,6 +111,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let (options, server, web) =
         (http_options(&config), server_options(&config), config.web.clone());
     let (store, commit_interval) = (config.store_path(), config.store.commit_interval);
+    let unused = import_groups::unused_file(&config);
     let configured = Arc::new(Configured {
         sources,
         config: Mutex::new(config),
@@ -136,7 +137,8 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     ));
     // From here on no signal ends the process midway.
     let mut signals = Signals::listen()?;
-    let mut loading = store.map(|path| Loading::begin(path, gateway.clone(), lifecycle.clone()));
+    let mut loading =
+        store.map(|path| Loading::begin(path, gateway.clone(), lifecycle.clone(), unused));
     // Mostly it is loaded before anybody can connect, and no push is turned away. What takes longer
     // is waited for with open doors, so that probes are answered.
     let loaded = match &mut loading {
@@ -206,7 +208,13 @@ struct Opened {
 }
 
 impl Loading {
-    fn begin(path: PathBuf, gateway: Arc<Gateway>, lifecycle: Arc<Lifecycle>) -> Loading {
+    /// `unused` is told if there are no groups.
+    fn begin(
+        path: PathBuf,
+        gateway: Arc<Gateway>,
+        lifecycle: Arc<Lifecycle>,
+        unused: Option<String>,
+    ) -> Loading {
         Loading(spawn_blocking(move || {
             let started = Instant::now();
             let mut told = started;
@@ -219,6 +227,10 @@ impl Loading {
                 }
             })?;
             gateway.telemetry().store_loaded(loaded.series, started.elapsed());
+            let groups = gateway.groups().map_or(0, |groups| groups.size().groups);
+            if let Some(unused) = unused.filter(|_| groups == 0) {
+                tracing::warn!("{unused}");
+            }
             Ok(Opened { engine, loaded })
         }))
     }

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let (args, environment) = (std::env::args_os().skip(1), std::env::vars_os());
     match cli::run(args, environment, &mut stdout(), &mut stderr()) {
         cli::Outcome::Exit(code) => ExitCode::from(code),
-        cli::Outcome::Import(config, file) => match app::import_file(&config, &file) {
+        cli::Outcome::Import(config, origin) => match app::import_groups(&config, &origin) {
             Ok(report) => {
                 let _reader_gone = stdout().write_all(report.as_bytes());
                 ExitCode::SUCCESS

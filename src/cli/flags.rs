@@ -67,21 +67,37 @@ impl Given {
                 let nearest = nearest(&name, names).map(str::to_owned);
                 return Err(UsageError::UnknownFlag { flag: name, nearest });
             };
-            let value = match flag.placeholder {
-                "" if parser.optional_value().is_some() => {
-                    return Err(UsageError::NeedlessValue { flag: name });
-                }
-                "" => String::new(),
-                placeholder => match parser.value() {
-                    Ok(value) => utf8(value, &name)?,
-                    Err(_) => return Err(UsageError::NoValue { flag: name, placeholder }),
-                },
-            };
-            if given.has(flag.name) && !flag.repeated {
-                return Err(UsageError::Twice { flag: name });
-            }
-            given.flags.push((flag.name, value));
+            given.take(flag, &mut parser)?;
         }
+    }
+
+    /// Reads the value of a flag whose name has just been read.
+    pub(super) fn take(
+        &mut self,
+        flag: &Flag,
+        parser: &mut lexopt::Parser,
+    ) -> Result<(), UsageError> {
+        let name = flag.name.to_owned();
+        let value = match flag.placeholder {
+            "" if parser.optional_value().is_some() => {
+                return Err(UsageError::NeedlessValue { flag: name });
+            }
+            "" => String::new(),
+            placeholder => match parser.value() {
+                Ok(value) => utf8(value, &name)?,
+                Err(_) => return Err(UsageError::NoValue { flag: name, placeholder }),
+            },
+        };
+        if self.has(flag.name) && !flag.repeated {
+            return Err(UsageError::Twice { flag: name });
+        }
+        self.flags.push((flag.name, value));
+        Ok(())
+    }
+
+    /// The first of all flags.
+    pub(super) fn first(&self) -> Option<&'static str> {
+        self.flags.first().map(|(name, _)| *name)
     }
 
     pub(super) fn has(&self, flag: &str) -> bool {

@@ -10,6 +10,7 @@ mod client;
 mod flags;
 mod healthcheck;
 mod help;
+mod import;
 mod inspect;
 mod push;
 
@@ -27,8 +28,10 @@ use crate::config::{
 
 pub use check::CheckJob;
 pub use client::{ClientError, Url};
+use flags::Given;
 pub use healthcheck::{HealthError, Target, check, target};
 pub use help::{long_help, short_help};
+pub use import::{AskError, Origin, Running};
 pub use push::PushJob;
 
 /// `EX_USAGE` of sysexits.h: the command was used incorrectly.
@@ -46,8 +49,8 @@ pub enum Command {
     PrintConfig(Sources),
     /// Of a path or URL, or where the configuration says.
     Healthcheck(Sources, Option<String>),
-    /// The persistence file of an old Pushgateway.
-    Import(Sources, PathBuf),
+    /// The groups of an old Pushgateway.
+    Import(Sources, Origin),
     Store(Sources, StoreAction),
     Push(Box<PushJob>),
     Check(Box<CheckJob>),
@@ -78,8 +81,8 @@ pub enum ExportFormat {
 pub enum Outcome {
     /// Start serving. The sources are for reading the configuration again.
     Serve(Box<Config>, Sources),
-    /// Take this file over.
-    Import(Box<Config>, PathBuf),
+    /// Take these groups over.
+    Import(Box<Config>, Origin),
     Store(Box<Config>, StoreAction),
     Exit(u8),
 }
@@ -95,8 +98,13 @@ pub enum UsageError {
     UnknownCommand { command: String, nearest: Option<String> },
     #[error("{flag} needs a value: {flag}={placeholder}")]
     NoValue { flag: String, placeholder: &'static str },
-    #[error("import needs the persistence file of a Pushgateway: tallygate import FILE")]
+    #[error(
+        "import needs the persistence file of a Pushgateway, or its URL: tallygate import FILE, or \
+         --from=URL"
+    )]
     NoFile,
+    #[error("{flag} is of use only with import --from=URL")]
+    OnlyFrom { flag: &'static str },
     #[error("{flag} takes no value")]
     NeedlessValue { flag: String },
     #[error("{flag} is given twice")]
@@ -153,9 +161,10 @@ const COMMANDS: [(&str, &str); 11] = [
          scrape. See tallygate check --help.",
     ),
     (
-        "import FILE",
-        "Take over what an old Pushgateway has left in its persistence file, into the store that \
-         this configuration names, and that has no groups yet. It takes the same flags as serve.",
+        "import FILE|--from=URL",
+        "Take over the groups of an old Pushgateway, from its persistence file or from itself while it \
+         runs, into the store that this configuration names, and that has no groups yet. It takes \
+         the same flags as serve, and some more: see tallygate import --help.",
     ),
     (
         "store check [PATH]",
@@ -203,12 +212,20 @@ pub fn parse(
     }
     let mut sources = Sources { environment, ..Sources::default() };
     let mut words: Vec<String> = Vec::new();
+    let mut given = Given::default();
     let mut parser = lexopt::Parser::from_args(args);
     loop {
         let flag = match parser.next() {
             Ok(None) => break,
             Ok(Some(Arg::Short('h'))) => return Ok(Command::ShortHelp),
-            Ok(Some(Arg::Long("help"))) => return Ok(Command::LongHelp),
+            Ok(Some(Arg::Long("help"))) => {
+                let import = words.first().is_some_and(|word| word == "import");
+                return Ok(if import {
+                    Command::Page(import::PAGE.text())
+                } else {
+                    Command::LongHelp
+                });
+            }
             Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
             Ok(Some(Arg::Value(word))) => {
                 words.push(utf8(word, "an argument")?);
@@ -224,6 +241,8 @@ pub fn parse(
             if sources.file.replace(PathBuf::from(path)).is_some() {
                 return Err(UsageError::Twice { flag });
             }
+        } else if let Some(flag) = import::PAGE.flags.iter().find(|known| known.name == flag) {
+            given.take(flag, &mut parser)?;
         } else {
             let (key, value) = setting(&flag, &mut parser)?;
             let again = sources.flags.iter().any(|(name, _)| *name == key.name);
@@ -233,7 +252,7 @@ pub fn parse(
             sources.flags.push((key.name, value));
         }
     }
-    command(words, sources)
+    command(words, sources, &given)
 }
 
 /// The key that a flag sets, and to what.
@@ -266,7 +285,8 @@ fn placeholder(key: &Key) -> &'static str {
     keys.find(|described| described.key.name == key.name).map_or("VALUE", |key| key.placeholder)
 }
 
-fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageError> {
+/// `given` are flags that are no keys.
+fn command(words: Vec<String>, mut sources: Sources, given: &Given) -> Result<Command, UsageError> {
     let mut words = words.into_iter();
     let name = words.next();
     let operand = match name.as_deref() {
@@ -283,6 +303,11 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
         return Err(UsageError::TooMany(word));
     }
     let name = name.as_deref().unwrap_or("serve");
+    if let Some(flag) = given.first()
+        && name != "import"
+    {
+        return Err(UsageError::OnlyFrom { flag });
+    }
     if name == "check-config"
         && let Some(file) = &operand
         && sources.file.replace(PathBuf::from(file)).is_some()
@@ -299,10 +324,10 @@ fn command(words: Vec<String>, mut sources: Sources) -> Result<Command, UsageErr
         "check-config" => Ok(Command::CheckConfig(sources)),
         "print-config" => Ok(Command::PrintConfig(sources)),
         "healthcheck" => Ok(Command::Healthcheck(sources, operand)),
-        "import" => match operand {
-            Some(file) => Ok(Command::Import(sources, PathBuf::from(file))),
-            None => Err(UsageError::NoFile),
-        },
+        "import" => {
+            let origin = Origin::read(operand, given, &in_utf8(&sources.environment))?;
+            Ok(Command::Import(sources, origin))
+        }
         "store" => action.map(|action| Command::Store(sources, action)).ok_or(UsageError::NoAction),
         "help" => Ok(Command::LongHelp),
         "version" => Ok(Command::Version),
@@ -400,8 +425,8 @@ pub fn run(
             }
             Err(errors) => bad_config(&errors, err),
         },
-        Command::Import(sources, file) => match sources.load() {
-            Ok(config) => Outcome::Import(Box::new(config), file),
+        Command::Import(sources, origin) => match sources.load() {
+            Ok(config) => Outcome::Import(Box::new(config), origin),
             Err(errors) => bad_config(&errors, err),
         },
         Command::Healthcheck(sources, asked) => match sources.load() {

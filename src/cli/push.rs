@@ -112,8 +112,8 @@ pub(super) const TIMEOUT: Flag = Flag {
     placeholder: "DURATION",
     repeated: false,
     help: "Give up after so long. A push is tried again in this time, and each try may take a \
-           third of it; 30s if not given. Each request of a check may take all of it; 10s if not \
-           given.",
+           third of it; 30s if not given. Each request of a check or an import may take all of it; \
+           10s if not given, for an import 60s.",
 };
 pub(super) const BASIC_AUTH: Flag = Flag {
     name: "--basic-auth-file",

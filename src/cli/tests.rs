@@ -225,3 +225,25 @@ fn healthcheck_fails_where_nobody_listens() {
     assert_eq!(code, 1);
     assert!(err.starts_with(&format!("tallygate: http://127.0.0.1:{port}/-/healthy: cannot")));
 }
+
+#[test]
+fn import_takes_a_file_or_a_url() {
+    let words = |line: &str| parse(line.split(' ').map(OsString::from).collect::<Vec<_>>(), []);
+    for (line, error) in [
+        ("import", UsageError::NoFile),
+        ("import --timeout=5s", UsageError::NoFile),
+        ("import --from=http://a file", UsageError::TooMany("file".into())),
+        ("import file --timeout=5s", UsageError::OnlyFrom { flag: "--timeout" }),
+        ("serve --from=http://a", UsageError::OnlyFrom { flag: "--from" }),
+        ("--ca-file=x", UsageError::OnlyFrom { flag: "--ca-file" }),
+        ("import --from=http://a --from=http://b", UsageError::Twice { flag: "--from".into() }),
+    ] {
+        assert_eq!(words(line).unwrap_err(), error, "{line}");
+    }
+    assert!(matches!(words("import --from=a://b"), Err(UsageError::Url(_))));
+    assert!(matches!(words("import file"), Ok(Command::Import(_, Origin::File(_)))));
+    let from = words("--mode=pushgateway import --from=http://a/p --timeout=5s");
+    assert!(matches!(from, Ok(Command::Import(_, Origin::Running(_)))));
+    let Ok(Command::Page(page)) = words("import --help") else { panic!("no page") };
+    assert!(page.contains("--from=URL") && page.contains("--ca-file=FILE"), "{page}");
+}

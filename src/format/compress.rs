@@ -135,13 +135,18 @@ pub fn decode(
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(corrupt)?;
             read_capped(decoder, max, out).map_err(corrupt)?;
         }
-        Coding::Snappy if body.starts_with(SNAPPY_STREAM_IDENTIFIER) => {
+        Coding::Snappy if is_snappy_stream(body) => {
             read_capped(snap::read::FrameDecoder::new(body), max, out).map_err(corrupt)?;
         }
         Coding::Snappy => snappy_block(body, max, out)?,
         Coding::Deflate => inflate(body, max, out)?,
     }
     if out.len() > max { Err(DecodeError::TooLarge { max }) } else { Ok(()) }
+}
+
+/// The body is in the framing format, and no raw block.
+pub fn is_snappy_stream(body: &[u8]) -> bool {
+    body.starts_with(SNAPPY_STREAM_IDENTIFIER)
 }
 
 /// Undoes several codings, the last one first.

@@ -240,15 +240,24 @@ impl Groups {
         Ok(())
     }
 
-    /// Puts a group of elsewhere in place, at the most as often as there are groups. What does not go
-    /// together with the others is left out: the names of these families, and why.
+    /// Puts a group of elsewhere in place. What does not go together with what is there is left out:
+    /// the names of these families, and why.
     pub fn import(&self, imported: ImportedGroup) -> Vec<(String, String)> {
         let ImportedGroup { grouping, families, pushed, failed } = imported;
         let mut state = self.state.lock();
-        let mut group = Group { pushed, failed, ..Group::new(grouping, pushed.noted_ns) };
+        let mut group = match state.groups.get(grouping.key()) {
+            // The Pushgateway has two groups where only one has an empty `instance` in its key.
+            Some(there) => Group::clone(there),
+            None => Group { pushed, failed, ..Group::new(grouping, pushed.noted_ns) },
+        };
         let key = group.grouping.clone();
         let mut left_out = Vec::new();
         for family in families {
+            if group.family(&family.name).is_some() {
+                let reason = format!("the group {{{}}} has it already", key.key());
+                left_out.push((family.name.to_string(), reason));
+                continue;
+            }
             let one = std::slice::from_ref(&family);
             let check = check::Check {
                 own: &self.own,

@@ -195,7 +195,8 @@ fn read_family(
     let mut exposition = Exposition::new(hasher.clone());
     while let Some(message) = fields.message()? {
         let builder = exposition.build_replacing(grouping, Names::Utf8);
-        protobuf::parse(message, builder, Timestamps::Reject).map_err(|error| error.to_string())?;
+        protobuf::parse_trusted(message, builder, Timestamps::Reject)
+            .map_err(|error| error.to_string())?;
         if let Some(complaint) = exposition.complaints().first() {
             return Err(complaint.clone());
         }

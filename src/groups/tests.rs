@@ -301,3 +301,36 @@ fn all_clashes_are_told() {
     assert_eq!(found, Err(PushRefused::TooManySeries { max: 4, found: 5 }));
     assert_eq!(groups.size(), Size { groups: 2, families: 3, series: 3 });
 }
+
+#[test]
+fn a_record_may_be_longer_than_the_longest_metric_in_a_push() {
+    let pushed = Groups::new(SeriesHasher::default(), [], true);
+    let key = grouping(0);
+    let mut exposition = Exposition::new(pushed.hasher().clone());
+    let mut builder = exposition.build_replacing(&key, Names::Legacy);
+    let family = builder.family("x");
+    builder.set_kind(family, Kind::Gauge);
+    // 4 MiB, which is the limit.
+    let value = "v".repeat(4 << 20);
+    let series = builder.series(family, &mut [Label::raw("l", &*value)]).unwrap();
+    builder.set_scalar(series, 1.0).unwrap();
+    builder.finish().unwrap();
+    let push = GroupPush {
+        grouping: &key,
+        replace: Replace::Group,
+        families: families(&exposition, true, 1),
+        complaints: &[],
+        complaints_left_out: 0,
+        now_ns: 1,
+        series_max: 0,
+        added_up: &|_| None,
+    };
+    pushed.push(push).unwrap();
+    let mut batch = Batch::default();
+    pushed.collect(&mut batch);
+    let restored = Groups::new(SeriesHasher::default(), [], true);
+    for change in batch.changes() {
+        restored.restore(change.key, change.value.unwrap()).unwrap();
+    }
+    assert_eq!(restored.size(), pushed.size());
+}

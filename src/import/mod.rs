@@ -1,15 +1,17 @@
-//! Takes over what an old Pushgateway has kept in its `--persistence.file`
+//! Takes over what an old Pushgateway has kept in its `--persistence.file`, or shows while it runs
 //! (pushgateway-contract 17): groups, families of all types, push times.
 
 pub mod gob;
+mod running;
 
 use std::sync::Arc;
 
-use crate::format::{Timestamps, protobuf};
+use crate::format::{ParseError, Timestamps, protobuf};
 use crate::groups::{Family, Groups, ImportedGroup, PUSH_FAILURE_TIME, PUSH_TIME, Stamp, Value};
 use crate::model::exposition::{Names, SeriesHasher};
 use crate::model::{Exposition, Grouping};
 use gob::GobError;
+pub use running::{Listing, import_running};
 
 /// What was taken over, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,10 @@ pub enum ImportError {
     Gob(#[from] GobError),
     #[error("it is no persistence file of a Pushgateway from 0.10 on: {0}")]
     Shape(&'static str),
+    #[error("it does not list its groups as a Pushgateway does: {0}")]
+    Listing(String),
+    #[error("it does not show its metrics in the protobuf format: {0}")]
+    Exposition(#[from] ParseError),
 }
 
 /// Reads a persistence file into `groups`.
@@ -39,17 +45,23 @@ pub fn import(file: &[u8], groups: &Groups) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
     let mut read = Vec::new();
     for (_, group) in entries {
-        read.push(read_group(group, groups.hasher(), &mut imported)?);
+        read.extend(read_group(group, groups.hasher(), &mut imported)?);
     }
-    for group in read.into_iter().flatten() {
-        imported.groups += 1;
-        imported.families += group.families.len();
-        for (family, reason) in groups.import(group) {
-            imported.families -= 1;
-            imported.left_out.push(format!("{family}: {reason}"));
+    imported.put(read, groups);
+    Ok(imported)
+}
+
+impl Imported {
+    fn put(&mut self, read: Vec<ImportedGroup>, groups: &Groups) {
+        for group in read {
+            self.groups += 1;
+            self.families += group.families.len();
+            for (family, reason) in groups.import(group) {
+                self.families -= 1;
+                self.left_out.push(format!("{family}: {reason}"));
+            }
         }
     }
-    Ok(imported)
 }
 
 fn read_group(
@@ -111,7 +123,8 @@ fn read_family(
     let mut exposition = Exposition::new(hasher.clone());
     let builder = exposition.build_replacing(grouping, Names::Utf8);
     let stream = protobuf::delimited(message);
-    protobuf::parse(&stream, builder, Timestamps::Reject).map_err(|error| error.to_string())?;
+    protobuf::parse_trusted(&stream, builder, Timestamps::Reject)
+        .map_err(|error| error.to_string())?;
     if let Some(complaint) = exposition.complaints().first() {
         return Err(complaint.clone());
     }
@@ -125,7 +138,11 @@ fn stamp_of(family: &Family) -> Stamp {
         Some(Value::Scalar(seconds)) => *seconds,
         _ => 0.0,
     };
-    Stamp { at_ns: (seconds * 1e9) as i64, noted_ns: family.pushed_ns }
+    stamp(seconds, family.pushed_ns)
+}
+
+fn stamp(seconds: f64, noted_ns: i64) -> Stamp {
+    Stamp { at_ns: (seconds * 1e9) as i64, noted_ns }
 }
 
 /// Go's binary time: version, seconds since the year 1, nanoseconds, minutes of the zone. In

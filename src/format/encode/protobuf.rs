@@ -11,8 +11,8 @@ use super::labels::{Rewriter, Rewritten, raw_labels};
 use super::plan::Planned;
 use super::text::has_label_named;
 use crate::format::escaping::Escaping;
-use crate::format::protobuf::wire::MetricType;
-use crate::model::{Exemplar, HistogramReading, Kind, NativeBuckets, Number, Reading};
+use crate::format::protobuf::type_of;
+use crate::model::{Exemplar, HistogramReading, NativeBuckets, Number, Reading};
 
 /// Metrics collected before a message is written.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -60,14 +60,7 @@ impl Encoder {
     }
 
     pub(super) fn open(&mut self, family: &Planned<'_>) {
-        let kind = match family.head.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge | Kind::Info | Kind::StateSet => MetricType::Gauge,
-            Kind::Untyped => MetricType::Untyped,
-            Kind::Summary => MetricType::Summary,
-            Kind::Histogram => MetricType::Histogram,
-            Kind::GaugeHistogram => MetricType::GaugeHistogram,
-        };
+        let kind = type_of(family.head.kind);
         self.metrics.clear();
         self.head.clear();
         bytes(&mut self.head, 1, family.name.as_bytes());

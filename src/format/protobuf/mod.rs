@@ -11,6 +11,7 @@
 
 mod fields;
 mod native;
+mod split;
 #[rustfmt::skip]
 #[allow(clippy::all, unreachable_pub, unused_qualifications)]
 pub mod wire;
@@ -18,6 +19,7 @@ pub mod wire;
 use prost::Message;
 
 use self::fields::{Fields, WireError};
+pub use self::split::{RawMetric, join, split};
 use super::{ParseError, Place, Timestamps};
 use crate::model::exposition::{Bucket, BuildError};
 use crate::model::labels::{self, Label};
@@ -32,7 +34,30 @@ const METRIC_BYTES_MAX: usize = 4 << 20;
 /// # Errors
 /// If anything in it is malformed or cannot be part of an exposition; `builder` holds rubbish then.
 pub fn parse(body: &[u8], builder: Builder<'_>, timestamps: Timestamps) -> Result<(), ParseError> {
-    let mut parser = Parser { builder, timestamps, scratch: Scratch::default(), kept: Vec::new() };
+    parse_up_to(METRIC_BYTES_MAX, body, builder, timestamps)
+}
+
+/// Reads what was accepted once and written by us or by a server that we trust: there it may be
+/// longer than it was, in another format or with other labels, and must not be refused now.
+///
+/// # Errors
+/// As [`parse`], but a metric may have any size.
+pub fn parse_trusted(
+    body: &[u8],
+    builder: Builder<'_>,
+    timestamps: Timestamps,
+) -> Result<(), ParseError> {
+    parse_up_to(usize::MAX, body, builder, timestamps)
+}
+
+fn parse_up_to(
+    metric_bytes_max: usize,
+    body: &[u8],
+    builder: Builder<'_>,
+    timestamps: Timestamps,
+) -> Result<(), ParseError> {
+    let (scratch, kept) = (Scratch::default(), Vec::new());
+    let mut parser = Parser { metric_bytes_max, builder, timestamps, scratch, kept };
     let mut stream = Fields::new(body);
     let mut at = 0;
     while !stream.is_empty() {
@@ -73,6 +98,7 @@ pub fn delimited_len(stream: &[u8]) -> Option<usize> {
 }
 
 struct Parser<'b, 'e> {
+    metric_bytes_max: usize,
     builder: Builder<'e>,
     timestamps: Timestamps,
     scratch: Scratch<'b>,
@@ -186,7 +212,7 @@ impl<'b> Parser<'b, '_> {
     }
 
     fn metric(&mut self, family: FamilyId, kind: Kind, message: &'b [u8]) -> Result<(), Fault> {
-        if message.len() > METRIC_BYTES_MAX {
+        if message.len() > self.metric_bytes_max {
             return Err(Fault::new(Problem::MetricTooLarge { bytes: message.len() }));
         }
         self.scratch.read(message, self.timestamps)?;
@@ -421,6 +447,18 @@ fn milliseconds(timestamp: wire::Timestamp) -> Option<i64> {
     let nanos = timestamp.nanos();
     let millis = (0..1_000_000_000).contains(&nanos).then_some(i64::from(nanos) / 1_000_000)?;
     timestamp.seconds().checked_mul(1000)?.checked_add(millis)
+}
+
+/// How the wire has a kind.
+pub(in crate::format) fn type_of(kind: Kind) -> wire::MetricType {
+    match kind {
+        Kind::Counter => wire::MetricType::Counter,
+        Kind::Gauge | Kind::Info | Kind::StateSet => wire::MetricType::Gauge,
+        Kind::Untyped => wire::MetricType::Untyped,
+        Kind::Summary => wire::MetricType::Summary,
+        Kind::Histogram => wire::MetricType::Histogram,
+        Kind::GaugeHistogram => wire::MetricType::GaugeHistogram,
+    }
 }
 
 fn field_of(kind: Kind) -> &'static str {

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::Answering;
 use super::path::{Group, GroupPathError};
-use crate::format::compress::Coding;
+use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
 use crate::gateway::{
     Gateway, GroupPushError, GroupPushRequest, GroupPushed, Identity, PushId, PushRefused, Pushed,
@@ -193,6 +193,9 @@ fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Pro
     let Push { grouping, replace, format, coding, .. } = push;
     if *coding == Some(Coding::Gzip) && body.is_empty() {
         return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
+    }
+    if *coding == Some(Coding::Snappy) && !body.is_empty() && !compress::is_snappy_stream(body) {
+        return Err(Problem::bad_request("the body is no snappy stream in the framing format"));
     }
     let body = decoded(gateway, coding.as_slice(), body)?;
     let (replace, format, body) = (*replace, *format, &*body);

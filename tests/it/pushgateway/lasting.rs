@@ -10,7 +10,7 @@ const TEXT: &str = "# HELP x Help\\\\ful.\n# TYPE x gauge\nx{a=\"\\\"\"} 1.5\nx 
     # TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 3\ns_count 4\nu -Inf\n";
 
 /// The pushed families as they are shown, push times included.
-fn shown(text: &str) -> BTreeSet<String> {
+pub(super) fn shown(text: &str) -> BTreeSet<String> {
     let own = ["go_", "process_", "pushgateway_", "tallygate_"];
     let pushed = text.lines().filter(|line| {
         let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
@@ -19,7 +19,7 @@ fn shown(text: &str) -> BTreeSet<String> {
     pushed.map(str::to_owned).collect()
 }
 
-fn fill(address: std::net::SocketAddr) {
+pub(super) fn fill(address: std::net::SocketAddr) {
     let send = |method: &str, path: &str, body: &[u8], content_type: &str| {
         let request = Request::new(address, method, path).header("Content-Type", content_type);
         request.body(body).send().status
@@ -34,8 +34,14 @@ fn fill(address: std::net::SocketAddr) {
     assert_eq!(send("DELETE", "/metrics/job/gone", b"", "text/plain"), 202);
 }
 
-fn scraped(gateway: &Gateway) -> BTreeSet<String> {
+pub(super) fn scraped(gateway: &Gateway) -> BTreeSet<String> {
     shown(&gateway.get("/metrics").text())
+}
+
+/// When each group was pushed to.
+pub(super) fn stamps(json: serde_json::Value) -> BTreeSet<String> {
+    let groups = json["data"].as_array().unwrap().iter();
+    groups.map(|group| group["push_time_seconds"]["metrics"].to_string()).collect()
 }
 
 #[test]
@@ -72,12 +78,6 @@ fn the_file_of_an_old_pushgateway_is_taken_over() {
         (!real.get("/metrics").text().contains("\"gone\"")).then_some(())
     });
     let before = shown(&real.get("/metrics").text());
-    let stamps = |json: serde_json::Value| {
-        let groups = json["data"].as_array().unwrap().iter();
-        groups
-            .map(|group| group["push_time_seconds"]["metrics"].to_string())
-            .collect::<BTreeSet<_>>()
-    };
     let pushed = stamps(real.get("/api/v1/metrics").json());
     assert_eq!(Request::new(real.address, "PUT", "/-/quit").send().status, 200);
     eventually("the file is written", || old.exists().then_some(()));
@@ -88,6 +88,13 @@ fn the_file_of_an_old_pushgateway_is_taken_over() {
         run(&[&["import", &file], flags].concat())
     };
     let flags = ["--mode=pushgateway", &new];
+    // Who starts without having imported is told.
+    let beside = pushgateway().flag(&flag);
+    let mut beside = beside.run();
+    let line = beside.await_log("run tallygate import");
+    assert!(line.contains(&format!("{} is a file already", old.display())), "{line}");
+    beside.expect_log("run tallygate import");
+    drop(beside);
     let output = import(&old, &flags);
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));

@@ -5,6 +5,7 @@ mod clients;
 mod corpus;
 mod differential;
 mod generate;
+mod import;
 mod lasting;
 mod prometheus;
 mod real;

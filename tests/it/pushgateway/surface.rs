@@ -137,7 +137,7 @@ fn our_own_metrics_have_the_names_that_dashboards_know() {
 
 #[test]
 fn scrapes_are_text_or_protobuf_and_compressed_on_demand() {
-    let gateway = start();
+    let mut gateway = start();
     gateway.accept("/metrics/job/a", "x 1\n");
     for (accept, content_type) in [
         ("*/*", "text/plain; version=0.0.4"),
@@ -158,8 +158,16 @@ fn scrapes_are_text_or_protobuf_and_compressed_on_demand() {
         assert_eq!(response.header("content-encoding"), coding, "{offered}");
         assert!(decoded(coding, &response.body).contains("x{instance=\"\",job=\"a\"} 1\n"));
     }
-    let snappy = gateway.request("POST", "/metrics/job/a").header("Content-Encoding", "snappy");
-    assert_eq!(snappy.body(encoded(Coding::SnappyFramed, "y 1\n")).send().status, 200);
+    for (body, status) in [
+        (encoded(Coding::SnappyFramed, "y 1\n"), 200),
+        (encoded(Coding::SnappyBlock, "y 2\n"), 400),
+        (Vec::new(), 200),
+    ] {
+        let snappy = gateway.request("POST", "/metrics/job/a").header("Content-Encoding", "snappy");
+        assert_eq!(snappy.body(body).send().status, status);
+    }
+    assert!(gateway.get("/metrics").text().contains("\ny{instance=\"\",job=\"a\"} 1\n"));
+    gateway.expect_log("in the framing format");
 }
 
 #[test]
