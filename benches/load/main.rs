@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! load run [--quick] [--own] [--only WORD]… [--write docs/performance.md]
+//! load groups [--write docs/pushgateway-mode.md]
 //! load null PORT
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod common;
 
 mod client;
+mod groups;
 mod null;
 mod report;
 mod rows;
@@ -51,6 +53,14 @@ fn main() -> io::Result<()> {
         Some("null") => {
             let port = arguments.next().and_then(|port| port.parse().ok());
             null::serve(port.ok_or_else(|| io::Error::other("null PORT"))?)
+        }
+        Some("groups") => {
+            let table = groups::measure()?;
+            println!("{table}");
+            match (arguments.next().as_deref(), arguments.next()) {
+                (Some("--write"), Some(document)) => report::put(&document, &table),
+                _ => Ok(()),
+            }
         }
         Some("run") => {
             let mut plan = Plan {

@@ -254,24 +254,31 @@ impl Report {
 
     /// Puts the tables between the marks of the document, and the plot beside it.
     pub(crate) fn write(&self, document: &str) -> io::Result<()> {
-        const MARKS: [&str; 2] =
-            ["<!-- measured by benches/load/run -->\n", "<!-- until here -->\n"];
-        let text = fs::read_to_string(document)?;
-        let parts = text
-            .split_once(MARKS[0])
-            .and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
-        let (before, after) = parts.ok_or_else(|| io::Error::other("the document has no marks"))?;
-        let tables = self.markdown();
-        fs::write(document, format!("{before}{}\n{tables}\n{}{after}", MARKS[0], MARKS[1]))?;
+        put(document, &self.markdown())?;
         fs::write(document.replace(".md", ".svg"), self.plot())
     }
+}
+
+/// Puts tables between the marks of the document.
+///
+/// # Errors
+/// If it has no marks, or cannot be read or written.
+pub(crate) fn put(document: &str, tables: &str) -> io::Result<()> {
+    const MARKS: [&str; 2] = ["<!-- measured by benches/load/run -->\n", "<!-- until here -->\n"];
+    let text = fs::read_to_string(document)?;
+    let parts = text
+        .split_once(MARKS[0])
+        .and_then(|(before, rest)| Some((before, rest.split_once(MARKS[1])?.1)));
+    let (before, after) = parts.ok_or_else(|| io::Error::other("the document has no marks"))?;
+    fs::write(document, format!("{before}{}\n{tables}\n{}{after}", MARKS[0], MARKS[1]))
 }
 
 fn ratio(ratio: f64) -> String {
     if ratio < 10.0 { format!("**{ratio:.2}**") } else { format!("**{ratio:.0}**") }
 }
 
-fn machine() -> String {
+/// What it was measured on.
+pub(crate) fn machine() -> String {
     let first = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();

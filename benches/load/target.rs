@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Gateway,
     /// Every push is on disk when it is answered.
     Synced,
+    /// In pushgateway mode, in memory.
+    Groups,
     PushgatewayChecked,
     PushgatewayUnchecked,
 }
@@ -26,6 +28,7 @@ impl Kind {
             Kind::Null => "null server",
             Kind::Gateway => "Tallygate",
             Kind::Synced => "Tallygate, synced",
+            Kind::Groups => "Tallygate, pushgateway mode",
             Kind::PushgatewayChecked => "Pushgateway, check on",
             Kind::PushgatewayUnchecked => "Pushgateway, check off",
         }
@@ -53,6 +56,11 @@ pub(crate) struct Cpu {
 impl Target {
     /// Starts it and waits until it listens.
     pub(crate) fn start(kind: Kind) -> io::Result<Target> {
+        Target::start_in(kind, None)
+    }
+
+    /// `kept` is a folder with what a Pushgateway has kept.
+    fn start_in(kind: Kind, kept: Option<PathBuf>) -> io::Result<Target> {
         let port = free_port()?;
         let listen = format!("127.0.0.1:{port}");
         let mut folder = None;
@@ -76,9 +84,25 @@ impl Target {
                 }
                 command
             }
+            Kind::Groups => {
+                let mut command = Command::new(binary());
+                command.args(["--mode=pushgateway", "--limits.series=0"]);
+                command.arg(format!("--web.listen-address={listen}"));
+                command
+            }
             Kind::PushgatewayChecked | Kind::PushgatewayUnchecked => {
+                let path = match kept {
+                    Some(path) => path,
+                    None => std::env::current_dir()?.join(format!("target/tmp/load-{port}")),
+                };
+                fs::create_dir_all(&path)?;
                 let mut command = Command::new("prometheus-pushgateway");
                 command.arg(format!("--web.listen-address={listen}"));
+                // Debian's has a file below /var unless told otherwise.
+                command.arg(format!("--persistence.file={}", path.join("groups").display()));
+                command.arg("--persistence.interval=24h");
+                command.arg("--web.enable-lifecycle");
+                folder = Some(path);
                 if kind == Kind::PushgatewayUnchecked {
                     command.arg("--push.disable-consistency-check");
                 }
@@ -97,6 +121,17 @@ impl Target {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(target)
+    }
+
+    /// A Pushgateway started anew with what it has, and its check.
+    ///
+    /// # Errors
+    /// If it does not stop or start.
+    pub(crate) fn with_check(mut self) -> io::Result<Target> {
+        let quit = b"PUT /-/quit HTTP/1.1\r\nHost: gateway\r\nContent-Length: 0\r\n\r\n";
+        crate::client::fetch(self.address, quit, false)?;
+        self.child.wait()?;
+        Target::start_in(Kind::PushgatewayChecked, self.folder.take())
     }
 
     pub(crate) fn cpu(&self) -> Cpu {
