@@ -30,7 +30,8 @@ impl Both {
         ours.expect_log("request refused for who sent it");
         let real = free_address();
         let process = Command::new("prometheus-pushgateway")
-            .args([&format!("--web.listen-address={real}"), &file])
+            // Debian's one keeps a file otherwise.
+            .args([&format!("--web.listen-address={real}"), &file, "--persistence.file="])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
