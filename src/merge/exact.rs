@@ -309,13 +309,13 @@ impl Wide {
 }
 
 impl<'l> Wide<&'l [u64]> {
-    fn to_f64(self) -> f64 {
+    fn to_f64(&self) -> f64 {
         let (magnitude, is_negative) = self.magnitude();
         let nearest = round(self.low.into(), &magnitude, false);
         if is_negative { -nearest } else { nearest }
     }
 
-    fn mean(self, count: u64) -> f64 {
+    fn mean(&self, count: u64) -> f64 {
         let (magnitude, is_negative) = self.magnitude();
         // Two limbs more below: at least 64 bits of quotient, whatever the count takes away.
         let mut quotient = vec![0; 2];
