@@ -79,7 +79,8 @@ fn bytes_per_line(body: &[u8]) -> i64 {
     let counted = allocation_counter::measure(|| {
         for instance in 0..GROUPS {
             let instance = format!("i{instance:07}");
-            let grouping = Grouping::new([("job", "checkout"), ("instance", &*instance)]).unwrap();
+            let grouping = Grouping::new([("job", "checkout"), ("instance", &*instance)])
+                .expect("a grouping key");
             push(&gateway, &grouping, PushFormat::Text, body);
         }
     });
