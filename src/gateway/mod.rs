@@ -132,7 +132,7 @@ impl NativeLimit {
         if self.rules.is_empty() {
             return self.default;
         }
-        self.rules.decide(series.labels()).native_buckets.map_or(self.default, NonZeroUsize::get)
+        self.rules.decide(&series.labels()).native_buckets.map_or(self.default, NonZeroUsize::get)
     }
 }
 

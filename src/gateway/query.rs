@@ -1,5 +1,6 @@
 //! Read-only views of what is stored, for the JSON API.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Gateway, NativeLimit};
@@ -21,6 +22,7 @@ pub struct SeriesView<'a> {
     kind: Kind,
     native_limit: &'a NativeLimit,
     series: &'a SeriesRef,
+    labels: Cow<'a, str>,
 }
 
 impl Gateway {
@@ -36,7 +38,7 @@ impl Gateway {
                 selectors.is_empty()
                     || selectors
                         .iter()
-                        .any(|selector| selector.matches(family.name(), series.labels()))
+                        .any(|selector| selector.matches(family.name(), &series.labels()))
             });
             let series: Vec<SeriesRef> = wanted.by_ref().take(left).cloned().collect();
             let more = wanted.next().is_some();
@@ -72,18 +74,21 @@ impl FamilyView {
 
     pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
         let (kind, native_limit) = (self.kind(), &self.native_limit);
-        self.series.iter().map(move |series| SeriesView { kind, native_limit, series })
+        self.series.iter().map(move |series| {
+            let labels = series.labels();
+            SeriesView { kind, native_limit, series, labels }
+        })
     }
 }
 
 impl SeriesView<'_> {
     /// Canonical text.
     pub fn labels(&self) -> &str {
-        self.series.labels()
+        &self.labels
     }
 
     pub fn pairs(&self) -> labels::Pairs<'_> {
-        labels::pairs(self.series.labels())
+        labels::pairs(&self.labels)
     }
 
     /// Grouping key it was first pushed under, canonical text.

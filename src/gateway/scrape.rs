@@ -406,16 +406,20 @@ impl Maker<'_> {
         let native = self.settings.native_limit(family.name(), kind);
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
+        let mut labels = Vec::new();
         for some in all.chunks(FETCHED) {
             SeriesRef::fetch(some);
             for series in some {
-                if !self.selectors.is_empty() && !self.is_selected(family.name(), series.labels()) {
+                if !self.selectors.is_empty() && !self.is_selected(family.name(), &series.labels())
+                {
                     continue;
                 }
                 let limit = native.of(series);
                 series.with_state(|state| state.read(kind, limit, self.buffer));
-                let (labels, created) = (series.label_bytes(), Some(series.created_ms()));
-                self.encoder.series(self.out, labels, &self.buffer.reading(), created);
+                labels.clear();
+                series.write_labels(&mut labels);
+                let created = Some(series.created_ms());
+                self.encoder.series(self.out, &labels, &self.buffer.reading(), created);
             }
         }
     }

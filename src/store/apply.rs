@@ -127,7 +127,7 @@ where
         self.merge(&series, family, pushed, terms);
 
         let store = self.store;
-        store.link(pushed.hash, series.clone(), self.structure());
+        store.link(pushed.labels, pushed.hash, series.clone(), self.structure());
         series
     }
 

@@ -76,7 +76,7 @@ fn list_of_this_thread() -> usize {
 fn series_key(series: &SeriesRef, mut buffer: Vec<u8>) -> Vec<u8> {
     buffer.clear();
     Packer(&mut buffer).text(series.family.name());
-    buffer.extend_from_slice(series.label_bytes());
+    series.write_labels(&mut buffer);
     buffer
 }
 

@@ -24,6 +24,10 @@ impl Group {
         std::str::from_utf8(&self.0.slice).expect("made from a str")
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0.slice
+    }
+
     fn is(&self, key: &[u8]) -> bool {
         self.0.slice == *key
     }

@@ -185,9 +185,10 @@ impl Store {
     }
 
     /// Puts a series where everybody finds it, and its family with its first series.
-    fn link(&self, hash: u64, series: SeriesRef, structure: &mut Structure) {
+    /// `labels` and `hash` are its own.
+    fn link(&self, labels: &str, hash: u64, series: SeriesRef, structure: &mut Structure) {
         structure.groups.add(series.clone());
-        let job = job_of(series.labels());
+        let job = job_of(labels);
         match structure.jobs.get_mut(&*job) {
             Some(members) => *members += 1,
             None => _ = structure.jobs.insert(job.into(), 1),
@@ -195,7 +196,7 @@ impl Store {
         self.series.insert(hash, series.clone());
         self.series_count.fetch_add(1, Relaxed);
         let family = series.family.clone();
-        family.note_birth(series.labels());
+        family.note_birth(labels);
         family.index.add(series);
         family.note_change();
         if family.live.fetch_add(1, Relaxed) == 0 {

@@ -49,7 +49,7 @@ impl Store {
             let chosen: Vec<SeriesRef> = family
                 .series()
                 .iter()
-                .filter(|series| matches(family.name(), series.labels()))
+                .filter(|series| matches(family.name(), &series.labels()))
                 .cloned()
                 .collect();
             let part = self.remove_all(&chosen, dry_run, |_| true);
@@ -115,7 +115,8 @@ impl Store {
         }
 
         let family = &series.family;
-        family.note_death(series.labels());
+        let labels = series.labels();
+        family.note_death(&labels);
         if family.live.fetch_sub(1, Relaxed) == 1 {
             family.dead.store(true, Relaxed);
             self.families.remove(family);
@@ -126,7 +127,7 @@ impl Store {
             }
         }
 
-        let job = job_of(series.labels());
+        let job = job_of(&labels);
         if let Some(count) = structure.jobs.get_mut(&*job) {
             *count -= 1;
             if *count == 0 {

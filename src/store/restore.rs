@@ -140,7 +140,7 @@ impl Restore<'_> {
         if ttl_s > 0 {
             store.mortal.store(true, Relaxed);
         }
-        store.link(hash, series, &mut self.structure);
+        store.link(labels, hash, series, &mut self.structure);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Families and series as they live in memory.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -10,6 +11,7 @@ use std::sync::atomic::{
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
+use memchr::memmem;
 use parking_lot::{Mutex, RwLock};
 use triomphe::ThinArc;
 
@@ -282,7 +284,8 @@ impl Ordered for Arc<Family> {
     }
 }
 
-/// One series: a single allocation that ends in the canonical label text.
+/// One series: a single allocation that ends in what the canonical label text has besides that of
+/// the grouping key, which is stored once for the group.
 #[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
@@ -297,12 +300,19 @@ pub struct Series {
     touched_s: AtomicU32,
     /// Seconds after the last push when it may be forgotten; 0 is never.
     ttl_s: AtomicU32,
-    dead: AtomicBool,
-    /// It is in a list of those to be written.
-    changed: AtomicBool,
+    flags: AtomicU8,
+    /// Before so many bytes of its text the grouping key stands; or [`WITHOUT_GROUP`].
+    group_at: u8,
 }
 
 const _: () = assert!(size_of::<Series>() == 64);
+
+/// The label text is stored as it is: the grouping key is not in it in one piece.
+const WITHOUT_GROUP: u8 = u8::MAX;
+
+const DEAD: u8 = 1;
+/// It is in a list of those to be written.
+const CHANGED: u8 = 2;
 
 /// Milliseconds since the Unix epoch in six bytes: from the year -2490 on to 6429.
 #[derive(Clone, Copy)]
@@ -334,31 +344,55 @@ pub(super) struct Birth<'a> {
 
 impl SeriesRef {
     pub(super) fn new(birth: Birth<'_>) -> SeriesRef {
+        let (labels, key) = (birth.labels.as_bytes(), birth.group.as_bytes());
+        let at = memmem::find(labels, key).and_then(|at| u8::try_from(at).ok());
+        let group_at = at.filter(|_| !key.is_empty()).unwrap_or(WITHOUT_GROUP);
         let series = Series {
             family: birth.family,
             group: birth.group,
             created: Moment::new(birth.created_ms),
             touched_s: AtomicU32::new(0),
             ttl_s: AtomicU32::new(0),
-            dead: AtomicBool::new(false),
-            changed: AtomicBool::new(false),
+            flags: AtomicU8::new(0),
+            group_at,
             state: Mutex::new(birth.state),
         };
-        SeriesRef(ThinArc::from_header_and_slice(series, birth.labels.as_bytes()))
+        if group_at == WITHOUT_GROUP {
+            return SeriesRef(ThinArc::from_header_and_slice(series, labels));
+        }
+        let at = usize::from(group_at);
+        let behind = at + series.group.as_bytes().len();
+        let own: Vec<u8> = [&labels[..at], &labels[behind..]].concat();
+        SeriesRef(ThinArc::from_header_and_slice(series, &own))
     }
 
     pub(super) fn is(&self, family: &Arc<Family>, labels: &str) -> bool {
-        self.0.slice == *labels.as_bytes() && Arc::ptr_eq(&self.0.header.header.family, family)
+        let mut rest = Some(labels.as_bytes());
+        for piece in self.pieces() {
+            rest = rest.and_then(|rest| rest.strip_prefix(piece));
+        }
+        rest == Some(&[]) && Arc::ptr_eq(&self.0.header.header.family, family)
+    }
+
+    /// What the label text consists of, one after the other.
+    fn pieces(&self) -> [&[u8]; 3] {
+        let own = &self.0.slice;
+        match self.group_at {
+            WITHOUT_GROUP => [own, &[], &[]],
+            at => {
+                let (before, behind) = own.split_at(at.into());
+                [before, self.group.as_bytes(), behind]
+            }
+        }
     }
 
     /// Canonical label text, see [`crate::model::labels`].
-    pub fn labels(&self) -> &str {
-        std::str::from_utf8(&self.0.slice).expect("made from a str")
-    }
-
-    /// The same, without checking again that it is UTF-8.
-    pub fn label_bytes(&self) -> &[u8] {
-        &self.0.slice
+    pub fn labels(&self) -> Cow<'_, str> {
+        const WHY: &str = "a str without a str";
+        match self.pieces() {
+            [all, [], []] => Cow::Borrowed(std::str::from_utf8(all).expect(WHY)),
+            pieces => Cow::Owned(String::from_utf8(pieces.concat()).expect(WHY)),
+        }
     }
 
     /// Asks the memory for all that a reader of these will look at. They lie all over it, and those
@@ -366,12 +400,17 @@ impl SeriesRef {
     pub fn fetch(all: &[SeriesRef]) {
         const LINE_BYTES: usize = 64;
         let seen = all.iter().fold(0, |seen: u8, series| {
-            let labels = series.label_bytes();
-            let ends = [labels.first(), labels.get(LINE_BYTES), labels.last()];
+            let own = &series.0.slice;
+            let ends = [own.first(), own.get(LINE_BYTES), series.group.as_bytes().first()];
             let ends = ends.into_iter().flatten().fold(0, |seen, byte| seen ^ byte);
             seen ^ ends ^ u8::from(series.state.is_locked())
         });
         std::hint::black_box(seen);
+    }
+
+    /// Appends the label text, without checking again that it is UTF-8.
+    pub fn write_labels(&self, out: &mut Vec<u8>) {
+        self.pieces().iter().for_each(|piece| out.extend_from_slice(piece));
     }
 
     /// What it takes, with its places in table, index and group; an estimate.
@@ -432,20 +471,21 @@ impl Series {
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.dead.load(Relaxed)
+        self.flags.load(Relaxed) & DEAD != 0
     }
 
     /// False if it is marked already.
     pub(super) fn mark_changed(&self) -> bool {
-        !self.changed.load(Relaxed) && !self.changed.swap(true, Relaxed)
+        let is_marked = |flags: u8| flags & CHANGED != 0;
+        !is_marked(self.flags.load(Relaxed)) && !is_marked(self.flags.fetch_or(CHANGED, Relaxed))
     }
 
     pub(super) fn unmark_changed(&self) {
-        self.changed.store(false, Relaxed);
+        self.flags.fetch_and(!CHANGED, Relaxed);
     }
 
     pub(super) fn kill(&self) {
-        self.dead.store(true, Relaxed);
+        self.flags.fetch_or(DEAD, Relaxed);
     }
 
     /// Looks at the value under its lock; keep it short.
@@ -468,7 +508,7 @@ impl fmt::Debug for Series {
             .field("created_ms", &self.created_ms())
             .field("touched_s", &self.touched_s)
             .field("ttl_s", &self.ttl_s)
-            .field("dead", &self.dead)
+            .field("dead", &self.is_dead())
             .field("state", &self.state)
             .finish_non_exhaustive()
     }
@@ -476,7 +516,7 @@ impl fmt::Debug for Series {
 
 impl Entry for SeriesRef {
     fn hash(&self, hasher: &SeriesHasher) -> u64 {
-        hasher.series(self.family.hash, self.labels())
+        hasher.series(self.family.hash, &self.labels())
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -486,7 +526,7 @@ impl Entry for SeriesRef {
 
 impl Ordered for SeriesRef {
     fn order(&self, other: &Self) -> Ordering {
-        self.label_bytes().cmp(other.label_bytes())
+        compare(self.pieces(), other.pieces())
     }
 
     fn is_dead(&self) -> bool {
@@ -494,9 +534,83 @@ impl Ordered for SeriesRef {
     }
 }
 
+/// The order of texts that are in pieces.
+fn compare(mut a: [&[u8]; 3], mut b: [&[u8]; 3]) -> Ordering {
+    let (mut a, mut b) = (a.iter_mut(), b.iter_mut());
+    let (mut left, mut right) = (a.next(), b.next());
+    loop {
+        match (&mut left, &mut right) {
+            (Some([]), _) => left = a.next(),
+            (_, Some([])) => right = b.next(),
+            (Some(one), Some(other)) => {
+                let shared = one.len().min(other.len());
+                match one[..shared].cmp(&other[..shared]) {
+                    Ordering::Equal => (**one, **other) = (&one[shared..], &other[shared..]),
+                    different => return different,
+                }
+            }
+            (one, other) => return one.is_some().cmp(&other.is_some()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::group::Groups;
     use super::*;
+
+    fn series(family: &Arc<Family>, group: &str, labels: &str) -> SeriesRef {
+        let group = Groups::default().key(group);
+        let family = family.clone();
+        SeriesRef::new(Birth { family, group, labels, created_ms: 0, state: State::Info })
+    }
+
+    #[test]
+    fn the_grouping_key_is_stored_once() {
+        let family = Arc::new(Family::new("m", 0, Kind::Counter));
+        let long = format!("a=\"{}\",job=\"j\"", "x".repeat(300));
+        for (group, labels, own) in [
+            ("job=\"j\"", "a=\"b\",job=\"j\",z=\"y\"", "a=\"b\",,z=\"y\""),
+            ("job=\"j\"", "job=\"j\"", ""),
+            ("a=\"ä\",job=\"j\"", "a=\"ä\",job=\"j\",z=\"ö\"", ",z=\"ö\""),
+            ("", "a=\"b\"", "a=\"b\""),
+            ("", "", ""),
+            // Not there in one piece, not there at all, too far behind.
+            ("a=\"b\",job=\"j\"", "a=\"b\",g=\"h\",job=\"j\"", "a=\"b\",g=\"h\",job=\"j\""),
+            ("job=\"j\"", "a=\"b\"", "a=\"b\""),
+            ("job=\"j\"", &*long, &*long),
+        ] {
+            let series = series(&family, group, labels);
+            assert_eq!(series.labels(), labels);
+            assert_eq!(std::str::from_utf8(&series.0.slice), Ok(own), "{group} in {labels}");
+        }
+    }
+
+    proptest! {
+        /// Few letters, so that texts often begin alike.
+        #[test]
+        fn a_text_in_pieces_is_that_text(
+            texts in prop::collection::vec(("[ab]{0,4}", "[ab]{0,4}", "[ab]{0,4}"), 2),
+        ) {
+            let family = Arc::new(Family::new("m", 0, Kind::Counter));
+            let whole: Vec<String> = texts.iter().map(|(a, b, c)| format!("{a}{b}{c}")).collect();
+            let both: Vec<SeriesRef> = texts
+                .iter()
+                .zip(&whole)
+                .map(|((_, group, _), labels)| series(&family, group, labels))
+                .collect();
+            for (series, labels) in both.iter().zip(&whole) {
+                let mut written = Vec::new();
+                series.write_labels(&mut written);
+                prop_assert_eq!(&written, labels.as_bytes());
+                prop_assert_eq!(&series.labels(), labels);
+            }
+            prop_assert_eq!(both[0].order(&both[1]), whole[0].cmp(&whole[1]));
+            prop_assert_eq!(both[0].is(&family, &whole[1]), whole[0] == whole[1]);
+        }
+    }
 
     #[test]
     fn moments_keep_their_milliseconds() {

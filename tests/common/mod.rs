@@ -243,7 +243,7 @@ pub(crate) fn shown_within(store: &Store, native_limit: usize) -> Shown {
         let mut series_shown = BTreeMap::new();
         for series in family.series().iter() {
             series.with_state(|state| state.read(kind, native_limit, &mut buffer));
-            let twin = series_shown.insert(series.labels().to_owned(), bits(buffer.reading()));
+            let twin = series_shown.insert(series.labels().into_owned(), bits(buffer.reading()));
             assert_eq!(twin, None, "{} {} is there twice", family.name(), series.labels());
         }
         let shown_family = ShownFamily {

@@ -25,7 +25,7 @@ fn lives(store: &Store) -> BTreeMap<(String, String), Life> {
                 series.touched_s(),
                 series.expires_s(),
             );
-            lives.insert((family.name().to_owned(), series.labels().to_owned()), life);
+            lives.insert((family.name().to_owned(), series.labels().into_owned()), life);
         }
     }
     lives

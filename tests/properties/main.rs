@@ -139,7 +139,8 @@ proptest! {
             let mut of_jobs = BTreeMap::new();
             for family in store.families().iter() {
                 for series in family.series().iter() {
-                    let job = labels::value_of(series.labels(), "job").unwrap_or_default();
+                    let labels = series.labels();
+                    let job = labels::value_of(&labels, "job").unwrap_or_default();
                     *of_jobs.entry(job.into_owned()).or_insert(0) += 1;
                     series.with_state(|state| state.read(family.kind(), 160, &mut buffer));
                     if let Reading::Histogram(histogram) = buffer.reading() {
@@ -194,7 +195,8 @@ fn shown_as_push(store: &Store) -> Push {
         let mut series = Vec::new();
         for one in stored.series().iter() {
             one.with_state(|state| state.read(stored.kind(), common::NATIVE_LIMIT, &mut buffer));
-            let labels = labels::pairs(one.labels());
+            let text = one.labels();
+            let labels = labels::pairs(&text);
             let labels = labels.map(|(n, v)| (n.into_owned(), v.into_owned())).collect();
             let (value, exemplars) = value_shown(buffer.reading());
             series.push(PushSeries { labels, value, exemplars });

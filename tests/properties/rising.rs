@@ -32,7 +32,7 @@ fn read(store: &Store, native_limit: usize) -> BTreeMap<(String, String), Rising
                 }
                 _ => continue,
             };
-            all.insert((family.name().to_owned(), series.labels().to_owned()), rising);
+            all.insert((family.name().to_owned(), series.labels().into_owned()), rising);
         }
     }
     all
