@@ -31,10 +31,10 @@ impl SeriesHasher {
     }
 
     /// `family` is what [`SeriesHasher::family`] gave for the family's name.
-    pub fn series(&self, family: u64, labels: &str) -> u64 {
+    pub fn series(&self, family: u64, labels: impl AsRef<[u8]>) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write_u64(family);
-        hasher.write(labels.as_bytes());
+        hasher.write(labels.as_ref());
         hasher.finish()
     }
 }

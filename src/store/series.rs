@@ -516,7 +516,17 @@ impl fmt::Debug for Series {
 
 impl Entry for SeriesRef {
     fn hash(&self, hasher: &SeriesHasher) -> u64 {
-        hasher.series(self.family.hash, &self.labels())
+        // A table that grows does this for all in it: mostly without an allocation.
+        let mut text = [0; 256];
+        let mut length = 0;
+        for piece in self.pieces() {
+            let Some(room) = text.get_mut(length..length + piece.len()) else {
+                return hasher.series(self.family.hash, &*self.labels());
+            };
+            room.copy_from_slice(piece);
+            length += piece.len();
+        }
+        hasher.series(self.family.hash, &text[..length])
     }
 
     fn same(&self, other: &Self) -> bool {

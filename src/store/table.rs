@@ -16,6 +16,16 @@ pub(super) trait Entry: Clone {
 /// Growing rehashes one shard at a time, so with many shards no push waits long for it.
 const SHARDS: usize = 128;
 
+/// The shard of an entry. The last shard gets about twice as many as the first one, and all of them are
+/// spread between the two: so they do not double all at the same moment, and of what they hold ready
+/// some is always in use.
+fn shard_of(hash: u64) -> usize {
+    // Bits that the shards themselves do not look at, as a fraction x of 2^16. Roughly log2(1 + x).
+    let x = (hash >> 32) as u16 as usize;
+    let bend = x * ((1 << 16) - x) >> 16;
+    (x + bend * 11 / 32) / ((1 << 16) / SHARDS)
+}
+
 #[derive(Debug)]
 pub(super) struct Table<T: Entry> {
     slots: DashMap<Slot<T>, (), BuildHasherDefault<Unused>>,
@@ -30,28 +40,30 @@ impl<T: Entry> Table<T> {
 
     /// Makes room for so many entries in all.
     pub(super) fn expect(&self, entries: usize) {
-        // The shards are not quite of one size.
-        let each = entries / SHARDS + entries / SHARDS / 16;
-        for shard in self.slots.shards() {
+        let mut shares = [0; SHARDS];
+        (0..1 << 16).for_each(|x: u64| shares[shard_of(x << 32)] += 1);
+        for (shard, share) in self.slots.shards().iter().zip(shares) {
+            // Chance deviates from it, the more the fewer there are.
+            let each = entries * share * 17 / 16 >> 16;
             shard.write().reserve(each, |(slot, _)| slot.0.hash(&self.hasher));
         }
     }
 
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        let shard = self.slots.shards()[self.slots.determine_shard(hash as usize)].read();
+        let shard = self.slots.shards()[shard_of(hash)].read();
         shard.get(hash, |(slot, _)| is_it(&slot.0)).map(|(slot, _)| slot.0.clone())
     }
 
     /// The caller has made sure that it is not in.
     pub(super) fn insert(&self, hash: u64, entry: T) {
-        let mut shard = self.slots.shards()[self.slots.determine_shard(hash as usize)].write();
+        let mut shard = self.slots.shards()[shard_of(hash)].write();
         let slot = (Slot(entry), SharedValue::new(()));
         shard.insert(hash, slot, |(slot, _)| slot.0.hash(&self.hasher));
     }
 
     pub(super) fn remove(&self, entry: &T) {
         let hash = entry.hash(&self.hasher);
-        let mut shard = self.slots.shards()[self.slots.determine_shard(hash as usize)].write();
+        let mut shard = self.slots.shards()[shard_of(hash)].write();
         shard.remove_entry(hash, |(slot, _)| slot.0.same(entry));
         if shard.len() < shard.capacity() / 8 {
             let len = shard.len();
@@ -90,5 +102,18 @@ impl Hasher for Unused {
 
     fn write_u64(&mut self, hash: u64) {
         self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_differ_in_size_by_about_two() {
+        let mut shares = [0; SHARDS];
+        (0..1 << 16).for_each(|x: u64| shares[shard_of(x << 32 | 0xabcd)] += 1);
+        assert!(shares.is_sorted_by(|a, b| *a <= b + 3), "{shares:?}");
+        assert!((360..400).contains(&shares[0]) && (700..800).contains(&shares[127]), "{shares:?}");
     }
 }
