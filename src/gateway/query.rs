@@ -104,7 +104,7 @@ impl SeriesView<'_> {
     }
 
     pub fn created_ms(&self) -> i64 {
-        self.series.created_ms
+        self.series.created_ms()
     }
 
     /// Seconds since the Unix epoch.
@@ -118,7 +118,7 @@ impl SeriesView<'_> {
     }
 
     pub fn read(&self, into: &mut ReadBuffer) {
-        let limit = self.native_limit.of(self.series.labels());
+        let limit = self.native_limit.of(self.series);
         self.series.with_state(|state| state.read(self.kind, limit, into));
     }
 
