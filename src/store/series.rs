@@ -398,10 +398,9 @@ impl SeriesRef {
     /// Asks the memory for all that a reader of these will look at. They lie all over it, and those
     /// that are asked for together come together, where each alone would be waited for.
     pub fn fetch(all: &[SeriesRef]) {
-        const LINE_BYTES: usize = 64;
         let seen = all.iter().fold(0, |seen: u8, series| {
-            let own = &series.0.slice;
-            let ends = [own.first(), own.get(LINE_BYTES), series.group.as_bytes().first()];
+            let (own, key) = (&series.0.slice, series.group.as_bytes());
+            let ends = [own.first(), own.last(), key.first()];
             let ends = ends.into_iter().flatten().fold(0, |seen, byte| seen ^ byte);
             seen ^ ends ^ u8::from(series.state.is_locked())
         });
