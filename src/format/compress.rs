@@ -7,6 +7,7 @@
 
 mod chunks;
 mod gunzip;
+mod inflate;
 
 use std::io::{self, Read};
 
