@@ -16,7 +16,7 @@ use hashbrown::HashTable;
 use super::labels::{Extent, LabelError};
 use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
 pub use builder::Builder;
-pub use slots::{Given, Slot, Wanted};
+pub use slots::{Given, Place, Slot, Wanted};
 
 /// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
 /// agree with each other. A hash only ever finds candidates, text comparison decides.
@@ -51,7 +51,7 @@ impl FamilyId {
 }
 
 /// A series of one [`Exposition`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesId(u32);
 
 impl SeriesId {

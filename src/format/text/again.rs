@@ -22,7 +22,7 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
         if let Some((whole, digits)) = whole(rest) {
             let float = slot.wanted == Wanted::Float;
             let value = if float { Number::Float(whole as f64) } else { Number::Int(whole) };
-            exposition.refill(slot, value);
+            exposition.refill(slot.place, value);
             at += digits;
             continue;
         }
@@ -36,7 +36,7 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
             Wanted::Whole => parse_count(token).filter(|count| matches!(count, Number::Int(_))),
         };
         let Some(value) = value else { return false };
-        exposition.refill(slot, value);
+        exposition.refill(slot.place, value);
     }
     body[at..] == before[at_before..]
 }
