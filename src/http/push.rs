@@ -156,7 +156,7 @@ pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
             done = work(&services.gateway, &push, &body);
         } else {
             let offloaded = move |gateway: &Gateway| (work(gateway, &push, &body), push, body);
-            (done, push, body) = services.offload(offloaded).await?;
+            (done, push, body) = Box::pin(services.offload(offloaded)).await?;
         }
         let now = match &done {
             Err(problem) if problem.outcome() == Outcome::InFlight => Instant::now(),
@@ -168,7 +168,7 @@ pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
         }
         let in_flight = |(grouping, id)| services.gateway.is_in_flight(grouping, id);
         while identity(&push).is_some_and(in_flight) && Instant::now() < until {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            Box::pin(tokio::time::sleep(LOOK_AGAIN)).await;
         }
     }
 }
@@ -316,7 +316,7 @@ async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F
     });
     match at_once.await {
         Some(output) => Some(output),
-        None => tokio::time::timeout(timeout, future).await.ok(),
+        None => Box::pin(tokio::time::timeout(timeout, future)).await.ok(),
     }
 }
 
