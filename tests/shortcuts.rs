@@ -38,7 +38,10 @@ enum Step {
     DeleteGroup(usize),
     DeleteFamily(usize),
     Wipe,
-    Settings { gauge: GaugeRule, samples: usize },
+    Settings {
+        gauge: GaugeRule,
+        samples: usize,
+    },
     Scrape,
 }
 
@@ -90,11 +93,8 @@ fn push_in(
     gauge: Option<GaugeRule>,
 ) -> Result<(usize, usize, usize), String> {
     let grouping = grouping(group);
-    let request = PushRequest {
-        merge: gauge,
-        time: Some(time),
-        ..PushRequest::new(&grouping, format, body)
-    };
+    let request =
+        PushRequest { merge: gauge, time: Some(time), ..PushRequest::new(&grouping, format, body) };
     let pushed = gateway.push(&request);
     pushed.map(|p| (p.samples, p.series, p.series_born)).map_err(|error| {
         // The other body begins with a line more.

@@ -170,9 +170,8 @@ impl Gateway {
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
         let has_key = claim.is_some() || !settings.require_key;
-        let learning = request.format != PushFormat::OpenMetrics
-            && has_key
-            && buffers.layouts.fit(settings);
+        let learning =
+            request.format != PushFormat::OpenMetrics && has_key && buffers.layouts.fit(settings);
         if learning
             && let Some(pushed) =
                 self.push_again(request, settings, default, &mut claim, &mut buffers.layouts)

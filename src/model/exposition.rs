@@ -368,6 +368,12 @@ impl Exposition {
         }
     }
 
+    /// [`PushedFamily::kind`], without the rest.
+    #[inline]
+    pub fn kind(&self, id: FamilyId) -> Kind {
+        self.families[id.0 as usize].kind
+    }
+
     /// In order of appearance.
     pub fn series(&self) -> impl Iterator<Item = PushedSeries<'_>> {
         self.series

@@ -68,7 +68,7 @@ impl Store {
             let kind = match current {
                 Some((family, kind)) if Arc::ptr_eq(family, &series.family) => kind,
                 _ => {
-                    let kind = exposition.family(pushed.family).kind;
+                    let kind = exposition.kind(pushed.family);
                     if series.family.kind() != kind {
                         return None;
                     }

@@ -19,8 +19,8 @@ pub mod wire;
 
 use prost::Message;
 
-use self::fields::{Fields, WireError};
 pub use self::again::Form;
+use self::fields::{Fields, WireError};
 pub use self::split::{RawMetric, join, split};
 use super::{ParseError, Place, Timestamps};
 use crate::model::exposition::{Bucket, BuildError};
