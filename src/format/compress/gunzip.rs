@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::{Decompress, FlushDecompress, Status};
 
 use super::inflate;
 
@@ -19,7 +19,7 @@ const CHUNK: usize = 32 << 10;
 
 /// Members that may end within so many bytes are tried the short way first.
 const SMALL_BYTES: usize = 8 << 10;
-/// What they may hold.
+/// What they may say that they hold.
 const SMALL_MAX: usize = 128 << 10;
 
 thread_local! {
@@ -34,8 +34,6 @@ pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(
     while !body.is_empty() && out.len() <= max {
         let start = out.len();
         body = header(body)?;
-        // Texts of pushes shrink to a fifth or so.
-        out.reserve((body.len() * 6).clamp(256, CHUNK));
         let taken = match small(body, max, out) {
             Some(taken) => taken,
             None => match long(body, max, out)? {
@@ -51,15 +49,16 @@ pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(
 /// Appends what the compressed data holds. How many bytes that takes; `None`, and nothing is
 /// appended, if it is long, or anything is wrong with it.
 fn small(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<usize> {
-    if body.len() > SMALL_BYTES {
+    // Mostly there is one member, and what it holds is said at its end.
+    let length = u32::from_le_bytes(*body.last_chunk()?) as usize;
+    let start = out.len();
+    if body.len() > SMALL_BYTES || length > SMALL_MAX || start + length > max {
         return None;
     }
-    let start = out.len();
-    let taken = inflate::inflate(body, (max - start).min(SMALL_MAX), out);
-    if taken.is_none() {
-        out.truncate(start);
-    }
-    taken
+    out.resize(start + length, 0);
+    let inflated = inflate::inflate(body, &mut out[start..]);
+    out.truncate(start + inflated.map_or(0, |(_, written)| written));
+    inflated.map(|(taken, _)| taken)
 }
 
 /// The same for any data. `None` if that is more than `max` bytes.
@@ -69,6 +68,8 @@ fn small(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<usize> {
 fn long(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Option<usize>, &'static str> {
     INFLATE.with_borrow_mut(|inflate| {
         inflate.reset(false);
+        // Texts of pushes shrink to a fifth or so.
+        out.reserve((body.len() * 6).clamp(256, CHUNK));
         loop {
             let (read, written) = (inflate.total_in(), out.len());
             let rest = &body[read as usize..];
@@ -135,7 +136,5 @@ fn trailer<'b>(body: &'b [u8], member: &[u8]) -> Result<&'b [u8], &'static str> 
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
+    crc32fast::hash(bytes)
 }
