@@ -18,8 +18,10 @@ use tallygate::gateway::{
     ClaimError, Gateway, Identity, Key, PushError, PushId, PushRequest, Sequence, Settings,
 };
 use tallygate::model::{GaugeRule, Grouping};
+use tallygate::persistence::disk::simulated::{Crash, Faults, Simulated};
+use tallygate::persistence::disk::{Disk, Sizes};
 use tallygate::persistence::memory::{Memory, Records};
-use tallygate::persistence::{Ack, Batch, Commits, Engine};
+use tallygate::persistence::{Ack, Batch, Commits, Engine, EngineError};
 use tallygate::telemetry::Telemetry;
 
 /// One push that a client means to send once.
@@ -101,27 +103,36 @@ fn expected(pushes: &[Push]) -> String {
 /// A gateway whose disk survives it.
 struct Lasting {
     gateway: Gateway,
-    engine: Memory,
+    engine: Box<dyn Engine>,
     commit: u64,
 }
 
 impl Lasting {
     fn start(disk: &Arc<Mutex<Records>>) -> Lasting {
+        Lasting::over(Box::new(Memory::over(disk.clone()))).unwrap()
+    }
+
+    fn over(mut engine: Box<dyn Engine>) -> Result<Lasting, EngineError> {
         let commits = Arc::new(Commits::new(Ack::Synced));
         let telemetry = Arc::new(Telemetry::new(0));
         let gateway = Gateway::with_commits(Settings::default(), telemetry, commits);
-        let mut engine = Memory::over(disk.clone());
-        let commit = gateway.load(&mut engine, &mut |_| {}).unwrap().commit;
-        Lasting { gateway, engine, commit }
+        let commit = gateway.load(&mut *engine, &mut |_| {})?.commit;
+        Ok(Lasting { gateway, engine, commit })
+    }
+
+    /// On a disk with small files, so that few commits make several.
+    fn on(disk: &Simulated) -> Result<Lasting, EngineError> {
+        let sizes = Sizes { segment_bytes: [2_000, 2_000], ahead_bytes: 700 };
+        Lasting::over(Box::new(Disk::over(Box::new(disk.clone()), sizes)?))
     }
 
     /// What the committer does.
-    fn commit(&mut self) {
+    fn commit(&mut self) -> Result<(), EngineError> {
         let mut batch = Batch::default();
         self.gateway.collect(&mut batch);
         self.commit += 1;
-        self.engine.write(self.commit, &batch).unwrap();
-        self.engine.sync().unwrap();
+        self.engine.write(self.commit, &batch)?;
+        self.engine.sync()
     }
 }
 
@@ -163,7 +174,7 @@ proptest! {
                     applied[at] = true;
                 }
                 Step::Commit => {
-                    lasting.commit();
+                    lasting.commit().unwrap();
                     safe.clone_from(&applied);
                 }
                 Step::Crash => {
@@ -178,7 +189,7 @@ proptest! {
         }
         let expected = expected(&pushes);
         prop_assert_eq!(&shown(&lasting.gateway), &expected);
-        lasting.commit();
+        lasting.commit().unwrap();
         prop_assert_eq!(&shown(&Lasting::start(&disk).gateway), &expected);
     }
 }
@@ -209,4 +220,48 @@ fn many_threads_that_send_the_same_count_once() {
         assert_eq!(send(&gateway, push), Some(false));
     }
     assert_eq!(shown(&gateway), expected(&pushes));
+}
+
+/// Pushes two to a commit until the disk stops; how many of them were acknowledged.
+fn push_until_it_stops(disk: &Simulated, pushes: &[Push]) -> usize {
+    let Ok(mut lasting) = Lasting::on(disk) else { return 0 };
+    for (at, two) in pushes.chunks(2).enumerate() {
+        for push in two {
+            assert_eq!(send(&lasting.gateway, push), Some(true));
+        }
+        if lasting.commit().is_err() {
+            return at * 2;
+        }
+    }
+    pushes.len()
+}
+
+#[test]
+fn key_and_effect_are_torn_off_together() {
+    let pushes: Vec<Push> = (0..14).map(|n| push(n, n % 4, n as u32 * 7)).collect();
+    let expected = expected(&pushes);
+    let whole = Simulated::default();
+    assert_eq!(push_until_it_stops(&whole, &pushes), pushes.len());
+    let (mut torn, mut kept) = (0, 0);
+    for stop in 0..=whole.operations() {
+        let disk = Simulated::default();
+        disk.set_faults(Faults { stop_at: Some(stop), ..Faults::default() });
+        let acknowledged = push_until_it_stops(&disk, &pushes);
+        let mut crashes = vec![Crash::Process];
+        for writes in 0..=disk.unsynced().min(3) {
+            crashes.extend([0, 1, 32, 150, 400].map(|bytes| Crash::Machine { writes, bytes }));
+        }
+        for crash in crashes {
+            let mut lasting = Lasting::on(&disk.after(crash)).unwrap();
+            // All are sent again by who has no answer, and by some who have.
+            let replayed =
+                pushes.iter().filter(|push| send(&lasting.gateway, push) == Some(false)).count();
+            assert!(replayed >= acknowledged, "{stop} {crash:?}: an acknowledged key is missing");
+            assert_eq!(shown(&lasting.gateway), expected, "{stop} {crash:?}");
+            torn += usize::from(replayed == acknowledged);
+            kept += usize::from(replayed == acknowledged + 2);
+            lasting.commit().unwrap();
+        }
+    }
+    assert!(torn > 50 && kept > 10, "{torn} {kept}");
 }

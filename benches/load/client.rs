@@ -31,6 +31,8 @@ pub(crate) struct Load {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) seconds: f64,
+    /// CPU of the client itself.
+    pub(crate) busy_seconds: f64,
     /// Microseconds, ascending. Of paced requests the time counts from when they were due.
     pub(crate) latencies: Vec<u32>,
 }
@@ -72,6 +74,7 @@ pub(crate) fn run(address: SocketAddr, load: Load, write: &Write) -> io::Result<
         started: Instant::now(),
         latencies: RefCell::default(),
     });
+    let busy = own_cpu();
     let set = LocalSet::new();
     set.block_on(&runtime, async {
         let tasks: Vec<_> =
@@ -84,7 +87,13 @@ pub(crate) fn run(address: SocketAddr, load: Load, write: &Write) -> io::Result<
     let seconds = shared.started.elapsed().as_secs_f64();
     let mut latencies = shared.latencies.take();
     latencies.sort_unstable();
-    Ok(Outcome { seconds, latencies })
+    Ok(Outcome { seconds, busy_seconds: own_cpu() - busy, latencies })
+}
+
+/// Seconds of CPU that this thread has used.
+fn own_cpu() -> f64 {
+    let used = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    used.split(' ').next().and_then(|used| used.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
 async fn connection(shared: Rc<Shared>) -> io::Result<()> {

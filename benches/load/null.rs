@@ -6,14 +6,16 @@ use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::{Arc, RwLock};
+use std::task::{Context, Poll};
 
+use actix_web::body::SizedStream;
 use actix_web::http::Method;
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use futures_core::Stream;
 
 /// Serves until it is killed. A `POST` is read, dropped and answered 200. A `PUT` is kept, and a
-/// `GET` sends the bytes kept.
+/// `GET` sends the bytes kept: in pieces, or those of `/at-once` at once.
 pub(crate) fn serve(port: u16) -> io::Result<()> {
     let ready: Arc<RwLock<Bytes>> = Arc::default();
     actix_web::rt::System::new().block_on(async move {
@@ -43,10 +45,29 @@ async fn answer(
         }
     }
     if request.method() == Method::GET {
-        return HttpResponse::Ok().body(ready.read().expect("not poisoned").clone());
+        let bytes = ready.read().expect("not poisoned").clone();
+        let mut response = HttpResponse::Ok();
+        return match request.path() {
+            "/at-once" => response.body(bytes),
+            _ => response.body(SizedStream::new(bytes.len() as u64, Pieces(bytes))),
+        };
     }
     if keep {
         *ready.write().expect("not poisoned") = kept.freeze();
     }
     HttpResponse::Ok().finish()
+}
+
+/// Bytes in pieces as long as those of a gateway. A server that is given many at once copies them into
+/// a buffer of that size first, which is not the least that can be done.
+struct Pieces(Bytes);
+
+impl Stream for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        const PIECE_BYTES: usize = 256 << 10;
+        let length = self.0.len().min(PIECE_BYTES);
+        Poll::Ready((length > 0).then(|| Ok(self.0.split_to(length))))
+    }
 }

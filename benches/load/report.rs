@@ -35,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) cpu_us: f64,
     pub(crate) ratio: f64,
     pub(crate) per_second: f64,
+    /// The part of the time that the client was busy, in percent.
+    pub(crate) client_busy: f64,
     /// p50, p99, p999
     pub(crate) latency_ms: [f64; 3],
     pub(crate) resident: u64,
@@ -69,7 +71,11 @@ pub(crate) struct ScrapeRow {
     pub(crate) goal: f64,
     pub(crate) bytes: usize,
     pub(crate) cpu_ms: f64,
+    /// Of the null server that sends in pieces.
+    pub(crate) null_ms: f64,
     pub(crate) ratio: f64,
+    /// The ratio to the null server that sends all at once.
+    pub(crate) at_once: f64,
     pub(crate) resident: u64,
 }
 
@@ -122,6 +128,23 @@ impl Report {
             }
         }
         *out += "\n";
+        let servers = || self.pushes.iter().flat_map(|row| &row.servers);
+        let busiest = servers().map(|server| server.client_busy).fold(0.0, f64::max);
+        let _ = writeln!(
+            out,
+            "The client, one thread, was busy for {busiest:.0} % of the time at the most.\n"
+        );
+        for row in &self.pushes {
+            let of = |kind| row.servers.iter().find(|server| server.kind == kind);
+            if let (Some(memory), Some(synced)) = (of(Kind::Gateway), of(Kind::Synced)) {
+                let percent = synced.per_second / memory.per_second * 100.0;
+                let _ = writeln!(
+                    out,
+                    "With every push on disk before it is answered, {percent:.0} % of the pushes a \
+                     second of memory (to reach: 60 %).\n"
+                );
+            }
+        }
     }
 
     fn growth_table(&self, out: &mut String) {
@@ -151,16 +174,19 @@ impl Report {
 
     fn scrape_table(&self, out: &mut String) {
         if !self.scrapes.is_empty() {
-            *out += "| scrape | bytes | CPU | ratio to null | to reach | RSS |\n|---|---|---|---|---|---|\n";
+            *out += "| scrape | bytes | CPU | CPU of null | ratio to null | to null at once | to reach | RSS \
+                     |\n|---|---|---|---|---|---|---|---|\n";
         }
         for row in &self.scrapes {
             let _ = writeln!(
                 out,
-                "| {} | {:.1} MB | {:.1} ms | {} | ≤ {} | {:.0} MB |",
+                "| {} | {:.1} MB | {:.1} ms | {:.2} ms | {} | {} | ≤ {} | {:.0} MB |",
                 row.name,
                 row.bytes as f64 / 1e6,
                 row.cpu_ms,
+                row.null_ms,
                 ratio(row.ratio),
+                ratio(row.at_once),
                 row.goal,
                 row.resident as f64 / 1e6,
             );
@@ -168,7 +194,7 @@ impl Report {
         for (name, seconds) in &self.pushgateway_scrapes {
             let _ = writeln!(
                 out,
-                "| Pushgateway, all lines, {name} | | {:.0} ms | | | |",
+                "| Pushgateway, all lines, {name} | | {:.0} ms | | | | | |",
                 seconds * 1e3
             );
         }
@@ -254,8 +280,14 @@ impl Report {
 
     /// Puts the tables between the marks of the document, and the plot beside it.
     pub(crate) fn write(&self, document: &str) -> io::Result<()> {
-        put(document, &self.markdown())?;
-        fs::write(document.replace(".md", ".svg"), self.plot())
+        let plot = document.replace(".md", ".svg");
+        let name = plot.rsplit('/').next().unwrap_or_default();
+        let mut tables = self.markdown();
+        if !self.growth.is_empty() {
+            let _ = writeln!(tables, "\n![CPU of a push against the lines stored]({name})");
+            fs::write(&plot, self.plot())?;
+        }
+        put(document, &tables)
     }
 }
 

@@ -128,6 +128,7 @@ fn push_row(plan: &Plan, row: &Row, targets: &[Target], body: &[u8]) -> io::Resu
             cpu_us: median(own.iter().map(|(cpu, _)| *cpu)),
             ratio: median(ratios),
             per_second: median(own.iter().map(|(_, o)| o.count() as f64 / o.seconds)),
+            client_busy: median(own.iter().map(|(_, o)| o.busy_seconds / o.seconds * 100.0)),
             latency_ms: [latency(0.5), latency(0.99), latency(0.999)],
             resident: target.resident(),
         });
@@ -252,22 +253,25 @@ fn scrape_row(
     let body = client::fetch(target.address, &request, true)?;
     client::fetch(null.address, &shapes::keep(&body), false)?;
     row.bytes = body.len();
-    let (mut own, mut ratios) = (Vec::new(), Vec::new());
+    // One sending of few bytes is too short to be measured.
+    let times = (100_000_000 / body.len().max(1)).clamp(1, 50);
+    let ready = |request: &[u8]| {
+        let before = null.cpu();
+        for _ in 0..times {
+            client::fetch(null.address, request, false)?;
+        }
+        io::Result::Ok(null.cpu().since(&before) as f64 / times as f64)
+    };
+    let mut measured = Vec::new();
     for round in 0..plan.scrapes {
         change(round)?;
         let cpu = scrape_cpu(target, &request)?;
-        // One sending of few bytes is too short to be measured.
-        let times = (100_000_000 / body.len().max(1)).clamp(1, 100);
-        let before = null.cpu();
-        for _ in 0..times {
-            client::fetch(null.address, &request, false)?;
-        }
-        let ready = null.cpu().since(&before) as f64 / times as f64;
-        own.push(cpu / 1e6);
-        ratios.push(cpu / ready);
+        measured.push((cpu, ready(&request)?, ready(shapes::at_once())?));
     }
-    row.cpu_ms = median(own);
-    row.ratio = median(ratios);
+    row.cpu_ms = median(measured.iter().map(|(cpu, ..)| cpu / 1e6));
+    row.null_ms = median(measured.iter().map(|(_, null, _)| null / 1e6));
+    row.ratio = median(measured.iter().map(|(cpu, null, _)| cpu / null));
+    row.at_once = median(measured.iter().map(|(cpu, _, null)| cpu / null));
     row.resident = target.resident();
     Ok(row)
 }

@@ -135,6 +135,11 @@ pub(crate) fn scrape(gzip: bool) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Asks the null server for the bytes it was given, all at once.
+pub(crate) fn at_once() -> &'static [u8] {
+    b"GET /at-once HTTP/1.1\r\nHost: null\r\n\r\n"
+}
+
 /// Gives the null server the bytes to send.
 pub(crate) fn keep(bytes: &[u8]) -> Vec<u8> {
     let mut request =

@@ -6,6 +6,7 @@
 //! nothing may follow it.
 
 mod chunks;
+mod deflate;
 mod gunzip;
 mod inflate;
 
@@ -13,7 +14,7 @@ use std::io::{self, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-pub use chunks::{Chunk, Encoder, Envelope, encode};
+pub use chunks::{Chunk, Encoder, Envelope, Sum, encode};
 
 /// A coding that the body of a push may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -9,12 +9,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Crc;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::Settings;
-use crate::format::compress::{self, Compression};
+use crate::format::compress::{Compression, Sum};
 use crate::format::encode::{Decision, Options};
 
 /// How a scrape is written; each way has chunks of its own. More than these are not kept.
@@ -40,14 +39,8 @@ pub(super) struct FamilyStamp {
 #[derive(Clone, Debug)]
 pub(super) struct Ready {
     pub(super) bytes: Bytes,
-    pub(super) sum: Arc<Crc>,
+    pub(super) sum: Sum,
     pub(super) series_left_out: usize,
-}
-
-impl Ready {
-    pub(super) fn new(chunk: compress::Chunk, series_left_out: usize) -> Ready {
-        Ready { bytes: chunk.bytes.into(), sum: chunk.sum, series_left_out }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -145,8 +138,12 @@ impl Kept {
         inner.bytes -= before.as_ref().map_or(0, KeptChunk::bytes);
         let again = before.is_some_and(|before| before.stamp == stamp);
         let mut chunk = KeptChunk { stamp, ready: None, used: of.number };
-        if again || of.way.compression != Compression::Identity {
+        if of.way.compression != Compression::Identity {
             chunk.ready = Some(ready.clone());
+        } else if again {
+            // The buffer has room for more, and others can use it.
+            let bytes = Bytes::copy_from_slice(&ready.bytes);
+            chunk.ready = Some(Ready { bytes, ..ready.clone() });
         }
         while inner.bytes + chunk.bytes() > budget {
             match inner.least_used(&of.way) {
@@ -217,7 +214,6 @@ impl KeptChunk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::compress::{Encoder, Levels};
     use crate::format::encode::Plan;
     use crate::model::{FamilyHead, Kind};
 
@@ -228,8 +224,7 @@ mod tests {
     }
 
     fn ready(bytes: usize) -> Ready {
-        let mut encoder = Encoder::new(Compression::Identity, Levels::default()).unwrap();
-        Ready::new(encoder.chunk(&mut vec![b'x'; bytes]).unwrap(), 0)
+        Ready { bytes: vec![b'x'; bytes].into(), sum: Sum::default(), series_left_out: 0 }
     }
 
     fn way(compression: Compression) -> Way {

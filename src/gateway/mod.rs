@@ -7,6 +7,7 @@ mod kept;
 mod layouts;
 pub mod limits;
 mod load;
+mod pool;
 mod push;
 mod query;
 mod scrape;
@@ -33,7 +34,7 @@ use crate::random;
 pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
-use crate::store::{Store, seconds};
+use crate::store::{SeriesRef, Store, seconds};
 use crate::telemetry::{Cause, DeliveryUse, Limit, Telemetry};
 pub use group::{GroupPushError, GroupPushRequest, GroupPushed};
 pub use limits::{Limits, OverLimit};
@@ -127,11 +128,11 @@ struct NativeLimit {
 }
 
 impl NativeLimit {
-    fn of(&self, labels: &str) -> usize {
+    fn of(&self, series: &SeriesRef) -> usize {
         if self.rules.is_empty() {
             return self.default;
         }
-        self.rules.decide(labels).native_buckets.map_or(self.default, NonZeroUsize::get)
+        self.rules.decide(series.labels()).native_buckets.map_or(self.default, NonZeroUsize::get)
     }
 }
 
@@ -150,6 +151,7 @@ pub struct Gateway {
     buffers: Mutex<Vec<push::Buffers>>,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
+    pool: pool::Pool,
     inflight_bytes: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
 }
@@ -177,6 +179,7 @@ impl Gateway {
             clock,
             buffers: Mutex::default(),
             kept: Arc::default(),
+            pool: pool::Pool::default(),
             inflight_bytes: Arc::default(),
             connections: Arc::default(),
         };

@@ -118,7 +118,7 @@ impl SeriesView<'_> {
     }
 
     pub fn read(&self, into: &mut ReadBuffer) {
-        let limit = self.native_limit.of(self.series.labels());
+        let limit = self.native_limit.of(self.series);
         self.series.with_state(|state| state.read(self.kind, limit, into));
     }
 

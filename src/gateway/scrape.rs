@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::chunks::{self, Chunk, Part};
 use super::kept::{self, FamilyStamp, Kept, Ready, Stamp, Way};
+use super::pool::Pool;
 use super::shown::{self, Shown};
 use super::{Gateway, Settings};
 use crate::format::compress::{self, Compression, Envelope, Levels};
@@ -27,8 +28,12 @@ use crate::rules::Selector;
 use crate::store::{Family, Metadata, SeriesRef};
 use crate::telemetry::{OwnSnapshot, Telemetry, Use};
 
-/// Plain bytes of one piece, about.
+/// Bytes of one piece, about.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// So many series are fetched from memory together: about as many as a core can wait for at once,
+/// and few enough to be in its nearest cache still when their turn comes.
+const FETCHED: usize = 16;
 
 /// How a scrape is to be answered.
 #[derive(Clone, Debug)]
@@ -72,6 +77,8 @@ pub struct Scrape {
     ready: Vec<u8>,
     series_left_out: usize,
     buffer: ReadBuffer,
+    pool: Pool,
+    /// What is encoded and not compressed yet.
     plain: Vec<u8>,
     sent: usize,
     took: Duration,
@@ -180,7 +187,7 @@ impl Gateway {
         let compressor = compress::Encoder::new(request.compression, levels)?;
         let way = Way { options, compression: request.compression };
         let kept = keeping.then(|| (self.kept.clone(), self.kept.begin(way, &settings)));
-        let mut ready = Vec::new();
+        let mut ready = self.pool.take();
         let envelope = Some(Envelope::begin(request.compression, &mut ready));
         Ok(Scrape {
             telemetry: self.telemetry.clone(),
@@ -198,6 +205,7 @@ impl Gateway {
             ready,
             series_left_out: 0,
             buffer: ReadBuffer::default(),
+            pool: self.pool.clone(),
             plain: Vec::new(),
             sent: 0,
             took: Duration::ZERO,
@@ -249,8 +257,7 @@ impl Scrape {
                     self.ready.extend_from_slice(&end.bytes);
                     envelope.finish(&mut self.ready);
                 }
-                let last = mem::take(&mut self.ready);
-                return Ok((!last.is_empty()).then(|| last.into()));
+                return Ok((!self.ready.is_empty()).then(|| self.share_ready()));
             };
             envelope.add(&chunk.sum);
             self.series_left_out += chunk.series_left_out;
@@ -260,7 +267,12 @@ impl Scrape {
             }
             self.ready.extend_from_slice(&chunk.bytes);
         }
-        Ok(Some(mem::take(&mut self.ready).into()))
+        Ok(Some(self.share_ready()))
+    }
+
+    fn share_ready(&mut self) -> Bytes {
+        let next = self.pool.take();
+        self.pool.share(mem::replace(&mut self.ready, next))
     }
 
     /// What stands behind the last chunk.
@@ -286,6 +298,9 @@ impl Scrape {
             }
             _ => None,
         };
+        if self.plain.capacity() == 0 {
+            self.plain = self.pool.take();
+        }
         let mut maker = Maker {
             sources: &self.sources,
             decisions: &self.decisions,
@@ -297,7 +312,12 @@ impl Scrape {
         };
         maker.write(chunk);
         let left_out = maker.encoder.series_left_out();
-        let ready = Ready::new(self.compressor.chunk(&mut self.plain)?, left_out);
+        let compress::Chunk { bytes, sum } = self.compressor.chunk(&mut self.plain)?;
+        let bytes = match self.compressor.compression() {
+            Compression::Identity => self.pool.share(bytes),
+            _ => bytes.into(),
+        };
+        let ready = Ready { bytes, sum, series_left_out: left_out };
         if let (Some(stamp), Some((kept, of))) = (stamp, &self.kept) {
             kept.put(of, nth, stamp, &ready, self.settings.cache_bytes);
         }
@@ -315,6 +335,13 @@ impl Scrape {
         let part = chunk.part.as_ref();
         let part = part.map(|part| (part.number, part.range.start, part.range.end));
         Stamp { families: families.collect(), part }
+    }
+}
+
+impl Drop for Scrape {
+    fn drop(&mut self) {
+        self.pool.give_back(mem::take(&mut self.plain));
+        self.pool.give_back(mem::take(&mut self.ready));
     }
 }
 
@@ -379,17 +406,17 @@ impl Maker<'_> {
         let native = self.settings.native_limit(family.name(), kind);
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
-        for series in all {
-            if !self.selectors.is_empty() && !self.is_selected(family.name(), series.labels()) {
-                continue;
+        for some in all.chunks(FETCHED) {
+            SeriesRef::fetch(some);
+            for series in some {
+                if !self.selectors.is_empty() && !self.is_selected(family.name(), series.labels()) {
+                    continue;
+                }
+                let limit = native.of(series);
+                series.with_state(|state| state.read(kind, limit, self.buffer));
+                let (labels, created) = (series.label_bytes(), Some(series.created_ms));
+                self.encoder.series(self.out, labels, &self.buffer.reading(), created);
             }
-            let limit = match kind {
-                Kind::Histogram | Kind::GaugeHistogram => native.of(series.labels()),
-                _ => 0,
-            };
-            series.with_state(|state| state.read(kind, limit, self.buffer));
-            let (labels, created) = (series.label_bytes(), Some(series.created_ms));
-            self.encoder.series(self.out, labels, &self.buffer.reading(), created);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `GET /metrics`: negotiate, then send piece by piece what the gateway encodes.
 //!
-//! Small scrapes are encoded at once. Large ones are encoded on a thread of their own, one piece
+//! Small scrapes are encoded at once. Large ones are encoded on a thread of their own, one step
 //! ahead of what the peer has taken, so that neither pushes on the same worker nor the store wait
 //! for anybody's network.
 
@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use actix_web::body;
 use actix_web::http::{Method, StatusCode, header};
@@ -25,6 +26,10 @@ use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
 
 /// Up to this many series are encoded on the spot.
 const INLINE_SERIES: usize = 500;
+
+/// About so many bytes are made at once. Each time threads have to wake each other, which costs as
+/// much as it takes to send some ten thousand bytes.
+const STEP_BYTES: usize = 512 << 10;
 
 pub(super) async fn scrape(
     surface: Surface,
@@ -74,7 +79,8 @@ pub(super) async fn scrape(
         return Ok(response.body(whole(&gateway, wanted).map_err(no_memory)?));
     }
     let first = spawn_blocking(move || advance(Box::new(gateway.scrape(wanted)?)));
-    Ok(response.streaming(Pieces { next: Some(first), _permit: permit }))
+    let ready = Vec::new().into_iter();
+    Ok(response.streaming(Pieces { ready, next: Some(first), _permit: permit }))
 }
 
 fn whole(gateway: &Gateway, wanted: ScrapeRequest) -> io::Result<Vec<u8>> {
@@ -90,15 +96,23 @@ fn no_memory(error: io::Error) -> Problem {
     Problem::unavailable(format!("compression: {error}"))
 }
 
-/// A piece, and the scrape itself unless it has come to its end.
-type Step = io::Result<Option<(Bytes, Box<Scrape>)>>;
+/// Pieces, and the scrape itself unless they are the last.
+type Step = io::Result<(Vec<Bytes>, Option<Box<Scrape>>)>;
 
 fn advance(mut scrape: Box<Scrape>) -> Step {
-    Ok(scrape.next_piece()?.map(|piece| (piece, scrape)))
+    let (mut pieces, mut bytes) = (Vec::new(), 0);
+    while bytes < STEP_BYTES {
+        let Some(piece) = scrape.next_piece()? else { return Ok((pieces, None)) };
+        bytes += piece.len();
+        pieces.push(piece);
+    }
+    Ok((pieces, Some(scrape)))
 }
 
 /// The pieces of one scrape as a stream.
 struct Pieces {
+    ready: vec::IntoIter<Bytes>,
+    /// None when all that is left is ready.
     next: Option<JoinHandle<Step>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -107,17 +121,21 @@ impl Stream for Pieces {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(next) = &mut self.next else { return Poll::Ready(None) };
-        let step = ready!(Pin::new(next).poll(cx));
-        self.next = None;
-        match step.map_err(io::Error::other).flatten() {
-            Ok(Some((piece, scrape))) => {
-                self.next = Some(spawn_blocking(move || advance(scrape)));
-                Poll::Ready(Some(Ok(piece)))
+        loop {
+            if let Some(piece) = self.ready.next() {
+                return Poll::Ready(Some(Ok(piece)));
             }
-            Ok(None) => Poll::Ready(None),
-            // The answer must not look complete.
-            Err(error) => Poll::Ready(Some(Err(error))),
+            let Some(next) = &mut self.next else { return Poll::Ready(None) };
+            let step = ready!(Pin::new(next).poll(cx));
+            self.next = None;
+            match step.map_err(io::Error::other).flatten() {
+                Ok((pieces, scrape)) => {
+                    self.ready = pieces.into_iter();
+                    self.next = scrape.map(|scrape| spawn_blocking(move || advance(scrape)));
+                }
+                // The answer must not look complete.
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
         }
     }
 }

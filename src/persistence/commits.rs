@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -45,8 +45,12 @@ pub struct Commits {
     /// The number of the commit that what is done now will be part of. Only changes while the gate
     /// is held exclusively.
     open: AtomicU64,
-    /// The latest commit that somebody asked for.
-    wanted: AtomicU64,
+    /// How many have asked for a commit so far.
+    asked: AtomicU64,
+    /// Who makes it so many wakes the committer.
+    enough: AtomicU64,
+    /// Commits up to this one are safe. Only changes while `progress` is held.
+    safe: AtomicU64,
     /// The last commit failed.
     failing: AtomicBool,
     progress: Mutex<Progress>,
@@ -54,10 +58,16 @@ pub struct Commits {
     work: Condvar,
 }
 
+/// The committer waits for nobody, or does not wait.
+const NEVER: u64 = u64::MAX;
+
 #[derive(Default)]
 struct Progress {
-    /// Commits up to this one are safe.
-    safe: u64,
+    /// How many had asked when the last commit was cut.
+    taken: u64,
+    /// How many are likely to ask for the next one: those that the last one has answered, and those
+    /// that have asked meanwhile.
+    expected: u64,
     /// Commits up to this one, but for the safe ones, have failed.
     failed: u64,
     reason: Option<Arc<str>>,
@@ -70,7 +80,7 @@ struct Progress {
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Progress")
-            .field("safe", &self.safe)
+            .field("taken", &self.taken)
             .field("failed", &self.failed)
             .field("waiting", &self.waiting.len())
             .finish_non_exhaustive()
@@ -123,7 +133,9 @@ impl Commits {
             gate: RwLock::default(),
             ack,
             open: AtomicU64::new(1),
-            wanted: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            enough: AtomicU64::new(NEVER),
+            safe: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             progress: Mutex::default(),
             work: Condvar::new(),
@@ -146,14 +158,16 @@ impl Commits {
     }
 
     fn ticket(&self) -> Ticket {
-        let Some(ack) = self.ack else { return Ticket(0) };
-        let number = self.open.load(Relaxed);
-        // The first one that asks for this commit wakes the committer.
-        if self.wanted.fetch_max(number, SeqCst) < number && ack != Ack::Memory {
+        if matches!(self.ack, None | Some(Ack::Memory)) {
+            return Ticket(0);
+        }
+        let asked = self.asked.fetch_add(1, SeqCst) + 1;
+        let enough = self.enough.load(SeqCst);
+        if asked >= enough && self.enough.compare_exchange(enough, NEVER, SeqCst, SeqCst).is_ok() {
             let _progress = self.progress.lock();
             self.work.notify_one();
         }
-        if ack == Ack::Memory { Ticket(0) } else { Ticket(number) }
+        Ticket(self.open.load(Relaxed))
     }
 
     /// Whether changes can be made to last at present. If not, the committer is asked to try again.
@@ -201,37 +215,69 @@ impl Commits {
     /// What was loaded at start ends with this commit.
     pub(super) fn start_after(&self, commit: u64) {
         self.open.store(commit + 1, Relaxed);
-        self.wanted.store(commit, Relaxed);
-        self.progress.lock().safe = commit;
+        let _progress = self.progress.lock();
+        self.safe.store(commit, SeqCst);
     }
 
     /// Waits for work: a commit that is wanted, a nudge, the end, or the time. False at the end.
-    pub(super) fn await_work(&self, until: Instant, taken: u64) -> bool {
-        let ack = self.ack.unwrap_or_default();
+    ///
+    /// A commit that is wanted waits for those who are likely to want it too, but not for long: it
+    /// costs the same for one push and for many.
+    pub(super) fn await_work(&self, until: Instant, gather: Duration) -> bool {
         let mut progress = self.progress.lock();
-        loop {
-            let failing = self.failing.load(Relaxed);
-            let wanted = !failing && ack != Ack::Memory && self.wanted.load(SeqCst) > taken;
-            if progress.stopping || wanted || std::mem::take(&mut progress.nudged) {
-                return !progress.stopping;
+        let wanted = match self.failing.load(Relaxed) {
+            true => self.await_asked(&mut progress, NEVER, until),
+            false => {
+                let first = progress.taken + 1;
+                self.await_asked(&mut progress, first, until)
             }
-            if self.work.wait_until(&mut progress, until).timed_out() {
-                return !progress.stopping;
-            }
+        };
+        if wanted {
+            let all = progress.taken + progress.expected;
+            self.await_asked(&mut progress, all, Instant::now() + gather);
         }
+        !progress.stopping
+    }
+
+    /// Waits until so many have asked; false if something else is to be done.
+    fn await_asked(
+        &self,
+        progress: &mut parking_lot::MutexGuard<'_, Progress>,
+        count: u64,
+        until: Instant,
+    ) -> bool {
+        let asked = loop {
+            // Whoever asks next sees this, or is seen here.
+            self.enough.store(count, SeqCst);
+            if self.asked.load(SeqCst) >= count {
+                break true;
+            }
+            if progress.stopping || std::mem::take(&mut progress.nudged) {
+                break false;
+            }
+            if self.work.wait_until(progress, until).timed_out() {
+                break false;
+            }
+        };
+        self.enough.store(NEVER, SeqCst);
+        asked
     }
 
     /// Ends the open commit: calls `collect` with the gate held alone. The number of the commit.
     pub(super) fn cut(&self, collect: impl FnOnce()) -> u64 {
         let _guard = self.gate.write();
         collect();
+        let asked = self.asked.load(SeqCst);
+        let mut progress = self.progress.lock();
+        progress.expected = asked - std::mem::replace(&mut progress.taken, asked);
         self.open.fetch_add(1, Relaxed)
     }
 
     /// This commit, and all before it, are safe.
     pub(super) fn settle(&self, commit: u64) {
         let mut progress = self.progress.lock();
-        progress.safe = commit;
+        self.safe.store(commit, SeqCst);
+        progress.expected += self.asked.load(SeqCst) - progress.taken;
         progress.reason = None;
         self.failing.store(false, Relaxed);
         wake(progress, commit);
@@ -279,8 +325,12 @@ impl Future for Safe<'_> {
         if number == 0 {
             return Poll::Ready(Ok(()));
         }
+        let is_safe = || number <= self.commits.safe.load(SeqCst);
+        if is_safe() {
+            return Poll::Ready(Ok(()));
+        }
         let mut progress = self.commits.progress.lock();
-        if number <= progress.safe {
+        if is_safe() {
             return Poll::Ready(Ok(()));
         }
         if number <= progress.failed {

@@ -17,6 +17,8 @@ use crate::telemetry::{CommitOutcome, Telemetry};
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// ... and so often when somebody asks.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
+/// So long a commit waits at the most for those who are likely to join it.
+const GATHER: Duration = Duration::from_millis(1);
 /// More than this is not left unsynced, whatever the interval.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
@@ -55,7 +57,6 @@ impl Committer {
             commits: commits.clone(),
             collect,
             options,
-            taken: last,
             batch: Batch::default(),
             unsynced: Batch::default(),
             synced_at: Instant::now(),
@@ -81,8 +82,6 @@ struct Work {
     commits: Arc<Commits>,
     collect: Collect,
     options: CommitterOptions,
-    /// The last commit that was collected.
-    taken: u64,
     /// What is to be written next; after a failure also what could not be.
     batch: Batch,
     /// What was written by earlier commits since the last good sync.
@@ -97,7 +96,7 @@ impl Work {
         let mut retry_at = Instant::now();
         loop {
             let pause = if self.failing { RETRY_INTERVAL } else { self.options.interval };
-            let goes_on = self.commits.await_work(Instant::now() + pause, self.taken);
+            let goes_on = self.commits.await_work(Instant::now() + pause, GATHER);
             if self.failing && goes_on {
                 thread::sleep(retry_at.saturating_duration_since(Instant::now()));
             }
@@ -125,7 +124,6 @@ impl Work {
         let started = Instant::now();
         let Work { commits, collect, batch, .. } = self;
         let number = commits.cut(|| collect(batch));
-        self.taken = number;
         let anything = !self.batch.is_empty();
         let written = self.write(number, everything);
         let outcome = if written.is_ok() { CommitOutcome::Done } else { CommitOutcome::Failed };

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -226,4 +226,43 @@ fn without_a_store_nothing_waits() {
     assert_eq!(counter.push(&commits), Ticket::default());
     commits.wait(Ticket::default()).unwrap();
     commits.check().unwrap();
+}
+
+/// Until it is time for a commit, if that comes soon.
+fn awaited(commits: &Commits, gather: Duration) -> Duration {
+    let started = Instant::now();
+    assert!(commits.await_work(started + Duration::from_secs(60), gather));
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(30), "it waits for who does not come");
+    took
+}
+
+#[test]
+fn a_commit_waits_for_those_who_are_likely_to_come_and_not_for_long() {
+    const LONG: Duration = Duration::from_secs(60);
+    let commits = Commits::new(Ack::Synced);
+    commits.start_after(0);
+    let ask = || commits.enter().ticket();
+    (0..3).for_each(|_| _ = ask());
+    awaited(&commits, LONG);
+    let number = commits.cut(|| {});
+    // This one comes while the others are being written.
+    ask();
+    commits.settle(number);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| awaited(&commits, LONG));
+        (0..2).for_each(|_| _ = ask());
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!waiting.is_finished(), "one more was answered");
+        ask();
+        waiting.join().unwrap();
+    });
+    commits.settle(commits.cut(|| {}));
+    ask();
+    let short = Duration::from_millis(10);
+    assert!(awaited(&commits, short) >= short, "three did not come");
+    commits.settle(commits.cut(|| {}));
+    // Who pushes alone waits for nobody.
+    ask();
+    awaited(&commits, LONG);
 }

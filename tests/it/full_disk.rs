@@ -1,5 +1,5 @@
-//! A real disk that is full: pushes are refused, scrapes go on, and when there is room again it goes
-//! on without a restart.
+//! A real disk that is full, or takes no writes: pushes are refused, scrapes go on, and when it takes
+//! them again it goes on without a restart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -77,4 +77,73 @@ fn a_full_disk_refuses_pushes_until_there_is_room() {
     let gateway = Start::default().flag(&flag).run();
     assert_eq!(gateway.pushed(), before);
     assert_eq!(gateway.log().iter().filter(|line| line.contains("cannot be written")).count(), 0);
+}
+
+/// Files and their directory, which the system lets nobody write to.
+struct Frozen(Vec<PathBuf>);
+
+impl Frozen {
+    /// `None` where that is not possible: it takes a privilege, and a file system that has it.
+    fn at(directory: &Path) -> Option<Frozen> {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.push(directory.to_owned());
+        let frozen = Frozen(paths);
+        frozen.chattr("+i").then_some(frozen)
+    }
+
+    fn chattr(&self, change: &str) -> bool {
+        let mut chattr = Command::new("chattr");
+        chattr.arg(change).args(&self.0);
+        chattr.output().is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.chattr("-i");
+    }
+}
+
+/// As on a file system that became read-only. It cannot be made so on purpose, and back again, while
+/// files on it are open for writing.
+#[test]
+fn a_store_that_takes_no_writes_refuses_pushes_until_it_does() {
+    let mut gateway = Start::default().run();
+    gateway.accept("/metrics/job/j", "# TYPE a_total counter\na_total 1\n");
+    let directory = gateway.directory.clone();
+    let Some(frozen) = Frozen::at(&directory.0.join("data")) else {
+        eprintln!(
+            "skipped: a_store_that_takes_no_writes_refuses_pushes_until_it_does (no chattr here)"
+        );
+        return;
+    };
+    gateway.expect_log("the store cannot be written").expect_log("can be written again");
+    gateway.expect_log("push refused");
+    // Merged, and not on the disk: whoever repeats this without a key may count it twice.
+    let caught = gateway.push("/metrics/job/j", "# TYPE a_total counter\na_total 2\n");
+    assert_eq!(caught.status, 503, "{}", caught.text());
+    for _ in 0..3 {
+        let refused = gateway.push("/metrics/job/j", "# TYPE a_total counter\na_total 4\n");
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(refused.text().contains("store cannot be written"), "{}", refused.text());
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(gateway.sample("a_total{job=\"j\"}"), 3.0, "a refused push is not merged");
+    }
+    assert_eq!(gateway.sample("tallygate_store_writable"), 0.0);
+    let log = gateway.log();
+    let failures =
+        log.iter().filter(|line| line.contains("pushes are refused until it can")).count();
+    assert_eq!(failures, 1, "it is told once");
+
+    drop(frozen);
+    eventually("it can be written again", || {
+        let pushed = gateway.push("/metrics/job/j", "# TYPE a_total counter\na_total 8\n");
+        (pushed.status == 200).then_some(())
+    });
+    assert_eq!(gateway.sample("tallygate_store_writable"), 1.0);
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.sample("a_total{job=\"j\"}"), 11.0);
 }

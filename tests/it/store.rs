@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use crate::harness::{Gateway, Scratch, Start, config, eventually, flag, matching, start};
@@ -310,4 +311,51 @@ fn what_is_exported_can_be_imported() {
         let gateway = Start::default().in_directory(&other).run();
         assert_eq!(gateway.pushed(), before, "{format}: nothing was added");
     }
+}
+
+/// Until all is loaded it says how far it has come, and takes and shows nothing.
+#[test]
+fn a_slow_disk_is_waited_for_with_open_ports() {
+    const SERIES: usize = 10_000;
+    let directory = Arc::new(Scratch::default());
+    let stop = |mut gateway: Gateway| {
+        gateway.signal("TERM");
+        assert_eq!(gateway.wait(), Some(0));
+    };
+    // Each start begins a file. The newest is read first.
+    let gateway = Start::default().in_directory(&directory).run();
+    gateway.accept("/metrics", "# TYPE first_total counter\nfirst_total 7\n");
+    stop(gateway);
+    let gateway = Start::default().in_directory(&directory).run();
+    let lines = (0..SERIES).map(|n| format!("many_total{{n=\"{n}\"}} 1\n"));
+    gateway.accept("/metrics", lines.collect::<String>());
+    stop(gateway);
+
+    // The oldest comes from a pipe, when we want it to.
+    let mut logs = files(&directory);
+    logs.retain(|file| file.extension().is_some_and(|extension| extension == "log"));
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    let oldest = fs::read(&logs[0]).unwrap();
+    fs::remove_file(&logs[0]).unwrap();
+    let made = Command::new("mkfifo").arg(&logs[0]).status();
+    assert!(made.unwrap().success());
+
+    let mut gateway = Start::default().in_directory(&directory).run_unready();
+    gateway.expect_log("push refused");
+    assert_eq!(gateway.get("/-/healthy").status, 200);
+    let ready = gateway.get("/-/ready");
+    assert_eq!((ready.status, ready.header("retry-after")), (503, Some("1")));
+    let so_far = ready.text();
+    assert!(so_far.contains("starting: 8192 records are loaded so far"), "{so_far}");
+    for (method, path) in [("POST", "/metrics"), ("GET", "/metrics"), ("DELETE", "/metrics/job/j")]
+    {
+        assert_eq!(gateway.request(method, path).send().status, 503, "{method}");
+    }
+    fs::write(&logs[0], oldest).unwrap();
+    gateway.await_ready();
+    assert_eq!(gateway.get("/-/ready").status, 200);
+    assert_eq!(gateway.sample("first_total"), 7.0);
+    assert_eq!(gateway.sample("tallygate_store_loaded_series"), SERIES as f64 + 1.0);
+    gateway.accept("/metrics", "# TYPE first_total counter\nfirst_total 1\n");
+    assert_eq!(gateway.sample("first_total"), 8.0);
 }

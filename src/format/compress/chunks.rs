@@ -6,18 +6,26 @@
 //! checksums of chunks add up to that of the whole. With zstd each chunk is a frame.
 
 use std::io;
-use std::sync::Arc;
 
-use flate2::{Compress, Crc, FlushCompress};
+use crc32fast::Hasher;
+use flate2::{Compress, FlushCompress};
 
+use super::deflate::Deflater;
 use super::{Compression, Levels};
 
 /// One chunk, compressed.
 #[derive(Debug)]
 pub struct Chunk {
     pub bytes: Vec<u8>,
-    /// Checksum and length of what is in it.
-    pub sum: Arc<Crc>,
+    pub sum: Sum,
+}
+
+/// Checksum and length of what is in a chunk, as gzip wants them; nothing for others.
+#[derive(Clone, Debug, Default)]
+pub struct Sum {
+    crc: Hasher,
+    /// Modulo 2^32, as the format has it.
+    length: u32,
 }
 
 /// Makes chunks.
@@ -25,6 +33,8 @@ pub struct Encoder(Inner);
 
 enum Inner {
     Identity,
+    /// The fastest level.
+    Lines(Deflater),
     Gzip(Compress),
     Zstd(zstd::bulk::Compressor<'static>),
 }
@@ -33,7 +43,7 @@ enum Inner {
 #[derive(Debug)]
 pub struct Envelope {
     compression: Compression,
-    sum: Crc,
+    sum: Sum,
 }
 
 /// A member made by nobody knows which system, at no time (RFC 1952, 2.3).
@@ -47,6 +57,7 @@ impl Encoder {
     pub fn new(compression: Compression, levels: Levels) -> io::Result<Encoder> {
         Ok(Encoder(match compression {
             Compression::Identity => Inner::Identity,
+            Compression::Gzip if levels.gzip == 1 => Inner::Lines(Deflater::new()),
             Compression::Gzip => {
                 let level = flate2::Compression::new(levels.gzip.min(9));
                 Inner::Gzip(Compress::new(level, false))
@@ -55,17 +66,27 @@ impl Encoder {
         }))
     }
 
-    /// Takes what is in `plain`; its buffer is left where that is of use.
+    pub fn compression(&self) -> Compression {
+        match self.0 {
+            Inner::Identity => Compression::Identity,
+            Inner::Lines(_) | Inner::Gzip(_) => Compression::Gzip,
+            Inner::Zstd(_) => Compression::Zstd,
+        }
+    }
+
+    /// Takes what is in `plain`, and leaves its buffer unless that is the chunk itself.
     ///
     /// # Errors
     /// If there is not enough memory.
     pub fn chunk(&mut self, plain: &mut Vec<u8>) -> io::Result<Chunk> {
-        let mut sum = Crc::new();
+        let mut sum = Sum::default();
         let bytes = match &mut self.0 {
-            Inner::Identity => {
-                // The next chunk will be about as long.
-                let next = Vec::with_capacity(plain.len() + plain.len() / 8);
-                std::mem::replace(plain, next)
+            Inner::Identity => std::mem::take(plain),
+            Inner::Lines(deflater) => {
+                sum.update(plain);
+                let mut out = Vec::with_capacity(room(plain));
+                deflater.deflate(plain, &mut out);
+                shrunk(out)
             }
             Inner::Gzip(compress) => {
                 sum.update(plain);
@@ -74,7 +95,14 @@ impl Encoder {
             Inner::Zstd(compressor) => shrunk(compressor.compress(plain)?),
         };
         plain.clear();
-        Ok(Chunk { bytes, sum: Arc::new(sum) })
+        Ok(Chunk { bytes, sum })
+    }
+}
+
+impl Sum {
+    fn update(&mut self, plain: &[u8]) {
+        self.crc.update(plain);
+        self.length = self.length.wrapping_add(plain.len() as u32);
     }
 }
 
@@ -98,10 +126,14 @@ pub fn encode(compression: Compression, levels: Levels, plain: &[u8]) -> io::Res
     Ok(out)
 }
 
+/// Label texts shrink to a tenth or less; the marker at the end takes a few bytes.
+fn room(plain: &[u8]) -> usize {
+    plain.len() / 8 + 64
+}
+
 fn deflate(compress: &mut Compress, plain: &[u8]) -> io::Result<Vec<u8>> {
     compress.reset();
-    // Label texts shrink to a tenth or less; the marker at the end takes a few bytes.
-    let mut out = Vec::with_capacity(plain.len() / 8 + 64);
+    let mut out = Vec::with_capacity(room(plain));
     loop {
         let rest = &plain[compress.total_in() as usize..];
         compress.compress_vec(rest, &mut out, FlushCompress::Sync).map_err(io::Error::other)?;
@@ -119,13 +151,14 @@ impl Envelope {
         if compression == Compression::Gzip {
             out.extend_from_slice(&GZIP_HEADER);
         }
-        Envelope { compression, sum: Crc::new() }
+        Envelope { compression, sum: Sum::default() }
     }
 
     /// The chunk is sent next.
-    pub fn add(&mut self, sum: &Crc) {
+    pub fn add(&mut self, sum: &Sum) {
         if self.compression == Compression::Gzip {
-            self.sum.combine(sum);
+            self.sum.crc.combine(&sum.crc);
+            self.sum.length = self.sum.length.wrapping_add(sum.length);
         }
     }
 
@@ -133,19 +166,14 @@ impl Envelope {
     pub fn finish(self, out: &mut Vec<u8>) {
         if self.compression == Compression::Gzip {
             out.extend_from_slice(&DEFLATE_END);
-            out.extend_from_slice(&self.sum.sum().to_le_bytes());
-            // Modulo 2^32, as the format has it.
-            out.extend_from_slice(&self.sum.amount().to_le_bytes());
+            out.extend_from_slice(&self.sum.crc.finalize().to_le_bytes());
+            out.extend_from_slice(&self.sum.length.to_le_bytes());
         }
     }
 }
 
 impl std::fmt::Debug for Encoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.0 {
-            Inner::Identity => "Encoder(identity)",
-            Inner::Gzip(_) => "Encoder(gzip)",
-            Inner::Zstd(_) => "Encoder(zstd)",
-        })
+        f.debug_tuple("Encoder").field(&self.compression()).finish()
     }
 }

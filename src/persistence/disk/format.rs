@@ -9,11 +9,12 @@
 //!           length:8  commit:8  oldest:8  records:8  changes  checksum:8   frame, one per commit
 //! ```
 //!
+//! What follows the last frame of a segment is not looked at; mostly it is zeros, written ahead.
 //! `length` is that of the changes. `previous end` is where the segment before this one ends: what
 //! stands behind that was never acknowledged. `oldest` is the first segment that is still needed
 //! after this commit, `records` how many records there are then; so whatever is missing is missed.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// The format that this version writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -130,21 +131,30 @@ pub(super) struct Head {
     pub(super) records: u64,
 }
 
-/// Makes a frame in `buffer`, in two steps: room for the head, and when the changes have been
-/// appended, the rest.
-pub(super) fn begin_frame(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.resize(FRAME_HEAD_BYTES, 0);
+/// Makes a frame in two steps: room for the head in `front`, to which changes may then be appended,
+/// and when it is known what else comes, head and checksum.
+pub(super) fn begin_frame(front: &mut Vec<u8>) {
+    front.clear();
+    front.resize(FRAME_HEAD_BYTES, 0);
 }
 
-pub(super) fn end_frame(buffer: &mut Vec<u8>, head: Head, header: &Header, offset: u64) {
-    let length = (buffer.len() - FRAME_HEAD_BYTES) as u64;
+/// The frame is `front`, `changes`, and the checksum that this returns.
+pub(super) fn end_frame(
+    front: &mut [u8],
+    changes: &[u8],
+    head: Head,
+    header: &Header,
+    offset: u64,
+) -> [u8; 8] {
+    let length = (front.len() - FRAME_HEAD_BYTES + changes.len()) as u64;
     let words = [length, head.commit, head.oldest, head.records];
     for (at, word) in words.into_iter().enumerate() {
-        buffer[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+        front[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
     }
-    let sum = xxh3_64_with_seed(buffer, header.seed(offset));
-    buffer.extend_from_slice(&sum.to_le_bytes());
+    let mut sum = Xxh3::with_seed(header.seed(offset));
+    sum.update(front);
+    sum.update(changes);
+    sum.digest().to_le_bytes()
 }
 
 /// One whole frame.
@@ -182,8 +192,10 @@ mod tests {
         let head = Head { commit: 5, oldest: 2, records: 4 };
         let mut frame = Vec::new();
         begin_frame(&mut frame);
-        frame.extend_from_slice(b"changes");
-        end_frame(&mut frame, head, &header, 40);
+        frame.extend_from_slice(b"cha");
+        let sum = end_frame(&mut frame, b"nges", head, &header, 40);
+        frame.extend_from_slice(b"nges");
+        frame.extend_from_slice(&sum);
         assert_eq!(frame.len(), FRAME_BYTES + 7);
         let read = read_frame(&frame, &header, 40);
         assert_eq!(read, Some(Frame { head, changes: b"changes" }));

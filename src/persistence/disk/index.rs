@@ -16,6 +16,8 @@ use crate::persistence::Table;
 const UNIT: usize = 8;
 /// The table grows in parts, so that growing does not double it.
 const PARTS: usize = 16;
+/// As many as a place can tell apart.
+const SEGMENTS: usize = 1 << 16;
 
 /// Stands for a table and a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +66,8 @@ impl Entry {
 pub(super) struct Index {
     seed: u64,
     parts: [HashTable<Entry>; PARTS],
+    /// Records by segment.
+    live: Vec<u32>,
     records: usize,
     bytes: u64,
 }
@@ -71,7 +75,8 @@ pub(super) struct Index {
 impl Default for Index {
     fn default() -> Index {
         let seed = RandomState::new().hash_one(0);
-        Index { seed, parts: std::array::from_fn(|_| HashTable::new()), records: 0, bytes: 0 }
+        let parts = std::array::from_fn(|_| HashTable::new());
+        Index { seed, parts, live: vec![0; SEGMENTS], records: 0, bytes: 0 }
     }
 }
 
@@ -100,21 +105,45 @@ impl Index {
         let slot = part.entry(id.high, |entry| entry.is(id), |entry| entry.high);
         let Slot::Vacant(slot) = slot else { return false };
         slot.insert(Entry { high: id.high, low: id.low, place });
-        self.bytes += place.bytes();
-        self.records += 1;
+        self.count(place);
         true
     }
 
-    pub(super) fn set(&mut self, id: Id, place: Option<Place>) {
+    /// Sets the place of a record, `None` if it is nowhere any more; where it was before.
+    pub(super) fn set(&mut self, id: Id, place: Option<Place>) -> Option<Place> {
         let part = &mut self.parts[part(id)];
-        if let Ok(slot) = part.find_entry(id.high, |entry| entry.is(id)) {
-            let (entry, _) = slot.remove();
-            self.bytes -= entry.place.bytes();
+        let slot = part.entry(id.high, |entry| entry.is(id), |entry| entry.high);
+        let before = match (slot, place) {
+            (Slot::Occupied(mut slot), Some(place)) => {
+                Some(std::mem::replace(&mut slot.get_mut().place, place))
+            }
+            (Slot::Occupied(slot), None) => Some(slot.remove().0.place),
+            (Slot::Vacant(slot), Some(place)) => {
+                slot.insert(Entry { high: id.high, low: id.low, place });
+                None
+            }
+            (Slot::Vacant(_), None) => None,
+        };
+        if let Some(before) = before {
+            self.live[usize::from(before.segment)] -= 1;
+            self.bytes -= before.bytes();
             self.records -= 1;
         }
         if let Some(place) = place {
-            self.add(id, place);
+            self.count(place);
         }
+        before
+    }
+
+    fn count(&mut self, place: Place) {
+        self.live[usize::from(place.segment)] += 1;
+        self.bytes += place.bytes();
+        self.records += 1;
+    }
+
+    /// Records whose valid version is in this segment.
+    pub(super) fn live_in(&self, segment: u64) -> u32 {
+        self.live[usize::from(segment as u16)]
     }
 
     /// Records.
@@ -146,10 +175,12 @@ mod tests {
         }
         assert_eq!((index.len(), index.bytes()), (1_000, 104_000));
         assert!(ids.iter().all(|&id| index.get(id).is_some_and(|place| place.is_in(65_537))));
-        index.set(ids[0], Some(Place::new(65_538, 1)));
-        index.set(ids[1], None);
-        index.set(ids[1], None);
+        let before = index.set(ids[0], Some(Place::new(65_538, 1)));
+        assert_eq!(before, Some(Place::new(65_537, 100)));
+        assert_eq!(index.set(ids[1], None), before);
+        assert_eq!(index.set(ids[1], None), None);
         assert_eq!((index.len(), index.bytes()), (999, 104_000 - 208 + 8));
+        assert_eq!((index.live_in(65_537), index.live_in(65_538), index.live_in(3)), (998, 1, 0));
         assert_eq!(index.get(ids[1]), None);
         assert!(index.get(ids[0]).is_some_and(|place| !place.is_in(65_537)));
         assert_eq!(size_of::<Entry>(), 16);

@@ -1,11 +1,11 @@
 //! Reading everything at start, newest first, and finding whatever is missing or damaged.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Head, Header, read_frame, segment_name};
-use super::index::Place;
+use super::index::{Id, Place};
 use super::{Disk, Segment};
 use crate::persistence::{Change, EngineError, Visit};
 
@@ -15,6 +15,8 @@ struct Loaded {
     header: Option<Header>,
     last: Option<Head>,
     end: u64,
+    /// Something follows the end.
+    torn: bool,
 }
 
 impl Disk {
@@ -27,12 +29,14 @@ impl Disk {
             return Err(self.damage(&name, "it is missing".into()));
         }
         let (mut end, mut newest, mut loaded) = (None, None::<Head>, Vec::new());
+        let (mut deleted, mut torn) = (HashSet::new(), false);
         while needed > 0 {
             if !found.contains(&needed) {
                 let name = segment_name(needed);
                 return Err(self.damage(&name, "it is missing".into()));
             }
-            let segment = self.load_segment(needed, end, visit)?;
+            let segment = self.load_segment(needed, end, &mut deleted, visit)?;
+            torn |= segment.torn && loaded.is_empty();
             if let Some(header) = segment.header {
                 // One that was just begun holds nothing yet, but others may know it.
                 loaded.push(Segment { number: needed, end: segment.end });
@@ -57,11 +61,14 @@ impl Disk {
             let (found, told) = (self.index.len(), newest.records);
             return Err(self.damage("", format!("it holds {found} records instead of {told}")));
         }
-        self.pending = HashMap::new();
-        self.records = self.index.len();
         // What is older was done with, and what is newer never began.
         for number in found.into_iter().filter(|n| loaded.iter().all(|s| s.number != *n)) {
             let _ = self.files.remove(&segment_name(number));
+        }
+        if let Some(last) = loaded.last().filter(|_| torn) {
+            // It only takes space, so it does not matter if it stays.
+            let file = self.files.open(&segment_name(last.number));
+            let _ = file.and_then(|mut file| file.cut(last.end));
         }
         self.segments = loaded;
         if self.store == 0 {
@@ -76,6 +83,7 @@ impl Disk {
         &mut self,
         number: u64,
         end: Option<u64>,
+        deleted: &mut HashSet<Id>,
         visit: &mut dyn Visit,
     ) -> Result<Loaded, EngineError> {
         let name = segment_name(number);
@@ -118,24 +126,24 @@ impl Disk {
                 return Err(self.damage(&name, "a commit holds something unknown".into()));
             }
             for start in starts.into_iter().rev() {
-                self.load_change(number, &changes[start..], &name, visit)?;
+                self.load_change(number, &changes[start..], deleted, visit)?;
             }
         }
-        Ok(Loaded { header: Some(header), last, end: reached })
+        let torn = reached < bytes.len() as u64;
+        Ok(Loaded { header: Some(header), last, end: reached, torn })
     }
 
-    /// The first version that is met is the valid one. Deletions are kept among what is pending
-    /// until all is read.
+    /// The first version that is met is the valid one, also if it is a deletion.
     fn load_change(
         &mut self,
         segment: u64,
         bytes: &[u8],
-        name: &str,
+        deleted: &mut HashSet<Id>,
         visit: &mut dyn Visit,
     ) -> Result<(), EngineError> {
         let Some((change, after)) = Change::read(bytes) else { return Ok(()) };
         let id = self.index.id(change.table, change.key);
-        if self.pending.contains_key(&id) {
+        if deleted.contains(&id) {
             return Ok(());
         }
         match change.value {
@@ -143,10 +151,10 @@ impl Disk {
                 let place = Place::new(segment, bytes.len() - after.len());
                 if self.index.add(id, place) {
                     let visited = visit.record(change.table, change.key, value);
-                    visited.map_err(|what| self.damage(name, what))?;
+                    visited.map_err(|what| self.damage(&segment_name(segment), what))?;
                 }
             }
-            None if self.index.get(id).is_none() => _ = self.pending.insert(id, None),
+            None if self.index.get(id).is_none() => _ = deleted.insert(id),
             None => {}
         }
         Ok(())

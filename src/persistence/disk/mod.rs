@@ -7,6 +7,9 @@
 //! the records of the oldest segment that are still valid are written again along with later commits,
 //! and the segment is removed.
 //!
+//! Zeros are written ahead of the frames, a piece at a time. Where a commit only writes over them, a
+//! sync has no new length of the file to put into the file system's journal, and takes half the time.
+//!
 //! What must not happen is that something acknowledged is missing and nobody notices. Each segment
 //! says where the one before ends, each frame which segments belong to the store and how many
 //! records there are, all of it under checksums. What the last segment holds nobody else says, so
@@ -26,7 +29,6 @@ mod load;
 pub mod simulated;
 mod upkeep;
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
@@ -38,19 +40,23 @@ use format::{FORMAT, FORMAT_FILE, HEADER_BYTES, Head, Header, MARK_FILE, Mark, S
 use index::{Id, Index, Place};
 use upkeep::Upkeep;
 
-/// A larger buffer is not kept.
-const BUFFER_BYTES: usize = 4 << 20;
+/// A larger buffer is not kept, and a larger batch is written from where it is.
+const BUFFER_BYTES: usize = 1 << 20;
+/// Zeros are only written ahead where there is room for so many times as much.
+const ROOM_FACTOR: u64 = 64;
 
 /// How large files grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// A segment is an eighth of all records long, within these bounds.
     pub segment_bytes: [u64; 2],
+    /// So many zeros are written ahead at a time.
+    pub ahead_bytes: u64,
 }
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes { segment_bytes: [256 << 10, 32 << 20] }
+        Sizes { segment_bytes: [4 << 20, 32 << 20], ahead_bytes: 1 << 20 }
     }
 }
 
@@ -59,11 +65,10 @@ pub struct Disk {
     sizes: Sizes,
     files: Box<dyn Files>,
     store: u64,
+    /// After all frames that were written, synced or not.
     index: Index,
-    /// What the frames since the last sync have changed of the index; `None` is deleted.
-    pending: HashMap<Id, Option<Place>>,
-    /// Records after these frames.
-    records: usize,
+    /// What the frames since the last sync have changed of it: where records were before.
+    undo: Vec<(Id, Option<Place>)>,
     /// From the oldest to the newest.
     segments: Vec<Segment>,
     /// The newest one, if it can be written to.
@@ -71,6 +76,8 @@ pub struct Disk {
     mark: Option<Box<dyn Content>>,
     marked: Mark,
     upkeep: Option<Upkeep>,
+    /// A frame since the last sync says that this segment is not needed any more.
+    told: Option<u64>,
     buffer: Vec<u8>,
 }
 
@@ -86,6 +93,8 @@ struct Active {
     header: Header,
     /// Written, if not synced.
     end: u64,
+    /// How long the file is, with the zeros ahead.
+    length: u64,
     /// The last commit written.
     commit: u64,
     /// The file itself may not survive a power failure yet.
@@ -95,7 +104,7 @@ struct Active {
 impl std::fmt::Debug for Disk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Disk")
-            .field("records", &self.records)
+            .field("records", &self.index.len())
             .field("segments", &self.segments)
             .field("marked", &self.marked)
             .finish_non_exhaustive()
@@ -133,13 +142,13 @@ impl Disk {
             files,
             store: 0,
             index: Index::default(),
-            pending: HashMap::new(),
-            records: 0,
+            undo: Vec::new(),
             segments: Vec::new(),
             active: None,
             mark: None,
             marked: Mark::default(),
             upkeep: None,
+            told: None,
             buffer: Vec::new(),
         };
         let names = disk.files.list().map_err(|error| disk.io("list", "", error))?;
@@ -233,19 +242,24 @@ impl Disk {
 
     // === writing
 
-    /// Where the record is after what was written, synced or not.
-    fn place(&self, id: Id) -> Option<Place> {
-        self.pending.get(&id).copied().unwrap_or_else(|| self.index.get(id))
+    fn set_place(&mut self, id: Id, place: Option<Place>) {
+        let before = self.index.set(id, place);
+        self.undo.push((id, before));
+    }
+
+    /// A segment of this size gets no more frames.
+    fn full_bytes(&self) -> u64 {
+        let [min, max] = self.sizes.segment_bytes;
+        (self.index.bytes() / 8).clamp(min, max)
     }
 
     /// The segment to write to, a new one where needed.
     fn activate(&mut self) -> Result<(), EngineError> {
-        let [min, max] = self.sizes.segment_bytes;
-        let full = (self.index.bytes() / 8).clamp(min, max);
+        let full = self.full_bytes();
         if self.active.as_ref().is_some_and(|active| active.end >= full) {
             // What the next one says of its end must be true.
             self.sync()?;
-            self.active = None;
+            self.end_active();
         }
         if self.active.is_some() {
             return Ok(());
@@ -260,15 +274,27 @@ impl Disk {
             Ok(file)
         });
         let file = created.map_err(|error| self.io("create", &name, error))?;
-        self.active = Some(Active { file, header, end: HEADER_BYTES, commit: 0, new: true });
+        let (end, length) = (HEADER_BYTES, HEADER_BYTES);
+        self.active = Some(Active { file, header, end, length, commit: 0, new: true });
         Ok(())
+    }
+
+    /// No more will be written to it. The zeros ahead only take space, so it does not matter if they
+    /// stay.
+    fn end_active(&mut self) {
+        if let Some(mut active) = self.active.take_if(|active| active.length > active.end) {
+            let _ = active.file.cut(active.end);
+        }
+        self.active = None;
     }
 
     /// What was written since the last sync is lost, or nobody knows.
     fn give_up(&mut self) {
-        self.pending.clear();
-        self.records = self.index.len();
+        for (id, before) in std::mem::take(&mut self.undo).into_iter().rev() {
+            self.index.set(id, before);
+        }
         self.upkeep = None;
+        self.told = None;
         let Some(mut active) = self.active.take() else { return };
         // As much as is needed of it; the rest would only take space. If that fails, it stays.
         match self.segments.last().filter(|last| last.number == active.header.segment) {
@@ -282,26 +308,21 @@ impl Disk {
         let mut buffer = std::mem::take(&mut self.buffer);
         format::begin_frame(&mut buffer);
         let oldest = self.keep_up(batch.as_bytes().len(), &mut buffer)?;
-        buffer.extend_from_slice(batch.as_bytes());
 
         let Some(mut active) = self.active.take() else { return Ok(()) };
         let segment = active.header.segment;
-        let mut rest = &buffer[format::FRAME_BYTES - 8..];
+        let mut rest = batch.as_bytes();
         while let Some((change, after)) = Change::read(rest) {
             let id = self.index.id(change.table, change.key);
-            let place = change.value.map(|_| Place::new(segment, rest.len() - after.len()));
-            match (self.place(id).is_some(), place.is_some()) {
-                (false, true) => self.records += 1,
-                (true, false) => self.records -= 1,
-                _ => {}
-            }
-            self.pending.insert(id, place);
+            self.set_place(id, change.value.map(|_| Place::new(segment, rest.len() - after.len())));
             rest = after;
         }
-        let head = Head { commit, oldest, records: self.records as u64 };
-        format::end_frame(&mut buffer, head, &active.header, active.end);
-        let written = active.file.write_at(active.end, &buffer);
-        active.end += buffer.len() as u64;
+        let head = Head { commit, oldest, records: self.index.len() as u64 };
+        let written = active.append(&mut buffer, batch.as_bytes(), head);
+        if written.is_ok() && active.end > active.length {
+            let room = self.files.free_bytes().unwrap_or(u64::MAX) / ROOM_FACTOR;
+            active.write_ahead(self.sizes.ahead_bytes.min(room), self.full_bytes());
+        }
         active.commit = commit;
         self.active = Some(active);
         buffer.clear();
@@ -325,10 +346,8 @@ impl Disk {
             Some(last) => last.end = end,
             None => self.segments.push(Segment { number, end }),
         }
-        for (id, place) in self.pending.drain() {
-            self.index.set(id, place);
-        }
-        self.pending.shrink_to(1024);
+        self.undo.clear();
+        self.undo.shrink_to(1024);
         if commit > 0 {
             self.set_mark(Mark { commit, segment: number, end })?;
         }
@@ -358,8 +377,41 @@ impl Disk {
     fn disk_bytes(&self) -> u64 {
         let synced = self.segments.iter().map(|segment| segment.end).sum::<u64>();
         let last = self.segments.last().map_or(0, |last| last.number);
-        let begun = self.active.as_ref().filter(|active| active.header.segment > last);
-        synced + begun.map_or(0, |active| active.end)
+        let Some(active) = &self.active else { return synced };
+        let begun = if active.header.segment > last { active.end } else { 0 };
+        synced + begun + active.length.saturating_sub(active.end)
+    }
+}
+
+impl Active {
+    /// Writes a frame. Its front is in the buffer, the other changes are a batch.
+    fn append(&mut self, buffer: &mut Vec<u8>, batch: &[u8], head: Head) -> io::Result<()> {
+        let sum = format::end_frame(buffer, batch, head, &self.header, self.end);
+        if batch.len() <= BUFFER_BYTES {
+            buffer.extend_from_slice(batch);
+            buffer.extend_from_slice(&sum);
+            return self.write(buffer);
+        }
+        self.write(buffer)?;
+        self.write(batch)?;
+        self.write(&sum)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(self.end, bytes)?;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes zeros where the next frames will be, `most` of them, and not beyond the end of a full
+    /// segment.
+    fn write_ahead(&mut self, most: u64, full: u64) {
+        let ahead = most.min(full.saturating_sub(self.end));
+        if ahead > 0 {
+            // Nothing depends on them; if they cannot be written, it is not tried again at once.
+            let _ = self.file.write_at(self.end, &vec![0; ahead as usize]);
+            self.length = self.end + ahead;
+        }
     }
 }
 
@@ -377,6 +429,7 @@ impl Engine for Disk {
     }
 
     fn close(&mut self) -> Result<(), EngineError> {
+        self.end_active();
         self.sync_mark()
     }
 

@@ -8,12 +8,16 @@ use super::*;
 use crate::persistence::{Table, each};
 
 /// Small enough that few commits make several segments.
-const TINY: Sizes = Sizes { segment_bytes: [300, 300] };
+const TINY: Sizes = Sizes { segment_bytes: [300, 300], ahead_bytes: 90 };
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn open(disk: &Simulated) -> Result<(Disk, Records, u64), EngineError> {
-    let mut engine = Disk::over(Box::new(disk.clone()), TINY)?;
+    open_with(disk, TINY)
+}
+
+fn open_with(disk: &Simulated, sizes: Sizes) -> Result<(Disk, Records, u64), EngineError> {
+    let mut engine = Disk::over(Box::new(disk.clone()), sizes)?;
     let mut records = Records::new();
     let commit = engine.load(&mut each(|table, key, value| {
         assert_eq!(table, Table::Series);
@@ -90,6 +94,20 @@ fn records_come_back_through_segments_and_upkeep() {
 }
 
 #[test]
+fn a_segment_in_which_nothing_is_valid_goes() {
+    let disk = Simulated::default();
+    let (mut engine, _, _) = open(&disk).unwrap();
+    for commit in 1..=60 {
+        let mut batch = Batch::default();
+        batch.put(Table::Series, b"hot", &[7; 50]);
+        engine.write(commit, &batch).and_then(|()| engine.sync()).unwrap();
+        let contents = disk.contents();
+        let segments = contents.keys().filter(|name| format::segment_number(name).is_some());
+        assert!(segments.count() <= 2, "{:?}", contents.keys());
+    }
+}
+
+#[test]
 fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_ones_are_there() {
     const COMMITS: u64 = 60;
     let states = history(COMMITS + 1);
@@ -101,7 +119,7 @@ fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_on
         disk.set_faults(Faults { stop_at: Some(stop), ..Faults::default() });
         let acknowledged = run(&disk, 1..=COMMITS);
         let mut crashes = vec![Crash::Process];
-        for writes in 0..=disk.unsynced().min(3) {
+        for writes in 0..=disk.unsynced().min(4) {
             for bytes in [0, 1, 31, 32, 39, 41, 60, 100] {
                 crashes.push(Crash::Machine { writes, bytes });
             }
@@ -138,7 +156,9 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
     for fault in faults {
         for at in 1..=50 {
             let disk = Simulated::default();
-            let (mut engine, _, _) = open(&disk).unwrap();
+            // On a full disk there would still be room where zeros have been written ahead.
+            let ahead_bytes = if fault.full_at_bytes.is_some() { 0 } else { TINY.ahead_bytes };
+            let (mut engine, _, _) = open_with(&disk, Sizes { ahead_bytes, ..TINY }).unwrap();
             for commit in 1..at {
                 engine.write(commit, &batch(commit)).and_then(|()| engine.sync()).unwrap();
             }
@@ -289,8 +309,13 @@ fn what_is_refused_is_not_changed() {
 /// Hours of constant overwriting, without the hours.
 #[test]
 fn the_disk_stays_within_three_times_of_what_is_valid() {
+    stays_within(Sizes { segment_bytes: [256 << 10, 32 << 20], ahead_bytes: 64 << 10 }, 0);
+    stays_within(Sizes::default(), 10 << 20);
+}
+
+fn stays_within(sizes: Sizes, more: usize) {
     let disk = Simulated::default();
-    let mut engine = Disk::over(Box::new(disk.clone()), Sizes::default()).unwrap();
+    let mut engine = Disk::over(Box::new(disk.clone()), sizes).unwrap();
     engine.load(&mut each(|_, _, _| Ok(()))).unwrap();
     let (keys, value) = (20_000u32, [7; 100]);
     let key = |n: u32| format!("series {n:08} with a long text of labels");
@@ -307,7 +332,7 @@ fn the_disk_stays_within_three_times_of_what_is_valid() {
     }
     write(&mut engine, &batch);
     let mut most = 0;
-    for round in 0..3_000u32 {
+    for round in 0..2_000u32 {
         batch.clear();
         // A tenth of them is hot, the rest is cold but for some.
         for n in 0..100 {
@@ -318,12 +343,12 @@ fn the_disk_stays_within_three_times_of_what_is_valid() {
         write(&mut engine, &batch);
         most = most.max(disk.bytes());
     }
-    assert!(most < 3 * live as u64, "{most} bytes for {live}");
+    assert!(most < (3 * live + more) as u64, "{most} bytes for {live}, {sizes:?}");
     let usage = engine.usage();
     assert!(usage.live_bytes.abs_diff(live as u64) < live as u64 / 5, "{usage:?} {live}");
     assert_eq!(engine.index.len(), keys as usize);
     drop(engine);
-    let mut engine = Disk::over(Box::new(disk), Sizes::default()).unwrap();
+    let mut engine = Disk::over(Box::new(disk), sizes).unwrap();
     let mut records = 0;
     engine
         .load(&mut each(|_, _, found| {

@@ -3,7 +3,9 @@
 //!
 //! It is gone through from its end, so that the first version of a record that is met is the last
 //! one there; when that is copied, the record is known to be elsewhere, and older versions are left
-//! behind. Deletions are left behind, too: there is nothing older that they could delete.
+//! behind. Deletions are left behind, too: there is nothing older that they could delete. Where
+//! everything is pushed again and again, nothing of the segment is valid any more, and it goes
+//! without being read.
 
 use std::io;
 
@@ -21,7 +23,6 @@ const BYTES_MIN: usize = 64 << 10;
 
 /// The oldest segment is being gone through.
 pub(super) struct Upkeep {
-    number: u64,
     file: Box<dyn Content>,
     header: Header,
     /// Where the frames are that are still to be read.
@@ -29,8 +30,6 @@ pub(super) struct Upkeep {
     /// The changes of the last frame read, and where those begin that are still to be looked at.
     changes: Vec<u8>,
     starts: Vec<usize>,
-    /// A commit says that the segment is not needed any more.
-    told: bool,
 }
 
 /// Why a segment cannot be read: by an error of the system, or by its content.
@@ -40,7 +39,7 @@ enum Unread {
 }
 
 impl Upkeep {
-    fn begin(number: u64, end: u64, file: Box<dyn Content>) -> Result<Upkeep, Unread> {
+    fn begin(end: u64, file: Box<dyn Content>) -> Result<Upkeep, Unread> {
         let mut head = vec![0; HEADER_BYTES as usize];
         file.read_at(0, &mut head).map_err(Unread::Io)?;
         let header = Header::read(&head).ok_or(Unread::Damage { offset: 0 })?;
@@ -54,7 +53,7 @@ impl Upkeep {
             offset = after.filter(|after| *after <= end).ok_or(Unread::Damage { offset })?;
         }
         let (changes, starts) = (Vec::new(), Vec::new());
-        Ok(Upkeep { number, file, header, frames, changes, starts, told: false })
+        Ok(Upkeep { file, header, frames, changes, starts })
     }
 
     /// The bytes of the last change that was not looked at yet.
@@ -101,6 +100,7 @@ impl Disk {
         let first = self.segments.first().filter(|first| first.number != active).copied();
         let Some(first) = first else { return Ok(active) };
         let mut upkeep = match self.upkeep.take() {
+            _ if self.index.live_in(first.number) == 0 => return Ok(self.done_with(first.number)),
             Some(upkeep) => upkeep,
             None => {
                 // While it is copied and commits go on, its size comes on top.
@@ -113,40 +113,50 @@ impl Disk {
             }
         };
         let mut budget = BYTES_MIN.max(committed.saturating_mul(BYTES_FACTOR));
-        while budget > 0 && !upkeep.told {
+        while budget > 0 && self.index.live_in(first.number) > 0 {
             match upkeep.next() {
                 Ok(Some((change, bytes))) => {
                     budget = budget.saturating_sub(bytes.len());
                     let id = self.index.id(change.table, change.key);
-                    if change.value.is_some()
-                        && self.place(id).is_some_and(|place| place.is_in(first.number))
-                    {
+                    let place = self.index.get(id);
+                    if change.value.is_some() && place.is_some_and(|p| p.is_in(first.number)) {
                         frame.extend_from_slice(bytes);
-                        self.pending.insert(id, Some(Place::new(active, bytes.len())));
+                        self.set_place(id, Some(Place::new(active, bytes.len())));
                     }
                 }
-                Ok(None) => upkeep.told = true,
+                Ok(None) => {
+                    let name = format::segment_name(first.number);
+                    return Err(self.damage(&name, "it lacks records".into()));
+                }
                 Err(unread) => return Err(self.unread(first.number, unread)),
             }
         }
-        let oldest = if upkeep.told { first.number + 1 } else { first.number };
+        if self.index.live_in(first.number) == 0 {
+            return Ok(self.done_with(first.number));
+        }
         self.upkeep = Some(upkeep);
-        Ok(oldest)
+        Ok(first.number)
+    }
+
+    /// The next commit says that this segment is not needed any more, and which one is then.
+    fn done_with(&mut self, segment: u64) -> u64 {
+        self.told = Some(segment);
+        segment + 1
     }
 
     fn begin_upkeep(&mut self, segment: Segment) -> Result<Upkeep, EngineError> {
         let Segment { number, end } = segment;
         let name = format::segment_name(number);
         let file = self.files.open(&name).map_err(|error| self.io("open", &name, error))?;
-        Upkeep::begin(number, end, file).map_err(|unread| self.unread(number, unread))
+        Upkeep::begin(end, file).map_err(|unread| self.unread(number, unread))
     }
 
     /// Removes the oldest segment when a commit that says so is safe.
     pub(super) fn remove_told(&mut self) {
-        if let Some(upkeep) = self.upkeep.take_if(|upkeep| upkeep.told) {
+        if let Some(told) = self.told.take() {
             // If it stays, the next start removes it.
-            let _ = self.files.remove(&format::segment_name(upkeep.number));
-            self.segments.retain(|segment| segment.number != upkeep.number);
+            let _ = self.files.remove(&format::segment_name(told));
+            self.segments.retain(|segment| segment.number != told);
         }
     }
 

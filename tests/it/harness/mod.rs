@@ -104,6 +104,17 @@ impl Start {
 
     pub(crate) fn run(self) -> Gateway {
         let management = self.has("--web.management-address");
+        let mut gateway = self.run_unready();
+        // On a slow disk it may listen before the store is loaded.
+        gateway.await_ready();
+        if management {
+            gateway.management = Some(gateway.await_address(true));
+        }
+        gateway
+    }
+
+    /// The same, but it may still be loading its store.
+    pub(crate) fn run_unready(self) -> Gateway {
         let directory = self.directory.clone().unwrap_or_else(|| Arc::new(Scratch::default()));
         let mut child = self.spawn(&directory);
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -126,14 +137,6 @@ impl Start {
             last_scrape: Some("/metrics".to_owned()),
         };
         gateway.address = gateway.await_address(false);
-        // On a slow disk it may listen before the store is loaded.
-        eventually("the gateway is ready", || {
-            let is_ready = |line: &String| line.ends_with("=ready") || line.contains("\"ready\"");
-            gateway.log().iter().any(is_ready).then_some(())
-        });
-        if management {
-            gateway.management = Some(gateway.await_address(true));
-        }
         gateway
     }
 }
@@ -228,6 +231,14 @@ impl Gateway {
         eventually(&format!("log line with {text:?}"), || {
             self.log().into_iter().find(|line| line.contains(text))
         })
+    }
+
+    #[track_caller]
+    pub(crate) fn await_ready(&self) {
+        eventually("the gateway is ready", || {
+            let is_ready = |line: &String| line.ends_with("=ready") || line.contains("\"ready\"");
+            self.log().iter().any(is_ready).then_some(())
+        });
     }
 
     fn await_address(&mut self, management: bool) -> SocketAddr {
