@@ -8,6 +8,7 @@ use common::{MEDIUM, SMALL, fill, gateway, grouping, push};
 use tallygate::format::compress::Compression;
 use tallygate::format::negotiate::{Format, PushFormat};
 use tallygate::gateway::{Gateway, Settings};
+use tallygate::model::Grouping;
 
 const MEDIUM_OPENMETRICS: &str = include_str!("../benches/corpus/medium.om.txt");
 
@@ -68,4 +69,41 @@ fn a_scrape_allocates_by_pieces_and_not_by_series() {
 
 fn scrape(gateway: &Gateway) -> usize {
     common::scrape(gateway, Format::Text004, Compression::Identity)
+}
+
+/// What 1,000 grouping keys with this body hold, per line; without what the allocator adds.
+fn bytes_per_line(body: &[u8]) -> i64 {
+    const GROUPS: i64 = 1_000;
+    let lines = body
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    let lines = lines.count() as i64;
+    let gateway = gateway();
+    let counted = allocation_counter::measure(|| {
+        for instance in 0..GROUPS {
+            let instance = format!("i{instance:07}");
+            let grouping = Grouping::new([("job", "checkout"), ("instance", &*instance)])
+                .expect("a grouping key");
+            push(&gateway, &grouping, PushFormat::Text, body);
+        }
+    });
+    counted.bytes_current / (GROUPS * lines)
+}
+
+#[test]
+fn a_line_takes_few_bytes() {
+    let counter = "# TYPE orders_total counter\norders_total{region=\"eu-central-1\"} 17\n";
+    let histogram: String = {
+        let text = String::from_utf8_lossy(SMALL);
+        let lines = text.lines().filter(|line| line.contains("checkout_duration_seconds"));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    for (what, body, bytes_max) in [
+        ("the mix", SMALL, 102),
+        ("a counter and its group", counter.as_bytes(), 328),
+        ("a line of a histogram, and its group", histogram.as_bytes(), 50),
+    ] {
+        let bytes = bytes_per_line(body);
+        assert!(bytes <= bytes_max, "{what}: {bytes} bytes");
+    }
 }

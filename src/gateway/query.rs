@@ -104,7 +104,7 @@ impl SeriesView<'_> {
     }
 
     pub fn created_ms(&self) -> i64 {
-        self.series.created_ms
+        self.series.created_ms()
     }
 
     /// Seconds since the Unix epoch.

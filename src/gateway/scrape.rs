@@ -414,7 +414,7 @@ impl Maker<'_> {
                 }
                 let limit = native.of(series);
                 series.with_state(|state| state.read(kind, limit, self.buffer));
-                let (labels, created) = (series.label_bytes(), Some(series.created_ms));
+                let (labels, created) = (series.label_bytes(), Some(series.created_ms()));
                 self.encoder.series(self.out, labels, &self.buffer.reading(), created);
             }
         }

@@ -25,8 +25,14 @@ enum Repr {
         high: i64,
         low: u64,
     },
-    Wide(Wide),
+    /// A [`Wide`] in pieces, one of which fits beside what tells the variants apart.
+    Wide {
+        low: u8,
+        limbs: Box<[u64]>,
+    },
 }
+
+const _: () = assert!(size_of::<Exact>() == 24);
 
 /// Bit 0 of limb `i` of the grid weighs `2^(64 * (i - ZERO_LIMB))`; 2^-1074, the smallest `f64`,
 /// falls into limb 0.
@@ -36,9 +42,9 @@ const GRID_EXPONENT: i32 = -(ZERO_LIMB as i32) * 64;
 /// Limbs `low..` of the grid in two's complement: below them are zeros, above them the sign of the
 /// last one goes on.
 #[derive(Clone, Debug)]
-struct Wide {
+struct Wide<L = Box<[u64]>> {
     low: u8,
-    limbs: Box<[u64]>,
+    limbs: L,
 }
 
 impl Default for Exact {
@@ -79,15 +85,14 @@ impl Exact {
             Repr::Fixed { high, low } => {
                 self.add_parts(Parts { mantissa: join(*high, *low), exponent: -64 });
             }
-            Repr::Wide(other) => {
-                let wide = self.widen();
-                for (at, &limb) in other.limbs.iter().enumerate() {
+            Repr::Wide { low, limbs } => self.change_wide(|wide| {
+                for (at, &limb) in limbs.iter().enumerate() {
                     // The last limb is the signed one.
-                    let last = at + 1 == other.limbs.len();
+                    let last = at + 1 == limbs.len();
                     let value = if last { i128::from(limb as i64) } else { i128::from(limb) };
-                    wide.add_at(other.low as usize + at, value);
+                    wide.add_at(*low as usize + at, value);
                 }
-            }
+            }),
         }
     }
 
@@ -102,7 +107,7 @@ impl Exact {
                 let mut wide = self.clone().into_wide();
                 wide.reserve(wide.low as usize, wide.end() + 1);
                 negate(&mut wide.limbs);
-                Exact(Repr::Wide(wide))
+                Exact::from_wide(wide)
             }
         }
     }
@@ -113,7 +118,7 @@ impl Exact {
             Repr::Int(n) => *n as f64,
             // Scaling by a power of two is exact: the least magnitude here is 2^-64.
             Repr::Fixed { high, low } => join(*high, *low) as f64 * 2f64.powi(-64),
-            Repr::Wide(wide) => wide.to_f64(),
+            Repr::Wide { low, limbs } => Wide { low: *low, limbs: &**limbs }.to_f64(),
         }
     }
 
@@ -124,7 +129,7 @@ impl Exact {
             _ if count == 0 => 0.0,
             // Both convert exactly, and the division rounds once.
             Repr::Int(n) if n.unsigned_abs() <= EXACT && count <= EXACT => *n as f64 / count as f64,
-            _ => self.clone().into_wide().mean(count),
+            _ => self.clone().into_wide().borrowed().mean(count),
         }
     }
 
@@ -133,10 +138,10 @@ impl Exact {
         match &self.0 {
             Repr::Int(n) => Some((u64::try_from(*n).ok()?, true)),
             Repr::Fixed { high, low } => Some((u64::try_from(*high).ok()?, *low == 0)),
-            Repr::Wide(wide) if negative(wide.top()) => None,
-            Repr::Wide(wide) => {
-                let limb = |at: usize| wide.limbs.get(at.wrapping_sub(wide.low as usize));
-                let populated = (wide.low as usize..).zip(&wide.limbs).filter(|(_, l)| **l != 0);
+            Repr::Wide { limbs, .. } if negative(top(limbs)) => None,
+            Repr::Wide { low, limbs } => {
+                let limb = |at: usize| limbs.get(at.wrapping_sub(*low as usize));
+                let populated = (*low as usize..).zip(limbs).filter(|(_, l)| **l != 0);
                 if populated.clone().any(|(at, _)| at > ZERO_LIMB) {
                     return None;
                 }
@@ -149,7 +154,7 @@ impl Exact {
     /// Bytes owned beyond the value itself.
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
-            Repr::Wide(wide) => size_of_val(&*wide.limbs),
+            Repr::Wide { limbs, .. } => size_of_val(&**limbs),
             _ => 0,
         }
     }
@@ -175,33 +180,34 @@ impl Exact {
         }
         let position = (parts.exponent - GRID_EXPONENT) as usize;
         let (limb, shift) = (position / 64, position % 64);
-        let wide = self.widen();
-        if parts.mantissa.unsigned_abs().leading_zeros() as usize > shift + 1 {
-            wide.add_at(limb, parts.mantissa << shift);
-        } else {
-            // Too long to shift inside 128 bits: add the halves one limb apart.
-            let (high, low) = split(parts.mantissa);
-            wide.add_at(limb, i128::from(low) << shift);
-            wide.add_at(limb + 1, i128::from(high) << shift);
-        }
+        self.change_wide(|wide| {
+            if parts.mantissa.unsigned_abs().leading_zeros() as usize > shift + 1 {
+                wide.add_at(limb, parts.mantissa << shift);
+            } else {
+                // Too long to shift inside 128 bits: add the halves one limb apart.
+                let (high, low) = split(parts.mantissa);
+                wide.add_at(limb, i128::from(low) << shift);
+                wide.add_at(limb + 1, i128::from(high) << shift);
+            }
+        });
     }
 
-    fn widen(&mut self) -> &mut Wide {
-        if !matches!(self.0, Repr::Wide(_)) {
-            let narrow = std::mem::take(self);
-            self.0 = Repr::Wide(narrow.into_wide());
-        }
-        match &mut self.0 {
-            Repr::Wide(wide) => wide,
-            _ => unreachable!("made wide above"),
-        }
+    /// Changes it in its wide representation, which it then keeps.
+    fn change_wide(&mut self, change: impl FnOnce(&mut Wide)) {
+        let mut wide = std::mem::take(self).into_wide();
+        change(&mut wide);
+        *self = Exact::from_wide(wide);
+    }
+
+    fn from_wide(wide: Wide) -> Exact {
+        Exact(Repr::Wide { low: wide.low, limbs: wide.limbs })
     }
 
     fn into_wide(self) -> Wide {
         let (high, low) = match self.0 {
             Repr::Int(n) => (n, 0),
             Repr::Fixed { high, low } => (high, low),
-            Repr::Wide(wide) => return wide,
+            Repr::Wide { low, limbs } => return Wide { low, limbs },
         };
         Wide { low: ZERO_LIMB as u8 - 1, limbs: Box::new([low, high as u64]) }
     }
@@ -256,7 +262,7 @@ impl Wide {
         if from >= low && to <= self.end() {
             return;
         }
-        let fill = sign_fill(self.top());
+        let fill = sign_fill(top(&self.limbs));
         let (before, after) = (low.saturating_sub(from), to.saturating_sub(self.end()));
         let mut limbs = Vec::with_capacity(before + self.limbs.len() + after);
         limbs.resize(before, 0);
@@ -269,7 +275,7 @@ impl Wide {
     fn add_at(&mut self, limb: usize, value: i128) {
         self.reserve(limb, limb + 2);
         let at = limb - self.low as usize;
-        let was_negative = negative(self.top());
+        let was_negative = negative(top(&self.limbs));
         let (high, low) = split(value);
         let fill = sign_fill(high as u64);
         let mut carry = false;
@@ -287,7 +293,7 @@ impl Wide {
                 break; // Nothing left to add.
             }
         }
-        let is_negative = negative(self.top());
+        let is_negative = negative(top(&self.limbs));
         if was_negative == (value < 0) && is_negative != was_negative {
             // The sum needs one limb more; its sign is that of both operands.
             let mut limbs = Vec::with_capacity(self.limbs.len() + 1);
@@ -297,10 +303,12 @@ impl Wide {
         }
     }
 
-    fn top(&self) -> u64 {
-        self.limbs.last().copied().unwrap_or(0)
+    fn borrowed(&self) -> Wide<&[u64]> {
+        Wide { low: self.low, limbs: &self.limbs }
     }
+}
 
+impl<'l> Wide<&'l [u64]> {
     fn to_f64(&self) -> f64 {
         let (magnitude, is_negative) = self.magnitude();
         let nearest = round(self.low.into(), &magnitude, false);
@@ -323,9 +331,9 @@ impl Wide {
         if is_negative { 0.0 - nearest } else { nearest }
     }
 
-    fn magnitude(&self) -> (Cow<'_, [u64]>, bool) {
-        let mut limbs = Cow::Borrowed(&*self.limbs);
-        let is_negative = negative(self.top());
+    fn magnitude(&self) -> (Cow<'l, [u64]>, bool) {
+        let mut limbs = Cow::Borrowed(self.limbs);
+        let is_negative = negative(top(self.limbs));
         if is_negative {
             negate(limbs.to_mut());
         }
@@ -374,6 +382,10 @@ fn join(high: i64, low: u64) -> i128 {
 
 fn split(value: i128) -> (i64, u64) {
     ((value >> 64) as i64, value as u64)
+}
+
+fn top(limbs: &[u64]) -> u64 {
+    limbs.last().copied().unwrap_or(0)
 }
 
 fn negative(top: u64) -> bool {

@@ -8,20 +8,21 @@
 //! A push may carry classic buckets, native buckets or both. Each part knows how many observations
 //! it has seen; a part that has missed some is not shown, so that what is shown always adds up.
 
+mod full;
+mod layout;
+mod packed;
 mod record;
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 use super::exact::Exact;
-use super::native::{self, Native};
-use super::{Refusal, better_exemplar};
+use super::{Refusal, native};
 use crate::model::exposition::{Bucket, BucketsOf, ExemplarsOf, PushedValue};
 use crate::model::reading::{BucketReading, HistogramReading};
-use crate::model::{Exemplar, NativeBuckets, Number};
-
-/// Upper bounds, ascending, without `+Inf`; shared by the series of a family.
-pub type Layout = Arc<[f64]>;
+use crate::model::{NativeBuckets, Number};
+use full::Full;
+pub use layout::Layout;
+use packed::Packed;
 
 /// What one push says of one histogram.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,19 @@ impl<'a> PushedHistogram<'a> {
     fn count(&self) -> Number {
         self.count.unwrap_or_default()
     }
+
+    /// Classic buckets of whole numbers and nothing else.
+    fn is_whole_and_plain(&self) -> bool {
+        let is_plain = |bucket: &Bucket| {
+            matches!(bucket.cumulative_count, Number::Int(_)) && bucket.exemplar.is_none()
+        };
+        self.native.is_none() && self.buckets.iter().all(is_plain)
+    }
+
+    fn has_exemplars(&self) -> bool {
+        self.exemplars.iter().next().is_some()
+            || self.buckets.iter().any(|bucket| bucket.exemplar.is_some())
+    }
 }
 
 pub(super) fn check_count(count: Number, what: &'static str) -> Result<(), Refusal> {
@@ -105,35 +119,34 @@ pub(super) fn check_count(count: Number, what: &'static str) -> Result<(), Refus
 
 /// The sum of all pushes to one histogram.
 #[derive(Clone, Debug)]
-pub struct Histogram {
-    count: Exact,
-    /// Absent if the first push had none: a mean over a part of the sum would be wrong.
-    sum: Option<Exact>,
-    classic: Option<Box<Classic>>,
-    native: Option<Box<Native>>,
-}
+pub struct Histogram(Form);
 
+/// Small while it can be; what needs the full form stays in it.
 #[derive(Clone, Debug)]
-struct Classic {
-    bounds: Layout,
-    /// Own counts per bound, then of what lies above the last one.
-    own: Counts,
-    /// The best exemplar of each bucket; empty until the first one comes.
-    exemplars: Box<[Option<Box<Exemplar>>]>,
-}
-
-/// Integers while all counts are, as they nearly always are.
-#[derive(Clone, Debug)]
-enum Counts {
-    Int(Box<[u64]>),
-    Exact(Box<[Exact]>),
+enum Form {
+    Packed(Packed),
+    Full(Box<Full>),
 }
 
 impl Histogram {
     /// The identity of merging. `with_sum`: whether the first push has a sum.
     pub fn new(with_sum: bool) -> Histogram {
-        let sum = with_sum.then_some(Exact::ZERO);
-        Histogram { count: Exact::ZERO, sum, classic: None, native: None }
+        Histogram(Form::Packed(Packed::empty(with_sum.then_some(Exact::ZERO))))
+    }
+
+    /// Of the classic buckets, if there are any.
+    fn bounds(&self) -> Option<&Layout> {
+        match &self.0 {
+            Form::Packed(packed) => packed.bounds(),
+            Form::Full(full) => full.bounds(),
+        }
+    }
+
+    fn has_sum(&self) -> bool {
+        match &self.0 {
+            Form::Packed(packed) => packed.sum().is_some(),
+            Form::Full(full) => full.has_sum(),
+        }
     }
 
     /// Whether all bounds of the push are known here, so that its merge adds no bucket.
@@ -141,13 +154,13 @@ impl Histogram {
     /// # Errors
     /// If the push lacks a sum that this histogram has.
     pub fn knows(&self, pushed: &PushedHistogram<'_>) -> Result<bool, Refusal> {
-        if self.sum.is_some() && pushed.sum.is_none() {
+        if self.has_sum() && pushed.sum.is_none() {
             return Err(Refusal::NoSum);
         }
-        let known = match &self.classic {
+        let known = match self.bounds() {
             None => !pushed.is_classic(),
-            Some(classic) => {
-                let mut known = classic.bounds.iter();
+            Some(bounds) => {
+                let mut known = bounds.iter();
                 pushed.bounds().all(|bound| known.any(|&other| other == bound))
             }
         };
@@ -156,48 +169,37 @@ impl Histogram {
 
     /// The layout after merging a push with these bounds; `None` if it stays as it is.
     pub fn grown(&self, pushed: &PushedHistogram<'_>) -> Option<Vec<f64>> {
-        let known = self.classic.as_ref().map_or(&[][..], |classic| &classic.bounds);
+        let bounds = self.bounds();
+        let known = bounds.map_or(&[][..], |bounds| bounds);
         let grown = union(known, pushed.bounds());
-        (grown.len() > known.len() || self.classic.is_none() && pushed.is_classic())
-            .then_some(grown)
+        (grown.len() > known.len() || bounds.is_none() && pushed.is_classic()).then_some(grown)
     }
 
     /// Makes room for the bounds of `layout`, which must contain those known already.
     pub fn set_layout(&mut self, layout: Layout) {
-        let old = match self.classic.take() {
-            Some(old) if old.bounds == layout => return self.classic = Some(old),
-            Some(old) => *old,
-            None => Classic::empty(Arc::from([])),
-        };
-        let mut new = Classic::empty(layout);
-        let mut at = 0;
-        for (bound, from) in old.bounds.iter().copied().chain([f64::INFINITY]).zip(0..) {
-            at = new.slot(at, bound);
-            new.own.move_from(at, &old.own, from);
-            if let Some(exemplar) = old.exemplars.get(from).cloned().flatten() {
-                new.offer(at, &exemplar);
-            }
+        match &mut self.0 {
+            Form::Packed(packed) => packed.set_layout(layout),
+            Form::Full(full) => full.set_layout(layout),
         }
-        self.classic = Some(Box::new(new));
     }
 
     /// Adds a push whose bounds are all [known](Histogram::knows).
     pub fn merge(&mut self, pushed: &PushedHistogram<'_>) {
-        add_number(&mut self.count, pushed.count());
-        match (&mut self.sum, pushed.sum) {
-            (Some(total), Some(sum)) => total.add_f64(sum),
-            // Known to have one when checked, unless an operator has changed the rule since.
-            (Some(_), None) => self.sum = None,
-            (None, _) => {}
+        if let Form::Packed(packed) = &mut self.0
+            && packed.merge(pushed)
+        {
+            return;
         }
-        if pushed.is_classic() {
-            self.classic
-                .get_or_insert_with(|| Box::new(Classic::empty(Arc::from([]))))
-                .merge(pushed);
+        self.full().merge(pushed);
+    }
+
+    fn full(&mut self) -> &mut Full {
+        if let Form::Packed(packed) = &self.0 {
+            self.0 = Form::Full(Box::new(Full::from(packed)));
         }
-        if let Some(buckets) = pushed.native {
-            let native = self.native.get_or_insert_with(|| Box::new(Native::like(buckets)));
-            native.merge(buckets, pushed.count(), pushed.exemplars);
+        match &mut self.0 {
+            Form::Full(full) => full,
+            Form::Packed(_) => unreachable!("made full above"),
         }
     }
 
@@ -205,8 +207,8 @@ impl Histogram {
     /// do not depend on their order.
     pub fn replaced(&self, pushed: &PushedHistogram<'_>) -> Histogram {
         let mut alone = Histogram::new(pushed.sum.is_some());
-        if let Some(classic) = &self.classic {
-            alone.set_layout(classic.bounds.clone());
+        if let Some(bounds) = self.bounds() {
+            alone.set_layout(bounds.clone());
         }
         alone.merge(pushed);
         alone
@@ -225,28 +227,16 @@ impl Histogram {
         match order {
             Some(Ordering::Greater) => *self = candidate,
             Some(Ordering::Less) => {}
-            _ => self.offer_exemplars(pushed),
-        }
-    }
-
-    fn offer_exemplars(&mut self, pushed: &PushedHistogram<'_>) {
-        if let Some(classic) = &mut self.classic {
-            classic.offer_exemplars(pushed);
-        }
-        if let Some(native) = &mut self.native {
-            native.offer_exemplars(pushed.exemplars);
+            _ if pushed.has_exemplars() => self.full().offer_exemplars(pushed),
+            _ => {}
         }
     }
 
     /// Fills an empty reading; `native_limit`: how many native buckets to show at the most.
     pub fn read(&self, native_limit: usize, into: &mut HistogramReading) {
-        into.count = read_number(&self.count);
-        into.sum = self.sum.as_ref().map(Exact::to_f64);
-        if let Some(native) = &self.native {
-            native.read(into.count, native_limit, into);
-        }
-        if let Some(classic) = &self.classic {
-            classic.read(&mut into.buckets);
+        match &self.0 {
+            Form::Packed(packed) => packed.read(into),
+            Form::Full(full) => full.read(native_limit, into),
         }
         let complete =
             into.buckets.last().is_some_and(|bucket| bucket.cumulative_count == into.count);
@@ -264,138 +254,9 @@ impl Histogram {
 
     /// Bytes owned beyond the value itself, without the shared layout.
     pub fn heap_bytes(&self) -> usize {
-        let classic = self.classic.as_ref().map_or(0, |classic| {
-            size_of::<Classic>() + classic.own.heap_bytes() + size_of_val(&*classic.exemplars)
-        });
-        let native = self.native.as_ref().map_or(0, |native| native.heap_bytes());
-        self.count.heap_bytes() + self.sum.as_ref().map_or(0, Exact::heap_bytes) + classic + native
-    }
-}
-
-impl Classic {
-    fn empty(bounds: Layout) -> Classic {
-        let own = Counts::Int(vec![0; bounds.len() + 1].into());
-        Classic { bounds, own, exemplars: Box::default() }
-    }
-
-    /// The bucket of this bound, searched from `from`; the one above all bounds if there is none.
-    fn slot(&self, from: usize, bound: f64) -> usize {
-        let ahead = &self.bounds[from..];
-        ahead.iter().position(|&other| other == bound).map_or(self.bounds.len(), |at| from + at)
-    }
-
-    fn merge(&mut self, pushed: &PushedHistogram<'_>) {
-        let mut below = Number::ZERO;
-        let mut at = 0;
-        for bucket in pushed.finite() {
-            at = self.slot(at, bucket.upper_bound);
-            self.own.add_difference(at, bucket.cumulative_count, below);
-            below = bucket.cumulative_count;
-        }
-        self.own.add_difference(self.bounds.len(), pushed.count(), below);
-        self.offer_exemplars(pushed);
-    }
-
-    fn offer_exemplars(&mut self, pushed: &PushedHistogram<'_>) {
-        let mut at = 0;
-        for bucket in pushed.buckets.iter() {
-            if let Some(exemplar) = &bucket.exemplar {
-                at = self.slot(at, bucket.upper_bound);
-                self.offer(at, exemplar);
-            }
-        }
-    }
-
-    fn offer(&mut self, at: usize, exemplar: &Exemplar) {
-        if self.exemplars.is_empty() {
-            self.exemplars = vec![None; self.bounds.len() + 1].into();
-        }
-        let held = &mut self.exemplars[at];
-        if held.as_ref().is_none_or(|held| better_exemplar(exemplar, held)) {
-            *held = Some(Box::new(exemplar.clone()));
-        }
-    }
-
-    fn read(&self, into: &mut Vec<BucketReading>) {
-        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        let mut total = Exact::ZERO;
-        let mut sum = 0u64;
-        for (at, upper_bound) in bounds.enumerate() {
-            let cumulative_count = match &self.own {
-                // Sums of u64 that overflow are rare enough to start over exactly.
-                Counts::Int(own) => match sum.checked_add(own[at]) {
-                    Some(next) => {
-                        sum = next;
-                        Number::Int(sum)
-                    }
-                    None => {
-                        into.clear();
-                        return self.exactly().read(into);
-                    }
-                },
-                Counts::Exact(own) => {
-                    total.add(&own[at]);
-                    read_number(&total)
-                }
-            };
-            let exemplar = self.exemplars.get(at).cloned().flatten().map(|exemplar| *exemplar);
-            into.push(BucketReading { upper_bound, cumulative_count, exemplar });
-        }
-    }
-
-    fn exactly(&self) -> Classic {
-        let mut exact = self.clone();
-        exact.own.exact();
-        exact
-    }
-}
-
-impl Counts {
-    /// Adds `upper - lower`.
-    fn add_difference(&mut self, at: usize, upper: Number, lower: Number) {
-        if let (Counts::Int(own), Number::Int(upper), Number::Int(lower)) =
-            (&mut *self, upper, lower)
-            && let Some(next) = own[at].checked_add(upper.saturating_sub(lower))
-        {
-            own[at] = next;
-            return;
-        }
-        let own = &mut self.exact()[at];
-        add_number(own, upper);
-        let mut lower_exact = Exact::ZERO;
-        add_number(&mut lower_exact, lower);
-        own.add(&lower_exact.negated());
-    }
-
-    fn move_from(&mut self, at: usize, other: &Counts, from: usize) {
-        match (&mut *self, other) {
-            (Counts::Int(own), Counts::Int(other)) => own[at] = other[from],
-            (_, Counts::Exact(other)) => self.exact()[at] = other[from].clone(),
-            (Counts::Exact(own), Counts::Int(other)) => own[at].add_u64(other[from]),
-        }
-    }
-
-    fn exact(&mut self) -> &mut [Exact] {
-        if let Counts::Int(own) = self {
-            let exact = own.iter().map(|&count| {
-                let mut exact = Exact::ZERO;
-                exact.add_u64(count);
-                exact
-            });
-            *self = Counts::Exact(exact.collect());
-        }
-        match self {
-            Counts::Exact(own) => own,
-            Counts::Int(_) => unreachable!("made exact above"),
-        }
-    }
-
-    fn heap_bytes(&self) -> usize {
-        match self {
-            Counts::Int(own) => size_of_val(&**own),
-            Counts::Exact(own) => {
-                size_of_val(&**own) + own.iter().map(Exact::heap_bytes).sum::<usize>()
-            }
+        match &self.0 {
+            Form::Packed(packed) => packed.heap_bytes(),
+            Form::Full(full) => full.heap_bytes(),
         }
     }
 }
@@ -441,3 +302,6 @@ pub(super) fn read_number(total: &Exact) -> Number {
         _ => Number::from_f64(total.to_f64()),
     }
 }
+
+#[cfg(test)]
+mod tests;

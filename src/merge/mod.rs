@@ -97,37 +97,41 @@ pub struct MergeRules {
     pub untyped: UntypedRule,
 }
 
-/// The merged value of one series.
+/// The merged value of one series. Every series has room for one, so what is rare is in a box.
 #[derive(Clone, Debug)]
 pub enum State {
     /// Counters, untyped samples, gauges by the rule `sum`.
-    Sum {
-        total: Exact,
-        exemplar: Option<Box<Exemplar>>,
-    },
+    Sum(Exact),
+    /// The same with an exemplar.
+    Marked(Box<Marked>),
     Last {
         value: f64,
         stamp: Stamp,
     },
     Min(f64),
     Max(f64),
-    Mean {
-        total: Exact,
-        count: u64,
-    },
+    Mean(Box<Mean>),
     Summary(Box<Summary>),
-    Histogram(Box<Histogram>),
+    Histogram(Histogram),
     /// A gauge histogram by the rule `last`.
-    LastHistogram {
-        histogram: Box<Histogram>,
-        stamp: Stamp,
-    },
-    /// One register for the whole set: states set by different pushes never mix.
-    StateSet {
-        states: Box<[(Box<str>, bool)]>,
-        stamp: Stamp,
-    },
+    LastHistogram(Box<LastHistogram>),
+    StateSet(Box<StateSet>),
     Info,
+}
+
+const _: () = assert!(size_of::<State>() == 24);
+
+#[derive(Clone, Debug)]
+pub struct Marked {
+    total: Exact,
+    /// The best of all.
+    exemplar: Exemplar,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Mean {
+    total: Exact,
+    count: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +139,19 @@ pub struct Summary {
     count: Exact,
     /// Absent if the first push had none.
     sum: Option<Exact>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LastHistogram {
+    histogram: Histogram,
+    stamp: Stamp,
+}
+
+/// One register for the whole set: states set by different pushes never mix.
+#[derive(Clone, Debug)]
+pub struct StateSet {
+    states: Box<[(Box<str>, bool)]>,
+    stamp: Stamp,
 }
 
 /// Whether a pushed value may be merged, whatever is stored.
@@ -197,20 +214,18 @@ impl State {
     pub fn new(kind: Kind, rules: MergeRules, value: &PushedValue<'_>) -> State {
         match (kind, value) {
             (Kind::Histogram, PushedValue::Histogram { sum, .. }) => {
-                State::Histogram(Box::new(Histogram::new(sum.is_some())))
+                State::Histogram(Histogram::new(sum.is_some()))
             }
             (Kind::GaugeHistogram, PushedValue::Histogram { sum, .. }) => {
-                let histogram = Box::new(Histogram::new(sum.is_some()));
-                match rules.gauge {
-                    GaugeRule::Sum => State::Histogram(histogram),
-                    _ => State::LastHistogram { histogram, stamp: Stamp::MIN },
-                }
+                State::gauge_histogram(Histogram::new(sum.is_some()), rules.gauge)
             }
             (Kind::Summary, PushedValue::Summary { sum, .. }) => {
                 let sum = sum.map(|_| Exact::ZERO);
                 State::Summary(Box::new(Summary { count: Exact::ZERO, sum }))
             }
-            (Kind::StateSet, _) => State::StateSet { states: Box::default(), stamp: Stamp::MIN },
+            (Kind::StateSet, _) => {
+                State::StateSet(Box::new(StateSet { states: Box::default(), stamp: Stamp::MIN }))
+            }
             (Kind::Info, _) => State::Info,
             (Kind::Gauge, _) => State::empty_gauge(rules.gauge),
             (Kind::Untyped, _) if rules.untyped == UntypedRule::Last => {
@@ -224,20 +239,28 @@ impl State {
     fn empty_gauge(rule: GaugeRule) -> State {
         match rule {
             GaugeRule::Last => State::Last { value: LEAST, stamp: Stamp::MIN },
-            GaugeRule::Sum => State::Sum { total: Exact::ZERO, exemplar: None },
+            GaugeRule::Sum => State::Sum(Exact::ZERO),
             GaugeRule::Min => State::Min(f64::INFINITY),
             GaugeRule::Max => State::Max(f64::NEG_INFINITY),
-            GaugeRule::Mean => State::Mean { total: Exact::ZERO, count: 0 },
+            GaugeRule::Mean => State::Mean(Box::default()),
+        }
+    }
+
+    /// It goes on from `histogram` by this rule, and whatever is pushed is later.
+    fn gauge_histogram(histogram: Histogram, rule: GaugeRule) -> State {
+        match rule {
+            GaugeRule::Sum => State::Histogram(histogram),
+            _ => State::LastHistogram(Box::new(LastHistogram { histogram, stamp: Stamp::MIN })),
         }
     }
 
     /// The rule by which a gauge of this state merges.
     pub fn gauge_rule(&self) -> GaugeRule {
         match self {
-            State::Sum { .. } | State::Histogram(_) => GaugeRule::Sum,
+            State::Sum(_) | State::Marked(_) | State::Histogram(_) => GaugeRule::Sum,
             State::Min(_) => GaugeRule::Min,
             State::Max(_) => GaugeRule::Max,
-            State::Mean { .. } => GaugeRule::Mean,
+            State::Mean(_) => GaugeRule::Mean,
             _ => GaugeRule::Last,
         }
     }
@@ -246,16 +269,14 @@ impl State {
     /// value is older than any push to come.
     pub fn change_rule(&mut self, rule: GaugeRule) {
         let value = match std::mem::replace(self, State::Info) {
-            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
-                *self = match rule {
-                    GaugeRule::Sum => State::Histogram(histogram),
-                    _ => State::LastHistogram { histogram, stamp: Stamp::MIN },
-                };
-                return;
+            State::Histogram(histogram) => return *self = State::gauge_histogram(histogram, rule),
+            State::LastHistogram(last) => {
+                return *self = State::gauge_histogram(last.histogram, rule);
             }
-            State::Sum { total, .. } => total.to_f64(),
+            State::Sum(total) => total.to_f64(),
+            State::Marked(marked) => marked.total.to_f64(),
             State::Last { value, .. } | State::Min(value) | State::Max(value) => value,
-            State::Mean { total, count } => total.mean(count),
+            State::Mean(mean) => mean.total.mean(mean.count),
             other => return *self = other,
         };
         *self = State::empty_gauge(rule);
@@ -273,8 +294,8 @@ impl State {
     pub fn knows(&self, series: &PushedSeries<'_>) -> Result<bool, Refusal> {
         match (self, PushedHistogram::of(series.value, series.exemplars)) {
             (State::Histogram(histogram), Some(pushed)) => histogram.knows(&pushed),
-            (State::LastHistogram { histogram, .. }, Some(pushed)) => {
-                Ok(histogram.grown(&pushed).is_none())
+            (State::LastHistogram(last), Some(pushed)) => {
+                Ok(last.histogram.grown(&pushed).is_none())
             }
             (State::Summary(summary), _) => match series.value {
                 PushedValue::Summary { sum: None, .. } if summary.sum.is_some() => {
@@ -290,17 +311,18 @@ impl State {
     pub fn grown(&self, series: &PushedSeries<'_>) -> Option<Vec<f64>> {
         let pushed = PushedHistogram::of(series.value, series.exemplars)?;
         match self {
-            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
-                histogram.grown(&pushed)
-            }
+            State::Histogram(histogram) => histogram.grown(&pushed),
+            State::LastHistogram(last) => last.histogram.grown(&pushed),
             _ => None,
         }
     }
 
     /// Makes room for the bounds that [`State::grown`] gave.
     pub fn grow(&mut self, layout: Layout) {
-        if let State::Histogram(histogram) | State::LastHistogram { histogram, .. } = self {
-            histogram.set_layout(layout);
+        match self {
+            State::Histogram(histogram) => histogram.set_layout(layout),
+            State::LastHistogram(last) => last.histogram.set_layout(layout),
+            _ => {}
         }
     }
 
@@ -310,13 +332,7 @@ impl State {
             (State::Info, PushedValue::Scalar(_)) => {}
             (state, PushedValue::Scalar(value)) => {
                 state.merge_scalar(value, stamp);
-                if let State::Sum { exemplar, .. } = state {
-                    for offered in series.exemplars.iter() {
-                        if exemplar.as_ref().is_none_or(|held| better_exemplar(offered, held)) {
-                            *exemplar = Some(Box::new(offered.clone()));
-                        }
-                    }
-                }
+                series.exemplars.iter().for_each(|offered| state.offer(offered));
             }
             (State::Summary(summary), PushedValue::Summary { count, sum, .. }) => {
                 add_number(&mut summary.count, count.unwrap_or_default());
@@ -329,26 +345,40 @@ impl State {
                     histogram.merge(&pushed);
                 }
             }
-            (State::LastHistogram { histogram, stamp: held }, _) => {
+            (State::LastHistogram(last), _) => {
                 if let Some(pushed) = PushedHistogram::of(series.value, series.exemplars)
-                    && stamp >= *held
+                    && stamp >= last.stamp
                 {
-                    let candidate = histogram.replaced(&pushed);
-                    if stamp > *held {
-                        **histogram = candidate;
+                    let candidate = last.histogram.replaced(&pushed);
+                    if stamp > last.stamp {
+                        last.histogram = candidate;
                     } else {
-                        histogram.keep_larger(candidate, &pushed);
+                        last.histogram.keep_larger(candidate, &pushed);
                     }
-                    *held = stamp;
+                    last.stamp = stamp;
                 }
             }
-            (State::StateSet { states, stamp: held }, PushedValue::StateSet(new)) => {
-                if stamp > *held || stamp == *held && on(new) > on_held(states) {
-                    *states = new.iter().map(|state| (state.name.clone(), state.on)).collect();
-                    *held = stamp;
+            (State::StateSet(held), PushedValue::StateSet(new)) => {
+                if stamp > held.stamp || stamp == held.stamp && on(new) > on_held(&held.states) {
+                    held.states = new.iter().map(|state| (state.name.clone(), state.on)).collect();
+                    held.stamp = stamp;
                 }
             }
             (state, value) => debug_assert!(false, "{state:?} met {value:?}"),
+        }
+    }
+
+    /// Keeps an exemplar, if this is a sum and has no better one.
+    fn offer(&mut self, offered: &Exemplar) {
+        match self {
+            State::Sum(total) => {
+                let (total, exemplar) = (std::mem::take(total), offered.clone());
+                *self = State::Marked(Box::new(Marked { total, exemplar }));
+            }
+            State::Marked(marked) if better_exemplar(offered, &marked.exemplar) => {
+                marked.exemplar = offered.clone();
+            }
+            _ => {}
         }
     }
 
@@ -358,7 +388,8 @@ impl State {
             return;
         }
         match self {
-            State::Sum { total, .. } => total.add_f64(new),
+            State::Sum(total) => total.add_f64(new),
+            State::Marked(marked) => marked.total.add_f64(new),
             State::Last { value, stamp: held } => {
                 if stamp.cmp(held).then_with(|| new.total_cmp(value)).is_gt() {
                     (*value, *held) = (new, stamp);
@@ -375,9 +406,9 @@ impl State {
                     *value = new;
                 }
             }
-            State::Mean { total, count } => {
-                total.add_f64(new);
-                *count += 1;
+            State::Mean(mean) => {
+                mean.total.add_f64(new);
+                mean.count += 1;
             }
             state => debug_assert!(false, "{state:?} met {new}"),
         }
@@ -386,21 +417,23 @@ impl State {
     /// The value to show, rounded once.
     pub fn read(&self, kind: Kind, native_limit: usize, into: &mut ReadBuffer) {
         match self {
-            State::Sum { total, exemplar } => {
-                into.set_scalar(kind, total.to_f64(), exemplar.as_deref())
+            State::Sum(total) => into.set_scalar(kind, total.to_f64(), None),
+            State::Marked(marked) => {
+                into.set_scalar(kind, marked.total.to_f64(), Some(&marked.exemplar));
             }
             State::Last { value, .. } | State::Min(value) | State::Max(value) => {
                 into.set_scalar(kind, *value, None);
             }
-            State::Mean { total, count } => into.set_scalar(kind, total.mean(*count), None),
+            State::Mean(mean) => into.set_scalar(kind, mean.total.mean(mean.count), None),
             State::Summary(summary) => {
                 let sum = summary.sum.as_ref().map(Exact::to_f64);
                 into.set_summary(read_number(&summary.count), sum);
             }
-            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
-                histogram.read(native_limit, into.set_histogram());
+            State::Histogram(histogram) => histogram.read(native_limit, into.set_histogram()),
+            State::LastHistogram(last) => {
+                last.histogram.read(native_limit, into.set_histogram());
             }
-            State::StateSet { states, .. } => into.set_states(states),
+            State::StateSet(set) => into.set_states(&set.states),
             State::Info => into.set_scalar(kind, 1.0, None),
         }
     }
@@ -408,16 +441,21 @@ impl State {
     /// Bytes owned beyond the value itself.
     pub fn heap_bytes(&self) -> usize {
         match self {
-            State::Sum { total, .. } | State::Mean { total, .. } => total.heap_bytes(),
+            State::Sum(total) => total.heap_bytes(),
+            State::Marked(marked) => {
+                let labels = marked.exemplar.labels.len();
+                size_of::<Marked>() + marked.total.heap_bytes() + labels
+            }
+            State::Mean(mean) => size_of::<Mean>() + mean.total.heap_bytes(),
             State::Summary(summary) => {
                 let sum = summary.sum.as_ref().map_or(0, Exact::heap_bytes);
                 size_of::<Summary>() + summary.count.heap_bytes() + sum
             }
-            State::Histogram(histogram) | State::LastHistogram { histogram, .. } => {
-                size_of::<Histogram>() + histogram.heap_bytes()
-            }
-            State::StateSet { states, .. } => {
-                size_of_val(&**states) + states.iter().map(|(name, _)| name.len()).sum::<usize>()
+            State::Histogram(histogram) => histogram.heap_bytes(),
+            State::LastHistogram(last) => size_of::<LastHistogram>() + last.histogram.heap_bytes(),
+            State::StateSet(set) => {
+                let names = set.states.iter().map(|(name, _)| name.len()).sum::<usize>();
+                size_of::<StateSet>() + size_of_val(&*set.states) + names
             }
             _ => 0,
         }

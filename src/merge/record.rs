@@ -20,17 +20,23 @@
 
 use super::exact::Exact;
 use super::histogram::{Histogram, Layout};
-use super::{State, Summary};
+use super::{LastHistogram, Marked, Mean, State, StateSet, Summary};
 use crate::model::packed::{Malformed, Packer, Unpacker};
 use crate::model::{Exemplar, Kind};
 
 impl State {
     pub fn pack(&self, into: &mut Packer<'_>) {
         match self {
-            State::Sum { total, exemplar } => {
+            State::Sum(total) => {
                 into.u8(0);
                 total.pack(into);
-                into.option(exemplar.as_deref(), |into, exemplar| pack_exemplar(exemplar, into));
+                into.u8(0);
+            }
+            State::Marked(marked) => {
+                into.u8(0);
+                marked.total.pack(into);
+                into.u8(1);
+                pack_exemplar(&marked.exemplar, into);
             }
             State::Last { value, stamp } => {
                 into.u8(1);
@@ -45,10 +51,10 @@ impl State {
                 into.u8(3);
                 into.f64(*value);
             }
-            State::Mean { total, count } => {
+            State::Mean(mean) => {
                 into.u8(4);
-                total.pack(into);
-                into.u64(*count);
+                mean.total.pack(into);
+                into.u64(mean.count);
             }
             State::Summary(summary) => {
                 into.u8(5);
@@ -59,19 +65,19 @@ impl State {
                 into.u8(6);
                 histogram.pack(into);
             }
-            State::LastHistogram { histogram, stamp } => {
+            State::LastHistogram(last) => {
                 into.u8(7);
-                histogram.pack(into);
-                into.i64(*stamp);
+                last.histogram.pack(into);
+                into.i64(last.stamp);
             }
-            State::StateSet { states, stamp } => {
+            State::StateSet(set) => {
                 into.u8(8);
-                into.length(states.len());
-                for (name, on) in states {
+                into.length(set.states.len());
+                for (name, on) in &set.states {
                     into.text(name);
                     into.u8((*on).into());
                 }
-                into.i64(*stamp);
+                into.i64(set.stamp);
             }
             State::Info => into.u8(9),
         }
@@ -86,28 +92,31 @@ impl State {
         layout: &mut dyn FnMut(&[f64]) -> Layout,
     ) -> Result<State, Malformed> {
         Ok(match from.u8()? {
-            0 => State::Sum {
-                total: Exact::unpack(from)?,
-                exemplar: from.option(unpack_exemplar)?.map(Box::new),
-            },
+            0 => {
+                let total = Exact::unpack(from)?;
+                match from.option(unpack_exemplar)? {
+                    None => State::Sum(total),
+                    Some(exemplar) => State::Marked(Box::new(Marked { total, exemplar })),
+                }
+            }
             1 => State::Last { value: from.f64()?, stamp: from.i64()? },
             2 => State::Min(from.f64()?),
             3 => State::Max(from.f64()?),
-            4 => State::Mean { total: Exact::unpack(from)?, count: from.u64()? },
+            4 => State::Mean(Box::new(Mean { total: Exact::unpack(from)?, count: from.u64()? })),
             5 => {
                 let (count, sum) = (Exact::unpack(from)?, from.option(Exact::unpack)?);
                 State::Summary(Box::new(Summary { count, sum }))
             }
-            6 => State::Histogram(Box::new(Histogram::unpack(from, layout)?)),
-            7 => State::LastHistogram {
-                histogram: Box::new(Histogram::unpack(from, layout)?),
-                stamp: from.i64()?,
-            },
+            6 => State::Histogram(Histogram::unpack(from, layout)?),
+            7 => {
+                let (histogram, stamp) = (Histogram::unpack(from, layout)?, from.i64()?);
+                State::LastHistogram(Box::new(LastHistogram { histogram, stamp }))
+            }
             8 => {
                 let states = from.length()?;
                 let state = |_| Ok((from.text()?.into(), from.u8()? != 0));
                 let states = (0..states).map(state).collect::<Result<_, _>>()?;
-                State::StateSet { states, stamp: from.i64()? }
+                State::StateSet(Box::new(StateSet { states, stamp: from.i64()? }))
             }
             9 => State::Info,
             _ => return Err(Malformed("a state has an unknown form")),
@@ -119,14 +128,14 @@ impl State {
         match self {
             // A series from before the type of its family was known goes on by another rule when it
             // is next pushed.
-            State::Sum { .. } | State::Last { .. } => {
+            State::Sum(_) | State::Marked(_) | State::Last { .. } => {
                 matches!(kind, Kind::Counter | Kind::Untyped | Kind::Gauge)
             }
-            State::Min(_) | State::Max(_) | State::Mean { .. } => kind == Kind::Gauge,
+            State::Min(_) | State::Max(_) | State::Mean(_) => kind == Kind::Gauge,
             State::Summary(_) => kind == Kind::Summary,
             State::Histogram(_) => matches!(kind, Kind::Histogram | Kind::GaugeHistogram),
-            State::LastHistogram { .. } => kind == Kind::GaugeHistogram,
-            State::StateSet { .. } => kind == Kind::StateSet,
+            State::LastHistogram(_) => kind == Kind::GaugeHistogram,
+            State::StateSet(_) => kind == Kind::StateSet,
             State::Info => kind == Kind::Info,
         }
     }

@@ -48,7 +48,7 @@ impl Batch {
     }
 
     pub fn clear(&mut self) {
-        const KEPT_BYTES: usize = 4 << 20;
+        const KEPT_BYTES: usize = 1 << 20;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         self.len = 0;

@@ -115,12 +115,11 @@ where
     /// whole, no scrape may meet them.
     fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) -> SeriesRef {
         let group = self.context.group;
-        let group = self.structure().group(group);
+        let group = self.structure().groups.key(group);
         let series = SeriesRef::new(Birth {
             family: family.clone(),
             group,
             labels: pushed.labels,
-            hash: pushed.hash,
             // The series counts from just before its first push.
             created_ms: self.context.born_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
@@ -128,7 +127,7 @@ where
         self.merge(&series, family, pushed, terms);
 
         let store = self.store;
-        store.link(series.clone(), self.structure());
+        store.link(pushed.hash, series.clone(), self.structure());
         series
     }
 

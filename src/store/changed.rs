@@ -131,10 +131,10 @@ impl Family {
 impl SeriesRef {
     fn pack(&self, into: &mut Packer<'_>) {
         into.u8(VERSION);
-        into.i64(self.created_ms);
+        into.i64(self.created_ms());
         into.u64(self.touched_s().into());
         into.u64(self.ttl_s().into());
-        into.text(&self.group);
+        into.text(self.group());
         self.with_state(|state| state.pack(into));
     }
 }

@@ -17,6 +17,7 @@
 mod admit;
 mod apply;
 mod changed;
+mod group;
 mod index;
 mod known;
 mod remove;
@@ -38,6 +39,7 @@ use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use changed::Changed;
+use group::Groups;
 use index::Index;
 pub use known::Known;
 pub use remove::{Removed, SLICE};
@@ -65,8 +67,7 @@ pub struct Store {
 /// What only births and removals touch.
 #[derive(Debug, Default)]
 struct Structure {
-    /// By grouping key: the series born under it.
-    groups: HashMap<Arc<str>, Vec<SeriesRef>>,
+    groups: Groups,
     /// By the label `job`: how many series.
     jobs: HashMap<Box<str>, usize>,
 }
@@ -135,13 +136,14 @@ impl Drop for Store {
 impl Store {
     /// `commits`: what it shares with other lasting state, above all the gate.
     pub fn new(commits: Arc<Commits>) -> Store {
+        let hasher = SeriesHasher::default();
         Store {
-            hasher: SeriesHasher::default(),
             commits,
             structure: Mutex::default(),
-            families: Table::new(),
+            families: Table::new(hasher.clone()),
             family_index: Index::new(),
-            series: Table::new(),
+            series: Table::new(hasher.clone()),
+            hasher,
             series_count: AtomicUsize::new(0),
             family_count: AtomicUsize::new(0),
             changed: Changed::default(),
@@ -183,23 +185,21 @@ impl Store {
     }
 
     /// Puts a series where everybody finds it, and its family with its first series.
-    fn link(&self, series: SeriesRef, structure: &mut Structure) {
-        let members = structure.groups.entry(series.group.clone()).or_default();
-        series.set_group_slot(members.len());
-        members.push(series.clone());
+    fn link(&self, hash: u64, series: SeriesRef, structure: &mut Structure) {
+        structure.groups.add(series.clone());
         let job = job_of(series.labels());
         match structure.jobs.get_mut(&*job) {
             Some(members) => *members += 1,
             None => _ = structure.jobs.insert(job.into(), 1),
         }
-        self.series.insert(series.clone());
+        self.series.insert(hash, series.clone());
         self.series_count.fetch_add(1, Relaxed);
         let family = series.family.clone();
         family.note_birth(series.labels());
         family.index.add(series);
         family.note_change();
         if family.live.fetch_add(1, Relaxed) == 0 {
-            self.families.insert(family.clone());
+            self.families.insert(family.name_hash(), family.clone());
             self.family_index.add(family);
             self.family_count.fetch_add(1, Relaxed);
         }

@@ -38,10 +38,7 @@ impl Store {
     /// Removes the series first pushed under exactly this grouping key (canonical label text), not
     /// those of longer keys.
     pub fn remove_group(&self, key: &str, dry_run: bool) -> Removed {
-        let members = match self.structure.lock().groups.get(key) {
-            Some(members) => members.clone(),
-            None => return Removed::default(),
-        };
+        let members = self.structure.lock().groups.members(key);
         self.remove_all(&members, dry_run, |_| true)
     }
 
@@ -136,17 +133,6 @@ impl Store {
                 structure.jobs.remove(&*job);
             }
         }
-        if let Some(members) = structure.groups.get_mut(&series.group) {
-            let slot = series.group_slot();
-            members.swap_remove(slot);
-            if let Some(moved) = members.get(slot) {
-                moved.set_group_slot(slot);
-            }
-            if members.is_empty() {
-                structure.groups.remove(&series.group);
-            } else if members.len() < members.capacity() / 4 {
-                members.shrink_to(members.len() * 2);
-            }
-        }
+        structure.groups.remove(series);
     }
 }

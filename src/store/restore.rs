@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::MutexGuard;
 
 use super::changed::VERSION;
+use super::group::Group;
 use super::series::{Birth, Family, Metadata, SeriesRef};
 use super::{Store, Structure};
 use crate::merge::State;
@@ -23,7 +24,7 @@ pub struct Restore<'s> {
     /// That of the last series; records of one family often come together.
     last: Option<Arc<Family>>,
     /// The same for groups.
-    last_group: Option<Arc<str>>,
+    last_group: Option<Group>,
 }
 
 #[derive(Debug)]
@@ -130,16 +131,16 @@ impl Restore<'_> {
 
         let store = self.store;
         let group = match &self.last_group {
-            Some(last) if **last == *group => last.clone(),
-            _ => self.last_group.insert(self.structure.group(group)).clone(),
+            Some(last) if last.as_str() == group => last.clone(),
+            _ => self.last_group.insert(self.structure.groups.key(group)).clone(),
         };
         let hash = store.hasher.series(store.hasher.family(name), labels);
-        let series = SeriesRef::new(Birth { family, group, labels, hash, created_ms, state });
+        let series = SeriesRef::new(Birth { family, group, labels, created_ms, state });
         series.touch(touched_s, ttl_s);
         if ttl_s > 0 {
             store.mortal.store(true, Relaxed);
         }
-        store.link(series, &mut self.structure);
+        store.link(hash, series, &mut self.structure);
         Ok(())
     }
 }
@@ -152,13 +153,5 @@ fn version(from: &mut Unpacker<'_>) -> Result<(), Malformed> {
     match from.u8()? {
         VERSION => Ok(()),
         _ => Err(Malformed("a record of a newer version")),
-    }
-}
-
-impl Structure {
-    /// The grouping key, as other series of the group have it.
-    pub(super) fn group(&self, group: &str) -> Arc<str> {
-        let known = self.groups.get_key_value(group).map(|(key, _)| key.clone());
-        known.unwrap_or_else(|| group.into())
     }
 }

@@ -13,11 +13,13 @@ use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use triomphe::ThinArc;
 
+use super::group::Group;
 use super::index::{Index, Ordered};
 use super::table::Entry;
 use crate::merge::State;
 use crate::merge::histogram::{Layout, union};
 use crate::model::Kind;
+use crate::model::exposition::SeriesHasher;
 use crate::model::labels::has_quoted_name;
 
 /// One metric name with its live series. It exists as long as it has some.
@@ -250,7 +252,7 @@ impl Layouts {
         }
         if self.shared.len() >= self.tidy_at {
             // Lists that no series uses any more are held by this family alone.
-            self.shared.retain(|layout| Arc::strong_count(layout) > 1);
+            self.shared.retain(|layout| layout.is_shared());
             self.tidy_at = 16.max(self.shared.len() * 2);
         }
         self.all = union(&self.all, bounds.iter().copied());
@@ -261,7 +263,7 @@ impl Layouts {
 }
 
 impl Entry for Arc<Family> {
-    fn hash(&self) -> u64 {
+    fn hash(&self, _: &SeriesHasher) -> u64 {
         self.hash
     }
 
@@ -284,33 +286,48 @@ impl Ordered for Arc<Family> {
 #[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
-/// Everything of a series but its labels.
+/// Everything of a series but its labels. There may be millions, so every byte of it counts.
 pub struct Series {
     pub(super) family: Arc<Family>,
     /// Grouping key of the push that created it.
-    pub(super) group: Arc<str>,
-    hash: u64,
-    /// Just before the first push, milliseconds since the Unix epoch.
-    pub created_ms: i64,
+    pub(super) group: Group,
+    pub(super) state: Mutex<State>,
+    created: Moment,
     /// Last push, seconds since the Unix epoch.
     touched_s: AtomicU32,
     /// Seconds after the last push when it may be forgotten; 0 is never.
     ttl_s: AtomicU32,
-    /// Where it stands in the list of its group; only touched with that list.
-    group_slot: AtomicU32,
     dead: AtomicBool,
     /// It is in a list of those to be written.
     changed: AtomicBool,
-    pub(super) state: Mutex<State>,
+}
+
+const _: () = assert!(size_of::<Series>() == 64);
+
+/// Milliseconds since the Unix epoch in six bytes: from the year -2490 on to 6429.
+#[derive(Clone, Copy)]
+struct Moment([u16; 3]);
+
+impl Moment {
+    /// What lies beyond is cut off.
+    fn new(ms: i64) -> Moment {
+        let ms = ms.clamp(-1 << 47, (1 << 47) - 1);
+        Moment([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
+    }
+
+    fn ms(self) -> i64 {
+        let [low, middle, high] = self.0.map(i64::from);
+        // The highest bit is the sign.
+        (high << 48 >> 16) | middle << 16 | low
+    }
 }
 
 /// What a series starts with.
 #[derive(Debug)]
 pub(super) struct Birth<'a> {
     pub(super) family: Arc<Family>,
-    pub(super) group: Arc<str>,
+    pub(super) group: Group,
     pub(super) labels: &'a str,
-    pub(super) hash: u64,
     pub(super) created_ms: i64,
     pub(super) state: State,
 }
@@ -320,11 +337,9 @@ impl SeriesRef {
         let series = Series {
             family: birth.family,
             group: birth.group,
-            hash: birth.hash,
-            created_ms: birth.created_ms,
+            created: Moment::new(birth.created_ms),
             touched_s: AtomicU32::new(0),
             ttl_s: AtomicU32::new(0),
-            group_slot: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             changed: AtomicBool::new(false),
             state: Mutex::new(birth.state),
@@ -339,6 +354,11 @@ impl SeriesRef {
     /// Canonical label text, see [`crate::model::labels`].
     pub fn labels(&self) -> &str {
         std::str::from_utf8(&self.0.slice).expect("made from a str")
+    }
+
+    /// The same, without checking again that it is UTF-8.
+    pub fn label_bytes(&self) -> &[u8] {
+        &self.0.slice
     }
 
     /// Asks the memory for all that a reader of these will look at. They lie all over it, and those
@@ -361,9 +381,9 @@ impl SeriesRef {
         fixed + self.0.slice.len() + self.with_state(State::heap_bytes)
     }
 
-    /// The same, without checking again that it is UTF-8.
-    pub fn label_bytes(&self) -> &[u8] {
-        &self.0.slice
+    /// No other series that is there has it.
+    pub(super) fn address(&self) -> *const Series {
+        &**self
     }
 }
 
@@ -377,7 +397,12 @@ impl std::ops::Deref for SeriesRef {
 
 impl Series {
     pub fn group(&self) -> &str {
-        &self.group
+        self.group.as_str()
+    }
+
+    /// Just before the first push, milliseconds since the Unix epoch.
+    pub fn created_ms(&self) -> i64 {
+        self.created.ms()
     }
 
     pub(super) fn touch(&self, now_s: u32, ttl_s: u32) {
@@ -404,14 +429,6 @@ impl Series {
     /// The whole time to live has passed; clocks in seconds, so up to one second late.
     pub(super) fn is_expired(&self, now_s: u32) -> bool {
         self.expires_s().is_some_and(|expires| expires < now_s)
-    }
-
-    pub(super) fn group_slot(&self) -> usize {
-        self.group_slot.load(Relaxed) as usize
-    }
-
-    pub(super) fn set_group_slot(&self, slot: usize) {
-        self.group_slot.store(slot as u32, Relaxed);
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -448,7 +465,7 @@ impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Series")
             .field("group", &self.group)
-            .field("created_ms", &self.created_ms)
+            .field("created_ms", &self.created_ms())
             .field("touched_s", &self.touched_s)
             .field("ttl_s", &self.ttl_s)
             .field("dead", &self.dead)
@@ -458,12 +475,12 @@ impl fmt::Debug for Series {
 }
 
 impl Entry for SeriesRef {
-    fn hash(&self) -> u64 {
-        self.hash
+    fn hash(&self, hasher: &SeriesHasher) -> u64 {
+        hasher.series(self.family.hash, self.labels())
     }
 
     fn same(&self, other: &Self) -> bool {
-        std::ptr::eq::<Series>(&**self, &**other)
+        self.address() == other.address()
     }
 }
 
@@ -482,13 +499,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn moments_keep_their_milliseconds() {
+        for ms in [0, 1, -1, 65_535, 65_536, 1_764_000_000_123, (1 << 47) - 1, -1 << 47] {
+            assert_eq!(Moment::new(ms).ms(), ms);
+        }
+        assert_eq!(Moment::new(i64::MAX).ms(), (1 << 47) - 1);
+        assert_eq!(Moment::new(i64::MIN).ms(), -1 << 47);
+    }
+
+    #[test]
     fn series_of_equal_bounds_share_a_list_and_unused_lists_go() {
         let family = Family::new("h", 0, Kind::Histogram);
         let used = family.layout(&[1.0, 2.0]);
         for bound in 0..1_000 {
             family.layout(&[f64::from(bound)]);
         }
-        assert!(Arc::ptr_eq(&used, &family.layout(&[1.0, 2.0])));
+        assert!(std::ptr::eq(&*used, &*family.layout(&[1.0, 2.0])));
         assert!(family.layouts.lock().shared.len() <= 17);
         assert_eq!(family.bounds_with(&[0.5]).len(), 1_001, "bounds count for the limit");
     }

@@ -5,9 +5,11 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use dashmap::{DashMap, SharedValue};
 
-/// Knows its own hash and can be shared cheaply.
+use crate::model::exposition::SeriesHasher;
+
+/// Can be hashed again, which is rare enough not to keep the hash, and shared cheaply.
 pub(super) trait Entry: Clone {
-    fn hash(&self) -> u64;
+    fn hash(&self, hasher: &SeriesHasher) -> u64;
     fn same(&self, other: &Self) -> bool;
 }
 
@@ -15,41 +17,45 @@ pub(super) trait Entry: Clone {
 const SHARDS: usize = 128;
 
 #[derive(Debug)]
-pub(super) struct Table<T: Entry>(DashMap<Slot<T>, (), BuildHasherDefault<Unused>>);
+pub(super) struct Table<T: Entry> {
+    slots: DashMap<Slot<T>, (), BuildHasherDefault<Unused>>,
+    hasher: SeriesHasher,
+}
 
 impl<T: Entry> Table<T> {
-    pub(super) fn new() -> Table<T> {
-        Table(DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS))
+    pub(super) fn new(hasher: SeriesHasher) -> Table<T> {
+        let unused = BuildHasherDefault::default();
+        Table { slots: DashMap::with_hasher_and_shard_amount(unused, SHARDS), hasher }
     }
 
     /// Makes room for so many entries in all.
     pub(super) fn expect(&self, entries: usize) {
         // The shards are not quite of one size.
         let each = entries / SHARDS + entries / SHARDS / 16;
-        for shard in self.0.shards() {
-            shard.write().reserve(each, |(slot, _)| slot.0.hash());
+        for shard in self.slots.shards() {
+            shard.write().reserve(each, |(slot, _)| slot.0.hash(&self.hasher));
         }
     }
 
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        let shard = self.0.shards()[self.0.determine_shard(hash as usize)].read();
+        let shard = self.slots.shards()[self.slots.determine_shard(hash as usize)].read();
         shard.get(hash, |(slot, _)| is_it(&slot.0)).map(|(slot, _)| slot.0.clone())
     }
 
     /// The caller has made sure that it is not in.
-    pub(super) fn insert(&self, entry: T) {
-        let hash = entry.hash();
-        let mut shard = self.0.shards()[self.0.determine_shard(hash as usize)].write();
-        shard.insert(hash, (Slot(entry), SharedValue::new(())), |(slot, _)| slot.0.hash());
+    pub(super) fn insert(&self, hash: u64, entry: T) {
+        let mut shard = self.slots.shards()[self.slots.determine_shard(hash as usize)].write();
+        let slot = (Slot(entry), SharedValue::new(()));
+        shard.insert(hash, slot, |(slot, _)| slot.0.hash(&self.hasher));
     }
 
     pub(super) fn remove(&self, entry: &T) {
-        let hash = entry.hash();
-        let mut shard = self.0.shards()[self.0.determine_shard(hash as usize)].write();
+        let hash = entry.hash(&self.hasher);
+        let mut shard = self.slots.shards()[self.slots.determine_shard(hash as usize)].write();
         shard.remove_entry(hash, |(slot, _)| slot.0.same(entry));
         if shard.len() < shard.capacity() / 8 {
             let len = shard.len();
-            shard.shrink_to(len * 2, |(slot, _)| slot.0.hash());
+            shard.shrink_to(len * 2, |(slot, _)| slot.0.hash(&self.hasher));
         }
     }
 }
@@ -66,8 +72,8 @@ impl<T: Entry> PartialEq for Slot<T> {
 impl<T: Entry> Eq for Slot<T> {}
 
 impl<T: Entry> Hash for Slot<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.hash());
+    fn hash<H: Hasher>(&self, _: &mut H) {
+        unreachable!("every access brings its hash");
     }
 }
 

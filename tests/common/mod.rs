@@ -275,7 +275,7 @@ pub(crate) fn dump(store: &Store) -> String {
         dump += &format!("{} {} {:?}\n", family.name(), family.kind(), family.metadata());
         for series in family.series().iter() {
             let (labels, group) = (series.labels(), series.group());
-            let times = (series.created_ms, series.touched_s(), series.expires_s());
+            let times = (series.created_ms(), series.touched_s(), series.expires_s());
             let state = series.with_state(|state| format!("{state:?}"));
             dump += &format!("  {{{labels}}} of {{{group}}} {times:?} {state}\n");
         }

@@ -21,7 +21,7 @@ fn lives(store: &Store) -> BTreeMap<(String, String), Life> {
         for series in family.series().iter() {
             let life = (
                 series.group().to_owned(),
-                series.created_ms,
+                series.created_ms(),
                 series.touched_s(),
                 series.expires_s(),
             );

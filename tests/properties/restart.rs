@@ -43,7 +43,7 @@ fn lives(store: &Store) -> Vec<String> {
     let lives = families.iter().flat_map(|family| {
         let series = family.series();
         let life = |series: &tallygate::store::SeriesRef| {
-            let (group, created_ms) = (series.group(), series.created_ms);
+            let (group, created_ms) = (series.group(), series.created_ms());
             let (touched_s, expires_s) = (series.touched_s(), series.expires_s());
             let (name, labels) = (family.name(), series.labels());
             let regular = family.is_regular();

@@ -6,7 +6,7 @@
 //! 2  low  n  limb:8 × n       wide
 //! ```
 
-use super::{Exact, Repr, Wide, ZERO_LIMB};
+use super::{Exact, Repr, ZERO_LIMB};
 use crate::model::packed::{Malformed, Packer, Unpacker};
 
 /// More limbs than the sums of any number of pushes need.
@@ -24,11 +24,11 @@ impl Exact {
                 into.i64(*high);
                 into.word(*low);
             }
-            Repr::Wide(wide) => {
+            Repr::Wide { low, limbs } => {
                 into.u8(2);
-                into.u8(wide.low);
-                into.length(wide.limbs.len());
-                wide.limbs.iter().for_each(|&limb| into.word(limb));
+                into.u8(*low);
+                into.length(limbs.len());
+                limbs.iter().for_each(|&limb| into.word(limb));
             }
         }
     }
@@ -46,7 +46,7 @@ impl Exact {
                     return Err(Malformed("a sum has impossible limbs"));
                 }
                 let limbs = (0..limbs).map(|_| from.word()).collect::<Result<_, _>>()?;
-                Repr::Wide(Wide { low, limbs })
+                Repr::Wide { low, limbs }
             }
             _ => return Err(Malformed("a sum has an unknown form")),
         }))

@@ -10,7 +10,8 @@
 //! m  exemplar? × m            m is 0 or n+1
 //! ```
 
-use super::{Classic, Counts, Histogram, Layout};
+use super::full::{Classic, Counts, Full};
+use super::{Form, Histogram, Layout, Packed};
 use crate::merge::exact::Exact;
 use crate::merge::native::Native;
 use crate::merge::record::{pack_exemplar, unpack_exemplar};
@@ -18,23 +19,52 @@ use crate::model::packed::{Malformed, Packer, Unpacker};
 
 impl Histogram {
     pub(in crate::merge) fn pack(&self, into: &mut Packer<'_>) {
-        let Histogram { count, sum, classic, native } = self;
-        count.pack(into);
-        into.option(sum.as_ref(), |into, sum| sum.pack(into));
-        into.option(classic.as_ref(), |into, classic| classic.pack(into));
-        into.option(native.as_ref(), |into, native| native.pack(into));
+        match &self.0 {
+            Form::Packed(packed) => packed.pack(into),
+            Form::Full(full) => full.pack(into),
+        }
     }
 
     pub(in crate::merge) fn unpack(
         from: &mut Unpacker<'_>,
         layout: &mut dyn FnMut(&[f64]) -> Layout,
     ) -> Result<Histogram, Malformed> {
-        Ok(Histogram {
+        let full = Full::unpack(from, layout)?;
+        Ok(Histogram(match full.packed() {
+            Some(packed) => Form::Packed(packed),
+            None => Form::Full(Box::new(full)),
+        }))
+    }
+}
+
+impl Full {
+    fn pack(&self, into: &mut Packer<'_>) {
+        let Full { count, sum, classic, native } = self;
+        count.pack(into);
+        into.option(sum.as_ref(), |into, sum| sum.pack(into));
+        into.option(classic.as_ref(), |into, classic| classic.pack(into));
+        into.option(native.as_ref(), |into, native| native.pack(into));
+    }
+
+    fn unpack(
+        from: &mut Unpacker<'_>,
+        layout: &mut dyn FnMut(&[f64]) -> Layout,
+    ) -> Result<Full, Malformed> {
+        Ok(Full {
             count: Exact::unpack(from)?,
             sum: from.option(Exact::unpack)?,
-            classic: from.option(|from| Classic::unpack(from, layout))?.map(Box::new),
+            classic: from.option(|from| Classic::unpack(from, layout))?,
             native: from.option(Native::unpack)?.map(Box::new),
         })
+    }
+
+    /// In the small form, if that has a place for all of it.
+    fn packed(&self) -> Option<Packed> {
+        let Full { count, sum, classic: Some(classic), native: None } = self else { return None };
+        let Counts::Int(own) = &classic.own else { return None };
+        let packed = Packed::new(classic.bounds.clone(), sum.clone(), own.iter().copied())?;
+        let is_all = count.whole_part() == Some((packed.count(), true));
+        (is_all && classic.exemplars.is_empty()).then_some(packed)
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod histograms;
 mod native;
-mod notation;
+pub(super) mod notation;
 mod scalars;
 
 use super::*;

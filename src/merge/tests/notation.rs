@@ -15,7 +15,7 @@ use crate::model::{
     Exemplar, Exposition, Grouping, HistogramReading, Kind, Label, NativeBuckets, Number, Reading,
 };
 
-pub(super) fn parse(kind: Kind, push: &str) -> (Exposition, Stamp) {
+pub(in crate::merge) fn parse(kind: Kind, push: &str) -> (Exposition, Stamp) {
     let grouping = Grouping::default();
     let mut exposition = Exposition::default();
     let mut builder = exposition.build(&grouping);
@@ -116,7 +116,7 @@ fn number(text: &str) -> Number {
     text.parse().map_or_else(|_| Number::from_f64(float(text)), Number::Int)
 }
 
-pub(super) fn show(reading: Reading<'_>) -> String {
+pub(in crate::merge) fn show(reading: Reading<'_>) -> String {
     let mut out = Vec::new();
     match reading {
         Reading::Counter { value, exemplar } => {

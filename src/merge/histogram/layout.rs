@@ -1,0 +1,48 @@
+//! Bucket bounds, which many series have in common.
+
+use std::ops::Deref;
+
+use triomphe::ThinArc;
+
+/// Upper bounds, ascending, without `+Inf`; shared by the series of a family. One pointer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout(ThinArc<(), f64>);
+
+impl Layout {
+    /// Somebody else has this very list.
+    pub fn is_shared(&self) -> bool {
+        ThinArc::strong_count(&self.0) > 1
+    }
+
+    /// The place of this bound, searched from `from`; the one behind all bounds if it is none of them.
+    pub(super) fn slot(&self, from: usize, bound: f64) -> usize {
+        let ahead = &self[from..];
+        ahead.iter().position(|&other| other == bound).map_or(self.len(), |at| from + at)
+    }
+}
+
+impl Deref for Layout {
+    type Target = [f64];
+
+    fn deref(&self) -> &[f64] {
+        &self.0.slice
+    }
+}
+
+impl From<&[f64]> for Layout {
+    fn from(bounds: &[f64]) -> Layout {
+        Layout(ThinArc::from_header_and_slice((), bounds))
+    }
+}
+
+impl From<Vec<f64>> for Layout {
+    fn from(bounds: Vec<f64>) -> Layout {
+        Layout::from(&*bounds)
+    }
+}
+
+impl Default for Layout {
+    fn default() -> Layout {
+        Layout::from(&[][..])
+    }
+}

@@ -1,0 +1,179 @@
+//! Grouping keys, and the series that were born under them.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use triomphe::ThinArc;
+
+use super::series::SeriesRef;
+
+/// A grouping key in canonical label text, as all series of the group share it. One pointer.
+#[derive(Clone)]
+pub(super) struct Group(ThinArc<(), u8>);
+
+impl Group {
+    fn new(key: &str) -> Group {
+        Group(ThinArc::from_header_and_slice((), key.as_bytes()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0.slice).expect("made from a str")
+    }
+
+    fn is(&self, key: &[u8]) -> bool {
+        self.0.slice == *key
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// All groups that have series.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    by_key: HashTable<(Group, Members)>,
+    hasher: RandomState,
+}
+
+impl Groups {
+    /// The grouping key, as other series of the group have it.
+    pub(super) fn key(&self, key: &str) -> Group {
+        self.find(key.as_bytes()).map_or_else(|| Group::new(key), |(group, _)| group.clone())
+    }
+
+    pub(super) fn members(&self, key: &str) -> Vec<SeriesRef> {
+        self.find(key.as_bytes()).map_or_else(Vec::new, |(_, members)| members.to_vec())
+    }
+
+    fn find(&self, key: &[u8]) -> Option<&(Group, Members)> {
+        self.by_key.find(self.hasher.hash_one(key), |(group, _)| group.is(key))
+    }
+
+    pub(super) fn add(&mut self, series: SeriesRef) {
+        let Groups { by_key, hasher } = self;
+        let hash = |group: &Group| hasher.hash_one(&group.0.slice);
+        let group = series.group.clone();
+        by_key
+            .entry(hash(&group), |(other, _)| other.is(&group.0.slice), |(group, _)| hash(group))
+            .or_insert_with(|| (group.clone(), Members::Few(Vec::new())))
+            .into_mut()
+            .1
+            .add(series);
+    }
+
+    /// A group goes with its last series.
+    pub(super) fn remove(&mut self, series: &SeriesRef) {
+        let key = &series.group.0.slice;
+        let is_it = |(group, _): &(Group, Members)| group.is(key);
+        let hash = self.hasher.hash_one(key);
+        let Ok(mut group) = self.by_key.find_entry(hash, is_it) else { return };
+        let (_, members) = group.get_mut();
+        members.remove(series);
+        if members.is_empty() {
+            group.remove();
+            if self.by_key.len() < self.by_key.capacity() / 8 {
+                let len = self.by_key.len();
+                let hasher = &self.hasher;
+                self.by_key.shrink_to(len * 2, |(group, _)| hasher.hash_one(&group.0.slice));
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Group, Vec<SeriesRef>)> {
+        self.by_key.iter().map(|(group, members)| (group, members.to_vec()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+}
+
+/// More than this are not searched one by one.
+const FEW: usize = 64;
+
+/// Most groups are small, and there are many of them.
+#[derive(Debug)]
+enum Members {
+    Few(Vec<SeriesRef>),
+    Many(BTreeSet<ByAddress>),
+}
+
+impl Members {
+    fn add(&mut self, series: SeriesRef) {
+        match self {
+            Members::Few(few) if few.len() < FEW => {
+                if few.len() == few.capacity() {
+                    // The series of a push come one after the other, and then none for long.
+                    few.reserve_exact(few.len() / 4 + 1);
+                }
+                few.push(series);
+            }
+            Members::Few(few) => {
+                let all = std::mem::take(few).into_iter().chain([series]);
+                *self = Members::Many(all.map(ByAddress).collect());
+            }
+            Members::Many(many) => _ = many.insert(ByAddress(series)),
+        }
+    }
+
+    fn remove(&mut self, series: &SeriesRef) {
+        match self {
+            Members::Few(few) => {
+                if let Some(at) = few.iter().position(|other| other.address() == series.address()) {
+                    few.swap_remove(at);
+                    if few.len() < few.capacity() / 4 {
+                        few.shrink_to_fit();
+                    }
+                }
+            }
+            Members::Many(many) => _ = many.remove(&ByAddress(series.clone())),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Members::Few(few) => few.is_empty(),
+            Members::Many(many) => many.is_empty(),
+        }
+    }
+
+    fn to_vec(&self) -> Vec<SeriesRef> {
+        match self {
+            Members::Few(few) => few.clone(),
+            Members::Many(many) => many.iter().map(|ByAddress(series)| series.clone()).collect(),
+        }
+    }
+}
+
+/// Found by where it is, so that looking for it touches no other series.
+#[derive(Debug)]
+struct ByAddress(SeriesRef);
+
+impl Ord for ByAddress {
+    fn cmp(&self, other: &ByAddress) -> Ordering {
+        self.0.address().cmp(&other.0.address())
+    }
+}
+
+impl PartialOrd for ByAddress {
+    fn partial_cmp(&self, other: &ByAddress) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByAddress {
+    fn eq(&self, other: &ByAddress) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByAddress {}
