@@ -86,7 +86,7 @@ impl Exposition {
     /// How many series, buckets and quantiles there are, that is [`Place`]s of these kinds. `None` if
     /// members were brought into another order than the body has.
     pub fn places(&self) -> Option<[usize; 3]> {
-        (!self.reordered).then(|| [self.series.len(), self.buckets.len(), self.quantiles.len()])
+        (!self.reordered).then_some([self.series.len(), self.buckets.len(), self.quantiles.len()])
     }
 
     /// Puts another value into its place.

@@ -178,7 +178,7 @@ fn no_form_is_made_of_what_is_unusual() {
         let parts = [w.count(1), fixed(2, bound)];
         w.message(3, &parts)
     };
-    let histogram = w.message(7, &[plain.clone()]);
+    let histogram = w.message(7, std::slice::from_ref(&plain));
     let exemplar = w.message(3, &[fixed(2, 1.0)]);
     for (name, body, usual) in [
         ("plain", with(vec![]), true),
