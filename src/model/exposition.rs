@@ -388,6 +388,7 @@ impl Exposition {
         self.series.get(id.index()).filter(|entry| !entry.dropped).map(|entry| self.view(id, entry))
     }
 
+    #[inline]
     fn view(&self, id: SeriesId, entry: &SeriesEntry) -> PushedSeries<'_> {
         let (count, sum) = (entry.count, entry.sum);
         let value = match self.families[entry.family.0 as usize].kind {
