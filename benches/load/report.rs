@@ -256,10 +256,18 @@ impl Report {
         }
         text(&mut out, left, 18.0, "start", "CPU of a push with a new label set (13 samples)");
         text(&mut out, (left + width - right) / 2.0, height - 10.0, "middle", "lines stored");
-        let colours = ["#888", "#c33", "#e90", "#07c"];
-        for (growth, colour) in self.growth.iter().zip(colours) {
+        for growth in &self.growth {
+            let colour = match growth.kind {
+                Kind::Null => "#888",
+                Kind::PushgatewayChecked => "#c33",
+                Kind::PushgatewayUnchecked => "#e90",
+                _ => "#07c",
+            };
+            // What lies beyond the axes would be drawn over their labels.
+            let shown = |&&(stored, cost): &&(f64, f64)| stored >= 1e3 && cost >= 10.0;
+            let points = growth.points.iter().filter(shown);
             let points: String =
-                growth.points.iter().map(|(s, c)| format!("{:.1},{:.1} ", x(*s), y(*c))).collect();
+                points.map(|(s, c)| format!("{:.1},{:.1} ", x(*s), y(*c))).collect();
             let _ = writeln!(
                 out,
                 "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"

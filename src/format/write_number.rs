@@ -10,12 +10,15 @@ use crate::model::Number;
 /// their shortest form is their plain one.
 const EXACT_INTEGERS: u64 = 1 << 53;
 
+/// Whole numbers from here on have an exponent.
+const PLAIN_END: u64 = 1_000_000;
+
 /// A float of text 0.0.4.
 pub fn text_float(out: &mut Vec<u8>, value: f64) {
     // Saturates, and is 0 for NaN, so only whole numbers in range come back equal.
     let integer = value as i64;
     if integer as f64 == value && integer.unsigned_abs() < EXACT_INTEGERS {
-        if integer.unsigned_abs() < 1_000_000 {
+        if integer.unsigned_abs() < PLAIN_END {
             // Also -0, which is written as 0.
             out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
         } else {
@@ -45,9 +48,14 @@ pub fn openmetrics_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A count of text 0.0.4: a float like any other.
+/// A count of text 0.0.4: a float like any other. Most are small, and then it is plain digits.
 pub fn text_count(out: &mut Vec<u8>, count: Number) {
-    text_float(out, count.as_f64());
+    match count {
+        Number::Int(count @ ..PLAIN_END) => {
+            out.extend_from_slice(itoa::Buffer::new().format(count as u32).as_bytes());
+        }
+        _ => text_float(out, count.as_f64()),
+    }
 }
 
 /// A count of OpenMetrics: an integer if it is one.
@@ -218,6 +226,7 @@ mod tests {
         for (count, in_text, in_openmetrics) in [
             (Number::Int(0), "0", "0"),
             (Number::Int(17), "17", "17"),
+            (Number::Int(999_999), "999999", "999999"),
             (Number::Int(1_000_000), "1e+06", "1000000"),
             (Number::Int(1 << 63), "9.223372036854776e+18", "9223372036854775808"),
             (Number::Int(u64::MAX), "1.8446744073709552e+19", "18446744073709551615"),
