@@ -1,3 +1,5 @@
+//! Bodies of a known form, with other values, and with whatever else may happen to them.
+
 use proptest::prelude::*;
 
 use super::*;
