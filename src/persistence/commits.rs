@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqC
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// When a push is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Commits {
     open: AtomicU64,
     /// How many have asked for a commit so far.
     asked: AtomicU64,
-    /// Who makes it so many wakes the committer.
+    /// Whoever is this one wakes the committer.
     enough: AtomicU64,
     /// Commits up to this one are safe. Only changes while `progress` is held.
     safe: AtomicU64,
@@ -58,7 +58,7 @@ pub struct Commits {
     work: Condvar,
 }
 
-/// The committer waits for nobody, or does not wait.
+/// Nobody is to wake the committer.
 const NEVER: u64 = u64::MAX;
 
 #[derive(Default)]
@@ -225,14 +225,8 @@ impl Commits {
     /// costs the same for one push and for many.
     pub(super) fn await_work(&self, until: Instant, gather: Duration) -> bool {
         let mut progress = self.progress.lock();
-        let wanted = match self.failing.load(Relaxed) {
-            true => self.await_asked(&mut progress, NEVER, until),
-            false => {
-                let first = progress.taken + 1;
-                self.await_asked(&mut progress, first, until)
-            }
-        };
-        if wanted {
+        let first = if self.failing.load(Relaxed) { NEVER } else { progress.taken + 1 };
+        if self.await_asked(&mut progress, first, until) {
             let all = progress.taken + progress.expected;
             self.await_asked(&mut progress, all, Instant::now() + gather);
         }
@@ -242,7 +236,7 @@ impl Commits {
     /// Waits until so many have asked; false if something else is to be done.
     fn await_asked(
         &self,
-        progress: &mut parking_lot::MutexGuard<'_, Progress>,
+        progress: &mut MutexGuard<'_, Progress>,
         count: u64,
         until: Instant,
     ) -> bool {
@@ -304,7 +298,7 @@ impl Commits {
 }
 
 /// Wakes those who wait for commits up to this one, without the lock that they will want.
-fn wake(mut progress: parking_lot::MutexGuard<'_, Progress>, commit: u64) {
+fn wake(mut progress: MutexGuard<'_, Progress>, commit: u64) {
     let woken: Vec<_> = progress.waiting.extract_if(.., |(number, _)| *number <= commit).collect();
     drop(progress);
     woken.into_iter().for_each(|(_, waker)| waker.wake());
