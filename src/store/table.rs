@@ -22,7 +22,7 @@ const SHARDS: usize = 128;
 fn shard_of(hash: u64) -> usize {
     // Bits that the shards themselves do not look at, as a fraction x of 2^16. Roughly log2(1 + x).
     let x = (hash >> 32) as u16 as usize;
-    let bend = x * ((1 << 16) - x) >> 16;
+    let bend = (x * ((1 << 16) - x)) >> 16;
     (x + bend * 11 / 32) / ((1 << 16) / SHARDS)
 }
 
@@ -44,7 +44,7 @@ impl<T: Entry> Table<T> {
         (0..1 << 16).for_each(|x: u64| shares[shard_of(x << 32)] += 1);
         for (shard, share) in self.slots.shards().iter().zip(shares) {
             // Chance deviates from it, the more the fewer there are.
-            let each = entries * share * 17 / 16 >> 16;
+            let each = (entries * share * 17 / 16) >> 16;
             shard.write().reserve(each, |(slot, _)| slot.0.hash(&self.hasher));
         }
     }
