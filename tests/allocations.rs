@@ -29,6 +29,9 @@ fn a_push_to_known_series_allocates_the_same_for_13_and_200_samples() {
     let medium = allocations_of_push(&gateway, PushFormat::Text, MEDIUM);
     assert!(small <= 2, "13 samples: {small} allocations");
     assert!(medium <= 3, "200 samples: {medium} allocations");
+    let protobuf = common::scrape_body(&gateway, Format::ProtobufDelimited);
+    let protobuf = allocations_of_push(&gateway, PushFormat::Protobuf, &protobuf);
+    assert!(protobuf <= 2, "as protobuf: {protobuf} allocations");
     // An exemplar owns its labels; apart from that OpenMetrics takes a table of names.
     let openmetrics =
         allocations_of_push(&gateway, PushFormat::OpenMetrics, MEDIUM_OPENMETRICS.as_bytes());

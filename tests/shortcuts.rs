@@ -28,11 +28,20 @@ const FORMS: [&str; 6] = [
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { form: usize, group: usize, values: Vec<String>, gauge: Option<GaugeRule> },
+    Push {
+        form: usize,
+        group: usize,
+        values: Vec<String>,
+        gauge: Option<GaugeRule>,
+        protobuf: bool,
+    },
     DeleteGroup(usize),
     DeleteFamily(usize),
     Wipe,
-    Settings { gauge: GaugeRule, samples: usize },
+    Settings {
+        gauge: GaugeRule,
+        samples: usize,
+    },
     Scrape,
 }
 
@@ -45,9 +54,11 @@ fn step() -> impl Strategy<Value = Step> {
     let values = prop::collection::vec(value, 3);
     let asked = prop::option::weighted(0.1, gauge.clone());
     prop_oneof![
-        30 => (0..FORMS.len(), 0_usize..3, values, asked).prop_map(|(form, group, values, gauge)| {
-            Step::Push { form, group, values, gauge }
-        }),
+        30 => (0..FORMS.len(), 0_usize..3, values, asked, prop::bool::weighted(0.3)).prop_map(
+            |(form, group, values, gauge, protobuf)| {
+                Step::Push { form, group, values, gauge, protobuf }
+            }
+        ),
         2 => (0_usize..3).prop_map(Step::DeleteGroup),
         2 => (0_usize..3).prop_map(Step::DeleteFamily),
         1 => Just(Step::Wipe),
@@ -70,12 +81,20 @@ fn push(
     body: &str,
     gauge: Option<GaugeRule>,
 ) -> Result<(usize, usize, usize), String> {
+    push_in(PushFormat::Text, gateway, time, group, body.as_bytes(), gauge)
+}
+
+fn push_in(
+    format: PushFormat,
+    gateway: &Gateway,
+    time: i64,
+    group: usize,
+    body: &[u8],
+    gauge: Option<GaugeRule>,
+) -> Result<(usize, usize, usize), String> {
     let grouping = grouping(group);
-    let request = PushRequest {
-        merge: gauge,
-        time: Some(time),
-        ..PushRequest::new(&grouping, PushFormat::Text, body.as_bytes())
-    };
+    let request =
+        PushRequest { merge: gauge, time: Some(time), ..PushRequest::new(&grouping, format, body) };
     let pushed = gateway.push(&request);
     pushed.map(|p| (p.samples, p.series, p.series_born)).map_err(|error| {
         // The other body begins with a line more.
@@ -98,6 +117,19 @@ fn scrape(gateway: &Gateway, format: Format, compression: Compression) -> Vec<u8
     let mut plain = Vec::new();
     compress::decode(coding, &body, usize::MAX, &mut plain).unwrap();
     plain
+}
+
+/// A body of text as protobuf; `None` if it would be refused.
+fn in_protobuf(body: &str) -> Option<Vec<u8>> {
+    let gateway = gateway(0);
+    push(&gateway, 0, 0, body, None).ok()?;
+    Some(scrape(&gateway, Format::ProtobufDelimited, Compression::Identity))
+}
+
+/// A family without metrics, which says nothing.
+fn empty_family(name: &str) -> Vec<u8> {
+    let length = name.len() as u8;
+    [&[length + 2, 1 << 3 | 2, length], name.as_bytes()].concat()
 }
 
 fn settings(gauge: GaugeRule, samples: usize, cache_bytes: usize) -> Settings {
@@ -128,7 +160,17 @@ proptest! {
         let (quick, slow) = (gateway(CACHE_BYTES), gateway(0));
         for (at, step) in steps.iter().enumerate() {
             match step {
-                Step::Push { form, group, values, gauge } => {
+                Step::Push { form, group, values, gauge, protobuf: true } => {
+                    let body = fill(FORMS[*form], values);
+                    let Some(known) = in_protobuf(&body) else { continue };
+                    let unknown = [empty_family(&format!("at_{at}")), known.clone()].concat();
+                    let time = at as i64;
+                    let push = |gateway, body: &[u8]| {
+                        push_in(PushFormat::Protobuf, gateway, time, *group, body, *gauge)
+                    };
+                    prop_assert_eq!(push(&quick, &known), push(&slow, &unknown), "{}", body);
+                }
+                Step::Push { form, group, values, gauge, .. } => {
                     let body = fill(FORMS[*form], values);
                     // Each with a comment of its own: nothing is known of such a body.
                     let unknown = format!("# {at}\n{body}");

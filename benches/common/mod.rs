@@ -4,9 +4,11 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::sync::Arc;
 
-use tallygate::format::compress::Compression;
+use flate2::write::GzEncoder;
+use tallygate::format::compress::{self, Coding, Compression};
 use tallygate::format::escaping::Escaping;
 use tallygate::format::negotiate::{Format, PushFormat};
 use tallygate::gateway::{Content, Gateway, PushRequest, ScrapeRequest, Settings};
@@ -64,4 +66,69 @@ pub(crate) fn scrape(gateway: &Gateway, format: Format, compression: Compression
         bytes += black_box(piece).len();
     }
     bytes
+}
+
+/// What `benches/count` and `tests/instructions.rs` count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A push of 13 samples to known series, as text or protobuf.
+    Text,
+    Protobuf,
+    /// One of 200 samples.
+    Text200,
+    /// Decompressing the body with 13 samples.
+    Gunzip,
+    /// A scrape of all that is stored.
+    Scrape,
+}
+
+impl Work {
+    const ALL: [(Work, &str); 5] = [
+        (Work::Text, "push"),
+        (Work::Protobuf, "protobuf"),
+        (Work::Text200, "push200"),
+        (Work::Gunzip, "gunzip"),
+        (Work::Scrape, "scrape"),
+    ];
+
+    pub(crate) fn from_word(word: &str) -> Option<Work> {
+        Work::ALL.into_iter().find(|(_, known)| *known == word).map(|(work, _)| work)
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        Work::ALL.into_iter().find(|(work, _)| *work == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// Does it so often, in a gateway with so many series.
+pub(crate) fn work(work: Work, stored: usize, times: u64) {
+    let (gateway, grouping) = (gateway(), grouping());
+    push(&gateway, &grouping, PushFormat::Text, SMALL);
+    let protobuf = scrape_body(&gateway, Format::ProtobufDelimited);
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(SMALL).expect("memory");
+    let (gzip, mut plain) = (encoder.finish().expect("memory"), Vec::new());
+    push(&gateway, &grouping, PushFormat::Text, MEDIUM);
+    fill(&gateway, stored);
+    for _ in 0..times {
+        match work {
+            Work::Text => push(&gateway, &grouping, PushFormat::Text, SMALL),
+            Work::Text200 => push(&gateway, &grouping, PushFormat::Text, MEDIUM),
+            Work::Protobuf => push(&gateway, &grouping, PushFormat::Protobuf, &protobuf),
+            Work::Gunzip => {
+                compress::decode(Coding::Gzip, &gzip, usize::MAX, &mut plain).expect("a body");
+            }
+            Work::Scrape => _ = scrape(&gateway, Format::Text004, Compression::Identity),
+        }
+    }
+}
+
+/// A scrape in one piece.
+pub(crate) fn scrape_body(gateway: &Gateway, format: Format) -> Vec<u8> {
+    let mut scrape = gateway.scrape(request(format, Compression::Identity)).expect("memory");
+    let mut body = Vec::new();
+    while let Some(piece) = scrape.next_piece().expect("memory") {
+        body.extend_from_slice(&piece);
+    }
+    body
 }

@@ -104,15 +104,7 @@ impl Report {
                  pushes/s | p50 / p99 / p999 | RSS |\n|---|---|---|---|---|---|---|---|---|\n";
         for row in &self.pushes {
             let mut name = row.name;
-            let in_memory = row.servers.iter().find(|server| server.kind == Kind::Gateway);
             for server in &row.servers {
-                let share = match in_memory.filter(|_| server.kind == Kind::Synced) {
-                    Some(memory) => {
-                        let share = 100.0 * server.per_second / memory.per_second;
-                        format!(", {share:.0} % of those in memory")
-                    }
-                    None => String::new(),
-                };
                 let goal = match server.kind {
                     Kind::Gateway if row.name.contains("synced") => String::new(),
                     Kind::Gateway | Kind::Synced => format!("≤ {:.2}", row.goal),
@@ -121,7 +113,7 @@ impl Report {
                 let [p50, p99, p999] = server.latency_ms;
                 let _ = writeln!(
                     out,
-                    "| {name} | {} | {:.1} µs | {} | {goal} | {:.1} | {:.0}{share} | {p50:.2} / {p99:.2} / {p999:.2} ms | {:.0} MB |",
+                    "| {name} | {} | {:.1} µs | {} | {goal} | {:.1} | {:.0} | {p50:.2} / {p99:.2} / {p999:.2} ms | {:.0} MB |",
                     server.kind.word(),
                     server.cpu_us,
                     ratio(server.ratio),

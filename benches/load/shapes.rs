@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
-use tallygate::format::compress::Compression;
 use tallygate::format::negotiate::{Format, PushFormat};
 use tallygate::model::Grouping;
 
@@ -85,13 +84,7 @@ pub(crate) fn in_form(text: &[u8], form: Form) -> Vec<u8> {
         Form::Protobuf => {
             let gateway = common::gateway();
             common::push(&gateway, &Grouping::default(), PushFormat::Text, text);
-            let wanted = common::request(Format::ProtobufDelimited, Compression::Identity);
-            let mut scrape = gateway.scrape(wanted).expect("memory");
-            let mut body = Vec::new();
-            while let Some(piece) = scrape.next_piece().expect("memory") {
-                body.extend_from_slice(&piece);
-            }
-            body
+            common::scrape_body(&gateway, Format::ProtobufDelimited)
         }
     }
 }

@@ -8,6 +8,7 @@
 mod chunks;
 mod deflate;
 mod gunzip;
+mod inflate;
 
 use std::io::{self, Read};
 

@@ -6,14 +6,14 @@
 //! of, goes the long way, with the same result.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::Settings;
-use crate::format::openmetrics;
-use crate::format::text;
+use crate::format::negotiate::PushFormat;
+use crate::format::{openmetrics, protobuf, text};
 use crate::model::Exposition;
 use crate::store::Known;
 
@@ -43,9 +43,58 @@ pub(super) struct Layouts {
 
 #[derive(Debug)]
 struct Layout {
-    body: Box<[u8]>,
+    form: Form,
     exposition: Exposition,
     groups: HashMap<Box<str>, Known, RandomState>,
+}
+
+/// What bodies of a layout have in common.
+#[derive(Debug)]
+enum Form {
+    /// One of them; the exposition has the places of its values.
+    Text(Box<[u8]>),
+    Protobuf(protobuf::Form),
+}
+
+impl Form {
+    /// `None` if it is not known which parts of the body are values, or it is not worth it.
+    fn of(format: PushFormat, body: &[u8], exposition: &Exposition) -> Option<Form> {
+        match format {
+            PushFormat::Text => (!exposition.slots().is_empty()).then(|| Form::Text(body.into())),
+            PushFormat::Protobuf => protobuf::Form::of(body, exposition).map(Form::Protobuf),
+            PushFormat::OpenMetrics => None,
+        }
+    }
+
+    /// `exposition` is the one that the form was made with.
+    fn hash(&self, exposition: &Exposition, hasher: &mut impl Hasher) {
+        match self {
+            Form::Text(body) => {
+                let mut from = 0;
+                for slot in exposition.slots() {
+                    hasher.write(&body[from..slot.start as usize]);
+                    from = slot.end as usize;
+                }
+                hasher.write(&body[from..]);
+            }
+            Form::Protobuf(form) => form.hash(hasher),
+        }
+    }
+}
+
+impl Layout {
+    /// Puts the values of a body into the exposition. False if it has another layout.
+    fn read(&mut self, format: PushFormat, body: &[u8]) -> bool {
+        match (&self.form, format) {
+            (Form::Text(before), PushFormat::Text) => {
+                text::read_again(before, &mut self.exposition, body)
+            }
+            (Form::Protobuf(form), PushFormat::Protobuf) => {
+                form.read_again(&mut self.exposition, body)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Layouts {
@@ -69,11 +118,9 @@ impl Layouts {
 
     /// Reads a body whose layout is known. Its position, and whether the series of this group are
     /// known too.
-    pub(super) fn read(&mut self, body: &[u8], group: &str) -> Option<usize> {
-        let known = |layout: &mut Layout| {
-            layout.groups.contains_key(group)
-                && text::read_again(&layout.body, &mut layout.exposition, body)
-        };
+    pub(super) fn read(&mut self, format: PushFormat, body: &[u8], group: &str) -> Option<usize> {
+        let known =
+            |layout: &mut Layout| layout.groups.contains_key(group) && layout.read(format, body);
         self.layouts.iter_mut().position(known)
     }
 
@@ -94,28 +141,22 @@ impl Layouts {
     /// exposition is taken and another one given for it.
     pub(super) fn learn(
         &mut self,
+        format: PushFormat,
         body: &[u8],
         group: &str,
         exposition: &mut Exposition,
         known: impl FnOnce() -> Option<Known>,
     ) {
-        if exposition.slots().is_empty()
+        if exposition.series_len() == 0
             || body.len() > BODY_BYTES_MAX
             || group.len() > GROUP_BYTES_MAX
-            || openmetrics::has_eof(body)
+            || format == PushFormat::Text && openmetrics::has_eof(body)
         {
             return;
         }
-        let again =
-            |layout: &mut Layout| text::read_again(&layout.body, &mut layout.exposition, body);
+        let at = self.layouts.iter_mut().position(|layout| layout.read(format, body));
+        let Some(at) = at.or_else(|| self.add(format, body, exposition)) else { return };
         let Some(known) = known() else { return };
-        let at = match self.layouts.iter_mut().position(again) {
-            Some(at) => at,
-            None => match self.add(body, exposition) {
-                Some(at) => at,
-                None => return,
-            },
-        };
         let layout = &mut self.layouts[at];
         // The labels of the path may have made one of two series.
         if layout.exposition.series().count() != known.len() {
@@ -127,14 +168,15 @@ impl Layouts {
         layout.groups.insert(group.into(), known);
     }
 
-    fn add(&mut self, body: &[u8], exposition: &mut Exposition) -> Option<usize> {
+    fn add(
+        &mut self,
+        format: PushFormat,
+        body: &[u8],
+        exposition: &mut Exposition,
+    ) -> Option<usize> {
+        let form = Form::of(format, body, exposition)?;
         let mut hasher = self.hasher.build_hasher();
-        let mut from = 0;
-        for slot in exposition.slots() {
-            hasher.write(&body[from..slot.start as usize]);
-            from = slot.end as usize;
-        }
-        hasher.write(&body[from..]);
+        form.hash(exposition, &mut hasher);
         let hash = hasher.finish();
         if !self.seen.contains(&hash) {
             self.seen[self.next_seen] = hash;
@@ -151,7 +193,7 @@ impl Layouts {
         };
         std::mem::swap(&mut taken, exposition);
         let groups = HashMap::default();
-        self.layouts.push(Layout { body: body.into(), exposition: taken, groups });
+        self.layouts.push(Layout { form, exposition: taken, groups });
         Some(at)
     }
 }

@@ -171,7 +171,7 @@ impl Gateway {
         let default = default_terms(request, settings)?;
         let has_key = claim.is_some() || !settings.require_key;
         let learning =
-            request.format == PushFormat::Text && has_key && buffers.layouts.fit(settings);
+            request.format != PushFormat::OpenMetrics && has_key && buffers.layouts.fit(settings);
         if learning
             && let Some(pushed) =
                 self.push_again(request, settings, default, &mut claim, &mut buffers.layouts)
@@ -214,7 +214,8 @@ impl Gateway {
         self.telemetry.series_dropped_by_rule(relabelled.dropped);
         let pushed = self.pushed(exposition, applied, ticket);
         if learning && applied.series_born == 0 {
-            layouts.learn(request.body, request.grouping.key(), exposition, || plan.known());
+            let PushRequest { format, body, grouping, .. } = *request;
+            layouts.learn(format, body, grouping.key(), exposition, || plan.known());
         }
         Ok(pushed)
     }
@@ -229,7 +230,7 @@ impl Gateway {
         layouts: &mut Layouts,
     ) -> Option<Pushed> {
         let group = request.grouping.key();
-        let at = layouts.read(request.body, group)?;
+        let at = layouts.read(request.format, request.body, group)?;
         let context = self.context(request, settings);
         let pass = self.commits.enter();
         layouts.forget_removed(self.store.removals());

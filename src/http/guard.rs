@@ -126,7 +126,8 @@ impl Guard {
             _ if headers.next().is_some() => Err(Refusal::Malformed(HeaderError::Several)),
             Identified::Caller(caller) => Ok(caller),
             Identified::Refused(refusal) => Err(refusal),
-            Identified::Ask(check) => match self.ask(check).await {
+            // In a box, as all that is rare, so that the future of every request is small.
+            Identified::Ask(check) => match Box::pin(self.ask(check)).await {
                 Some(outcome) => outcome,
                 None => {
                     telemetry.request_refused(AuthRefusal::Busy, &peer(request), request.path());

@@ -140,6 +140,9 @@ impl Services {
 }
 
 /// Answers one request. Every listener and every test goes through here.
+///
+/// The server allocates and moves the future of every request. So whatever a push hardly ever waits
+/// for is in a box of its own, here and below.
 async fn dispatch(
     surface: Surface,
     services: &Services,
@@ -148,7 +151,9 @@ async fn dispatch(
 ) -> HttpResponse {
     let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
     let (handler, response) = match pushgateway {
-        Some(options) => pushgateway::answer(services, options, &request, &mut payload).await,
+        Some(options) => {
+            Box::pin(pushgateway::answer(services, options, &request, &mut payload)).await
+        }
         None => answer(surface, services, &request, &mut payload).await,
     };
     let in_step = push::drain(&mut payload).await;
@@ -244,13 +249,13 @@ async fn answer_route(
     }
     match route {
         Route::Push { group } => Ok(push::push(services, request, payload, caller, group).await),
-        Route::Delete { group } => delete(services, request, &caller, group).await,
-        Route::Scrape => scrape::scrape(surface, services, request).await,
+        Route::Delete { group } => Box::pin(delete(services, request, &caller, group)).await,
+        Route::Scrape => Box::pin(scrape::scrape(surface, services, request)).await,
         Route::Status => Ok(api::status(services)),
-        Route::Metrics => api::metrics(services, request).await,
-        Route::Series => api::series(services, request).await,
-        Route::DeleteSeries => api::delete_series(services, request).await,
-        Route::Wipe => api::wipe(services).await,
+        Route::Metrics => Box::pin(api::metrics(services, request)).await,
+        Route::Series => Box::pin(api::series(services, request)).await,
+        Route::DeleteSeries => Box::pin(api::delete_series(services, request)).await,
+        Route::Wipe => Box::pin(api::wipe(services)).await,
         Route::Healthy => Ok(probes::healthy()),
         Route::Ready => probes::ready(services),
         Route::Quit => probes::quit(services),

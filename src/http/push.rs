@@ -148,22 +148,27 @@ pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
     identity: fn(&P) -> Option<(&Grouping, Identity<'_>)>,
 ) -> Result<T, Problem> {
     const LOOK_AGAIN: Duration = Duration::from_millis(5);
-    let until = Instant::now() + OTHER_TRY_WAIT;
+    // Hardly ever looked at, and then from the first time on.
+    let mut until = None;
     loop {
         let done;
         if small {
             done = work(&services.gateway, &push, &body);
         } else {
             let offloaded = move |gateway: &Gateway| (work(gateway, &push, &body), push, body);
-            (done, push, body) = services.offload(offloaded).await?;
+            (done, push, body) = Box::pin(services.offload(offloaded)).await?;
         }
-        match done {
-            Err(problem) if problem.outcome() == Outcome::InFlight && Instant::now() < until => {}
-            done => return done,
+        let now = match &done {
+            Err(problem) if problem.outcome() == Outcome::InFlight => Instant::now(),
+            _ => return done,
+        };
+        let until = *until.get_or_insert(now + OTHER_TRY_WAIT);
+        if now >= until {
+            return done;
         }
         let in_flight = |(grouping, id)| services.gateway.is_in_flight(grouping, id);
         while identity(&push).is_some_and(in_flight) && Instant::now() < until {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            Box::pin(tokio::time::sleep(LOOK_AGAIN)).await;
         }
     }
 }
@@ -311,7 +316,7 @@ async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F
     });
     match at_once.await {
         Some(output) => Some(output),
-        None => tokio::time::timeout(timeout, future).await.ok(),
+        None => Box::pin(tokio::time::timeout(timeout, future)).await.ok(),
     }
 }
 

@@ -287,7 +287,7 @@ impl State {
     }
 
     /// Whether the value can be merged as the state is. If not, buckets are missing, and
-    /// [`State::grow`] makes them.
+    /// [`State::grow`] makes them. What a histogram knows once, it always does.
     ///
     /// # Errors
     /// If it cannot be merged at all.

@@ -16,7 +16,7 @@ use hashbrown::HashTable;
 use super::labels::{Extent, LabelError};
 use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
 pub use builder::Builder;
-pub use slots::{Given, Slot, Wanted};
+pub use slots::{Given, Place, Slot, Wanted};
 
 /// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
 /// agree with each other. A hash only ever finds candidates, text comparison decides.
@@ -51,7 +51,7 @@ impl FamilyId {
 }
 
 /// A series of one [`Exposition`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesId(u32);
 
 impl SeriesId {
@@ -368,6 +368,12 @@ impl Exposition {
         }
     }
 
+    /// [`PushedFamily::kind`], without the rest.
+    #[inline]
+    pub fn kind(&self, id: FamilyId) -> Kind {
+        self.families[id.0 as usize].kind
+    }
+
     /// In order of appearance.
     pub fn series(&self) -> impl Iterator<Item = PushedSeries<'_>> {
         self.series
@@ -382,6 +388,7 @@ impl Exposition {
         self.series.get(id.index()).filter(|entry| !entry.dropped).map(|entry| self.view(id, entry))
     }
 
+    #[inline]
     fn view(&self, id: SeriesId, entry: &SeriesEntry) -> PushedSeries<'_> {
         let (count, sum) = (entry.count, entry.sum);
         let value = match self.families[entry.family.0 as usize].kind {

@@ -9,6 +9,7 @@
 //! what the fewest bytes can be made to claim; lengths are only ever compared, never allocated by.
 //! The messages are in `proto/metrics.proto`, and `wire` is generated from it.
 
+mod again;
 mod fields;
 mod native;
 mod split;
@@ -18,6 +19,7 @@ pub mod wire;
 
 use prost::Message;
 
+pub use self::again::Form;
 use self::fields::{Fields, WireError};
 pub use self::split::{RawMetric, join, split};
 use super::{ParseError, Place, Timestamps};

@@ -18,11 +18,9 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
         let Some(rest) = body[at..].strip_prefix(fixed) else { return false };
         at += fixed.len();
         at_before = slot.end as usize;
-        // Nearly all values are short and whole.
-        if let Some((whole, digits)) = whole(rest) {
-            let float = slot.wanted == Wanted::Float;
-            let value = if float { Number::Float(whole as f64) } else { Number::Int(whole) };
-            exposition.refill(slot, value);
+        // Nearly all values are short.
+        if let Some((value, digits)) = short(rest, slot.wanted) {
+            exposition.refill(slot.place, value);
             at += digits;
             continue;
         }
@@ -36,22 +34,38 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
             Wanted::Whole => parse_count(token).filter(|count| matches!(count, Number::Int(_))),
         };
         let Some(value) = value else { return false };
-        exposition.refill(slot, value);
+        exposition.refill(slot.place, value);
     }
     body[at..] == before[at_before..]
 }
 
-/// Up to 15 digits that end where a value may end: exact in an integer and in an `f64`.
+/// Up to 15 digits that end where a value may end, for a float with a point among them. They are exact
+/// in an integer and in an `f64`, and so are the powers of ten that a fraction is divided by: the one
+/// division rounds as reading the decimal does.
 #[inline]
-fn whole(text: &[u8]) -> Option<(u64, usize)> {
-    let mut number = 0;
-    for (at, &byte) in text.iter().take(16).enumerate() {
+fn short(text: &[u8], wanted: Wanted) -> Option<(Number, usize)> {
+    const TENS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (mut number, mut point) = (0_u64, None);
+    for (at, &byte) in text.iter().take(17).enumerate() {
         let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            let ended = at > 0 && matches!(byte, b'\n' | b' ' | b'\t' | b'\r');
-            return ended.then_some((number, at));
+        if digit <= 9 {
+            if at - usize::from(point.is_some()) == 15 {
+                return None;
+            }
+            number = number * 10 + u64::from(digit);
+        } else if byte == b'.' && point.is_none() && at > 0 && wanted == Wanted::Float {
+            point = Some(at);
+        } else {
+            let ended = matches!(byte, b'\n' | b' ' | b'\t' | b'\r');
+            let value = match point {
+                _ if !ended || at == 0 => return None,
+                None if wanted != Wanted::Float => Number::Int(number),
+                None => Number::Float(number as f64),
+                Some(point) => Number::Float(number as f64 / TENS[at - point - 1]),
+            };
+            return Some((value, at));
         }
-        number = number * 10 + u64::from(digit);
     }
     None
 }
@@ -110,7 +124,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_reads_what_the_parser_reads(
-            values in prop::collection::vec("[0-9]{1,3}|-?[0-9]{1,2}(\\.[0-9]{0,2})?(e[0-9])?|NaN|[+-]Inf|[ \\tx.#\"\n\r]", 14),
+            values in prop::collection::vec("[0-9]{1,3}|[0-9]{1,17}|[0-9]{1,9}\\.[0-9]{0,9}|-?[0-9]{1,2}(\\.[0-9]{0,2})?(e[0-9])?|NaN|[+-]Inf|[ \\tx.#\"\n\r]", 14),
         ) {
             let before = fill(&["1".to_owned()]);
             let (mut exposition, _) = parsed(&before).unwrap();
@@ -118,6 +132,17 @@ mod tests {
             if read_again(before.as_bytes(), &mut exposition, body.as_bytes()) {
                 let expected = parsed(&body).map(|(_, shown)| shown);
                 prop_assert_eq!(Some(show(&exposition)), expected, "{}", body);
+            }
+        }
+
+        #[test]
+        fn short_values_are_what_they_say(text in "[0-9]{1,16}|[0-9]{1,15}\\.[0-9]{1,15}") {
+            let line = format!("{text}\n");
+            if let Some((value, taken)) = short(line.as_bytes(), Wanted::Float) {
+                let expected: f64 = text.parse().unwrap();
+                prop_assert_eq!((value.as_f64().to_bits(), taken), (expected.to_bits(), text.len()));
+            } else {
+                prop_assert!(text.len() > 15);
             }
         }
 

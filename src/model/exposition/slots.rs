@@ -11,7 +11,7 @@ pub struct Slot {
     pub start: u32,
     pub end: u32,
     pub wanted: Wanted,
-    place: Place,
+    pub place: Place,
 }
 
 /// What a value must be to be taken as the body's parser takes it.
@@ -25,8 +25,9 @@ pub enum Wanted {
     Whole,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Place {
+/// Which value of an exposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
     Scalar(SeriesId),
     Sum(SeriesId),
     Count(SeriesId),
@@ -82,15 +83,26 @@ impl Exposition {
         self.slots[at]
     }
 
+    /// How many series, buckets and quantiles there are, that is [`Place`]s of these kinds. `None` if
+    /// members were brought into another order than the body has.
+    pub fn places(&self) -> Option<[usize; 3]> {
+        (!self.reordered).then_some([self.series.len(), self.buckets.len(), self.quantiles.len()])
+    }
+
     /// Puts another value into its place.
     #[inline]
-    pub fn refill(&mut self, slot: Slot, value: Number) {
-        match slot.place {
+    pub fn refill(&mut self, place: Place, value: Number) {
+        match place {
             Place::Scalar(id) => self.series[id.index()].scalar = Some(value.as_f64()),
             Place::Sum(id) => self.series[id.index()].sum = Some(value.as_f64()),
             Place::Count(id) => self.series[id.index()].count = Some(value),
             Place::Bucket(at) => self.buckets[at as usize].value.cumulative_count = value,
             Place::Quantile(at) => self.quantiles[at as usize].value.value = value.as_f64(),
         }
+    }
+
+    /// Puts another start time into its place.
+    pub fn refill_created(&mut self, id: SeriesId, created_ms: Option<i64>) {
+        self.series[id.index()].created_ms = created_ms;
     }
 }
