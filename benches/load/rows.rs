@@ -78,7 +78,8 @@ pub(crate) fn pushes(plan: &Plan, report: &mut Report) -> io::Result<()> {
     drop(targets);
     if plan.wants("synced") && crate::target::has_store() {
         let targets = start(&[Kind::Null, Kind::Gateway, Kind::Synced], &shapes::small())?;
-        let row = Row { name: "64 connections, text, synced", goal: 2.0, ..SMALL_ROWS[0] };
+        let row =
+            Row { name: "64 connections, text, synced", goal: 2.0, gravel: None, ..SMALL_ROWS[0] };
         report.pushes.push(push_row(plan, &row, &targets, &shapes::small())?);
     }
     if plan.wants(MEDIUM_ROW.name) {
@@ -92,9 +93,11 @@ pub(crate) fn pushes(plan: &Plan, report: &mut Report) -> io::Result<()> {
 fn start(kinds: &[Kind], body: &[u8]) -> io::Result<Vec<Target>> {
     let write = shapes::push(body, Form::Text, LABEL_SETS, false);
     let start = |&kind| {
-        let target = Target::start(kind)?;
+        let checked = kind == Kind::PushgatewayChecked;
+        // With its check on, making label sets of 200 samples would take minutes.
+        let target = Target::start(if checked { Kind::PushgatewayUnchecked } else { kind })?;
         client::run(target.address, load(16, LABEL_SETS, FOR_EVER), &write)?;
-        Ok(target)
+        if checked { target.with_check() } else { Ok(target) }
     };
     kinds.iter().map(start).collect()
 }
