@@ -71,11 +71,11 @@ pub(crate) struct ScrapeRow {
     pub(crate) goal: f64,
     pub(crate) bytes: usize,
     pub(crate) cpu_ms: f64,
-    /// Of the null server that sends in pieces.
+    /// Of the null server that has the whole body at once.
     pub(crate) null_ms: f64,
     pub(crate) ratio: f64,
-    /// The ratio to the null server that sends all at once.
-    pub(crate) at_once: f64,
+    /// The ratio to the null server that sends in pieces.
+    pub(crate) in_pieces: f64,
     pub(crate) resident: u64,
 }
 
@@ -174,20 +174,20 @@ impl Report {
 
     fn scrape_table(&self, out: &mut String) {
         if !self.scrapes.is_empty() {
-            *out += "| scrape | bytes | CPU | CPU of null | ratio to null | to null at once | to reach | RSS \
-                     |\n|---|---|---|---|---|---|---|---|\n";
+            *out += "| scrape | bytes | CPU | CPU of null | ratio to null | to reach | to null in pieces \
+                     | RSS |\n|---|---|---|---|---|---|---|---|\n";
         }
         for row in &self.scrapes {
             let _ = writeln!(
                 out,
-                "| {} | {:.1} MB | {:.1} ms | {:.2} ms | {} | {} | ≤ {} | {:.0} MB |",
+                "| {} | {:.1} MB | {:.1} ms | {:.2} ms | {} | ≤ {} | {:.2} | {:.0} MB |",
                 row.name,
                 row.bytes as f64 / 1e6,
                 row.cpu_ms,
                 row.null_ms,
                 ratio(row.ratio),
-                ratio(row.at_once),
                 row.goal,
+                row.in_pieces,
                 row.resident as f64 / 1e6,
             );
         }

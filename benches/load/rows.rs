@@ -272,9 +272,9 @@ fn scrape_row(
         measured.push((cpu, ready(&request)?, ready(shapes::at_once())?));
     }
     row.cpu_ms = median(measured.iter().map(|(cpu, ..)| cpu / 1e6));
-    row.null_ms = median(measured.iter().map(|(_, null, _)| null / 1e6));
-    row.ratio = median(measured.iter().map(|(cpu, null, _)| cpu / null));
-    row.at_once = median(measured.iter().map(|(cpu, _, null)| cpu / null));
+    row.null_ms = median(measured.iter().map(|(_, _, null)| null / 1e6));
+    row.ratio = median(measured.iter().map(|(cpu, _, null)| cpu / null));
+    row.in_pieces = median(measured.iter().map(|(cpu, null, _)| cpu / null));
     row.resident = target.resident();
     Ok(row)
 }
