@@ -18,7 +18,7 @@ const CEILINGS: [(Work, usize, u64); 5] = [
     (Work::Text200, 0, 980_000),
     (Work::Protobuf, 0, 130_000),
     (Work::Gunzip, 0, 550_000),
-    (Work::Scrape, 1_000, 140_000),
+    (Work::Scrape, 100, 2_900_000),
 ];
 
 /// Done so often in one process and so much oftener in another: what both do besides differs a

@@ -19,7 +19,11 @@ pub(crate) const SMALL: &[u8] = include_bytes!("../corpus/small.txt");
 pub(crate) const MEDIUM: &[u8] = include_bytes!("../corpus/medium.txt");
 
 pub(crate) fn gateway() -> Gateway {
-    Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)))
+    gateway_with(Settings::default())
+}
+
+fn gateway_with(settings: Settings) -> Gateway {
+    Gateway::new(settings, Arc::new(Telemetry::new(0)))
 }
 
 pub(crate) fn push(gateway: &Gateway, grouping: &Grouping, format: PushFormat, body: &[u8]) {
@@ -78,7 +82,7 @@ pub(crate) enum Work {
     Text200,
     /// Decompressing the body with 13 samples.
     Gunzip,
-    /// A scrape of all that is stored.
+    /// A scrape of all that is stored, of which nothing was kept from the one before.
     Scrape,
 }
 
@@ -102,7 +106,11 @@ impl Work {
 
 /// Does it so often, in a gateway with so many series.
 pub(crate) fn work(work: Work, stored: usize, times: u64) {
-    let (gateway, grouping) = (gateway(), grouping());
+    let settings = match work {
+        Work::Scrape => Settings { cache_bytes: 0, ..Settings::default() },
+        _ => Settings::default(),
+    };
+    let (gateway, grouping) = (gateway_with(settings), grouping());
     push(&gateway, &grouping, PushFormat::Text, SMALL);
     let protobuf = scrape_body(&gateway, Format::ProtobufDelimited);
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());

@@ -8,7 +8,6 @@
 mod chunks;
 mod deflate;
 mod gunzip;
-mod inflate;
 
 use std::io::{self, Read};
 

@@ -11,7 +11,6 @@ use std::sync::atomic::{
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use memchr::memmem;
 use parking_lot::{Mutex, RwLock};
 use triomphe::ThinArc;
 
@@ -345,8 +344,12 @@ pub(super) struct Birth<'a> {
 impl SeriesRef {
     pub(super) fn new(birth: Birth<'_>) -> SeriesRef {
         let (labels, key) = (birth.labels.as_bytes(), birth.group.as_bytes());
-        let at = memmem::find(labels, key).and_then(|at| u8::try_from(at).ok());
-        let group_at = at.filter(|_| !key.is_empty()).unwrap_or(WITHOUT_GROUP);
+        // Not by a searcher: to set one up takes longer than to look here.
+        let is_key = |at: &u8| labels.get(usize::from(*at)..).is_some_and(|l| l.starts_with(key));
+        let group_at = match key {
+            [] => WITHOUT_GROUP,
+            _ => (0..WITHOUT_GROUP).find(is_key).unwrap_or(WITHOUT_GROUP),
+        };
         let series = Series {
             family: birth.family,
             group: birth.group,

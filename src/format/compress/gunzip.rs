@@ -1,11 +1,9 @@
-//! Gzip bodies of pushes. Most are small, and for them there is [`super::inflate`]. The rest goes
-//! through the library; setting up its decompressor takes long, so each thread keeps one.
+//! Gzip bodies of pushes. Most are small, and setting up a decompressor would cost more than
+//! running it, so each thread keeps one.
 
 use std::cell::RefCell;
 
 use flate2::{Decompress, FlushDecompress, Status};
-
-use super::inflate;
 
 /// Of a member: RFC 1952, 2.3.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -16,11 +14,6 @@ const COMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
 const CHUNK: usize = 32 << 10;
-
-/// Members that may end within so many bytes are tried the short way first.
-const SMALL_BYTES: usize = 8 << 10;
-/// What they may say that they hold.
-const SMALL_MAX: usize = 128 << 10;
 
 thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
@@ -34,38 +27,18 @@ pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(
     while !body.is_empty() && out.len() <= max {
         let start = out.len();
         body = header(body)?;
-        let taken = match small(body, max, out) {
-            Some(taken) => taken,
-            None => match long(body, max, out)? {
-                Some(taken) => taken,
-                None => return Ok(()),
-            },
-        };
+        let Some(taken) = inflate(body, max, out)? else { return Ok(()) };
         body = trailer(&body[taken..], &out[start..])?;
     }
     Ok(())
 }
 
-/// Appends what the compressed data holds. How many bytes that takes; `None`, and nothing is
-/// appended, if it is long, or anything is wrong with it.
-fn small(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<usize> {
-    // Mostly there is one member, and what it holds is said at its end.
-    let length = u32::from_le_bytes(*body.last_chunk()?) as usize;
-    let start = out.len();
-    if body.len() > SMALL_BYTES || length > SMALL_MAX || start + length > max {
-        return None;
-    }
-    out.resize(start + length, 0);
-    let inflated = inflate::inflate(body, &mut out[start..]);
-    out.truncate(start + inflated.map_or(0, |(_, written)| written));
-    inflated.map(|(taken, _)| taken)
-}
-
-/// The same for any data. `None` if that is more than `max` bytes.
+/// Appends what the compressed data holds. How many bytes that takes; `None` if there is more in it
+/// than `max` bytes, all members together.
 ///
 /// # Errors
 /// If it is damaged or cut off.
-fn long(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Option<usize>, &'static str> {
+fn inflate(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Option<usize>, &'static str> {
     INFLATE.with_borrow_mut(|inflate| {
         inflate.reset(false);
         // Texts of pushes shrink to a fifth or so.
