@@ -17,7 +17,7 @@ const CEILINGS: [(Work, usize, u64); 5] = [
     (Work::Text, 0, 75_000),
     (Work::Text200, 0, 980_000),
     (Work::Protobuf, 0, 130_000),
-    (Work::Gunzip, 0, 550_000),
+    (Work::Gunzip, 0, 480_000),
     (Work::Scrape, 100, 2_900_000),
 ];
 
