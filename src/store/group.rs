@@ -39,11 +39,26 @@ impl fmt::Debug for Group {
     }
 }
 
+/// Growing moves the groups of one part, for which no push waits long.
+const PARTS: usize = 64;
+
 /// All groups that have series.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Groups {
-    by_key: HashTable<(Group, Members)>,
+    parts: [HashTable<(Group, Members)>; PARTS],
     hasher: RandomState,
+}
+
+impl Default for Groups {
+    fn default() -> Groups {
+        let parts = std::array::from_fn(|_| HashTable::new());
+        Groups { parts, hasher: RandomState::default() }
+    }
+}
+
+/// The tables look at other bits of the hash.
+fn part(hash: u64) -> usize {
+    (hash >> 32) as usize % PARTS
 }
 
 impl Groups {
@@ -57,15 +72,17 @@ impl Groups {
     }
 
     fn find(&self, key: &[u8]) -> Option<&(Group, Members)> {
-        self.by_key.find(self.hasher.hash_one(key), |(group, _)| group.is(key))
+        let hash = self.hasher.hash_one(key);
+        self.parts[part(hash)].find(hash, |(group, _)| group.is(key))
     }
 
     pub(super) fn add(&mut self, series: SeriesRef) {
-        let Groups { by_key, hasher } = self;
-        let hash = |group: &Group| hasher.hash_one(&group.0.slice);
+        let Groups { parts, hasher } = self;
+        let hash_of = |group: &Group| hasher.hash_one(&group.0.slice);
         let group = series.group.clone();
-        by_key
-            .entry(hash(&group), |(other, _)| other.is(&group.0.slice), |(group, _)| hash(group))
+        let hash = hash_of(&group);
+        parts[part(hash)]
+            .entry(hash, |(other, _)| other.is(&group.0.slice), |(group, _)| hash_of(group))
             .or_insert_with(|| (group.clone(), Members::Few(Vec::new())))
             .into_mut()
             .1
@@ -77,27 +94,28 @@ impl Groups {
         let key = &series.group.0.slice;
         let is_it = |(group, _): &(Group, Members)| group.is(key);
         let hash = self.hasher.hash_one(key);
-        let Ok(mut group) = self.by_key.find_entry(hash, is_it) else { return };
+        let Groups { parts, hasher } = self;
+        let part = &mut parts[part(hash)];
+        let Ok(mut group) = part.find_entry(hash, is_it) else { return };
         let (_, members) = group.get_mut();
         members.remove(series);
         if members.is_empty() {
             group.remove();
-            if self.by_key.len() < self.by_key.capacity() / 8 {
-                let len = self.by_key.len();
-                let hasher = &self.hasher;
-                self.by_key.shrink_to(len * 2, |(group, _)| hasher.hash_one(&group.0.slice));
+            if part.len() < part.capacity() / 8 {
+                let len = part.len();
+                part.shrink_to(len * 2, |(group, _)| hasher.hash_one(&group.0.slice));
             }
         }
     }
 
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Group, Vec<SeriesRef>)> {
-        self.by_key.iter().map(|(group, members)| (group, members.to_vec()))
+        self.parts.iter().flatten().map(|(group, members)| (group, members.to_vec()))
     }
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.parts.iter().all(HashTable::is_empty)
     }
 }
 
