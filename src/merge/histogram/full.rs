@@ -60,7 +60,7 @@ impl Full {
         self.classic = Some(new);
     }
 
-    /// Adds a push whose bounds are all [known](Histogram::knows).
+    /// Adds a push whose bounds are all [known](super::Histogram::knows).
     pub(super) fn merge(&mut self, pushed: &PushedHistogram<'_>) {
         add_number(&mut self.count, pushed.count());
         match (&mut self.sum, pushed.sum) {
