@@ -1,5 +1,6 @@
-//! Expositions and errors as short text, for the tables of the reader tests.
+//! For the tests of the readers: expositions and errors as short text, and bodies that were edited.
 
+use proptest::prelude::*;
 use std::fmt::Write;
 
 use super::ParseError;
@@ -115,6 +116,30 @@ pub(crate) fn refused(
                 let error = error.to_string();
                 assert!(error.starts_with(expected), "{rule}: {body:?}\n{error}\n{expected}");
             }
+        }
+    }
+}
+
+/// A place in a body, what is done there, and the byte that it is done with.
+pub(crate) type Edit = (prop::sample::Index, u8, u8);
+
+pub(crate) fn edits(how_many: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Edit>> {
+    prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, any::<u8>()), how_many)
+}
+
+/// Changes a body as a broken client or wire might.
+pub(crate) fn edit(body: &mut Vec<u8>, edits: Vec<Edit>) {
+    for (at, edit, byte) in edits {
+        if body.is_empty() {
+            break;
+        }
+        let at = at.index(body.len());
+        match edit {
+            0 => body[at] = byte,
+            1 => body[at] = body[at].wrapping_add(1),
+            2 => body.insert(at, byte),
+            3 => _ = body.remove(at),
+            _ => body.truncate(at),
         }
     }
 }

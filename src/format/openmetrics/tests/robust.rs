@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::testing::{edit, edits};
 
 const SEEDS: [&str; 4] = [
     "# TYPE a counter\n# HELP a x\\n\na_total{b=\"c\"} 1 # {t=\"u\"} 0.5 1\na_created{b=\"c\"} 1.5\n# EOF\n",
@@ -39,21 +40,10 @@ proptest! {
     #[test]
     fn mutated_bodies(
         seed in 0..SEEDS.len(),
-        edits in proptest::collection::vec((any::<prop::sample::Index>(), 0..4u8, any::<u8>()), 1..6),
+        edits in edits(1..6),
     ) {
         let mut body = SEEDS[seed].as_bytes().to_vec();
-        for (at, edit, byte) in edits {
-            if body.is_empty() {
-                break;
-            }
-            let at = at.index(body.len());
-            match edit {
-                0 => body[at] = byte,
-                1 => body.insert(at, byte),
-                2 => drop(body.remove(at)),
-                _ => body.truncate(at),
-            }
-        }
+        edit(&mut body, edits);
         read_all(&body);
     }
 }

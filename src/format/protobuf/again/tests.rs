@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::testing::{edit, edits};
 use crate::format::{Timestamps, protobuf};
 use crate::model::Grouping;
 
@@ -244,23 +245,11 @@ proptest! {
     #[test]
     fn it_reads_what_the_parser_reads(
         values in values(0..3),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..5, any::<u8>()), 0..3),
+        edits in edits(0..3),
     ) {
         let (form, mut exposition) = known();
         let mut body = body(&values);
-        for (at, edit, byte) in edits {
-            if body.is_empty() {
-                break;
-            }
-            let at = at.index(body.len());
-            match edit {
-                0 => body[at] = byte,
-                1 => body[at] = body[at].wrapping_add(1),
-                2 => body.insert(at, byte),
-                3 => _ = body.remove(at),
-                _ => body.truncate(at),
-            }
-        }
+        edit(&mut body, edits);
         if form.read_again(&mut exposition, &body) {
             prop_assert_eq!(Some(show(&exposition)), parsed(&body).map(|(_, shown)| shown));
         }
