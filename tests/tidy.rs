@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model"]),
-    ("persistence", &["telemetry"]),
+    ("persistence", &["model", "telemetry"]),
     ("store", &["model", "merge", "persistence"]),
     ("groups", &["model", "format", "persistence"]),
     ("import", &["model", "format", "groups"]),

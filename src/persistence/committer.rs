@@ -150,7 +150,7 @@ impl Work {
         if !self.batch.is_empty() {
             self.engine.write(number, &self.batch)?;
         }
-        let unsynced = self.unsynced.as_bytes().len() + self.batch.as_bytes().len();
+        let unsynced = self.unsynced.bytes() + self.batch.bytes();
         let due = everything
             || self.commits.ack() != Ack::Written
             || self.synced_at.elapsed() >= self.options.interval
