@@ -81,7 +81,7 @@ impl Batch {
         self.bytes.len()
     }
 
-    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> + Clone {
         let mut rest = &*self.bytes;
         std::iter::from_fn(move || {
             let (change, after) = Change::read(rest)?;

@@ -29,6 +29,9 @@ use crate::persistence::{Batch, Table};
 /// As many lists as there are threads that push, or nearly.
 const LISTS: usize = 16;
 
+/// Series that are asked of the memory together.
+const FETCHED: usize = 16;
+
 /// Version of records of families.
 pub(super) const FAMILY_VERSION: u8 = 1;
 /// Version of records of series.
@@ -106,10 +109,13 @@ impl Store {
         let mut key = Vec::new();
         for list in &changed.series {
             let mut list = list.lock();
-            for series in list.drain(..) {
+            for (at, series) in list.iter().enumerate() {
+                if at % FETCHED == 0 {
+                    SeriesRef::fetch(&list[at..list.len().min(at + FETCHED)]);
+                }
                 series.unmark_changed();
                 if !series.is_dead() {
-                    key = series_key(&series, mem::take(&mut key));
+                    key = series_key(series, mem::take(&mut key));
                     state.clear();
                     series.pack_state(&mut Packer(&mut state));
                     if series.mark_stored() {
@@ -121,6 +127,7 @@ impl Store {
                     }
                 }
             }
+            list.clear();
             // One large push must not hold memory for ever.
             list.shrink_to(1024);
         }
