@@ -40,6 +40,7 @@ use std::hash::BuildHasher;
 use std::io;
 use std::path::Path;
 
+use super::batch::make_room;
 use super::{Batch, Change, Engine, EngineError, Usage, Visit};
 use change::Part;
 pub use files::{Content, Directory, Files};
@@ -296,6 +297,7 @@ impl Disk {
 
     fn set_places(&mut self, id: Id, places: Places) {
         let before = self.index.set(id, places);
+        make_room(&mut self.undo, 1);
         self.undo.push((id, before));
     }
 
