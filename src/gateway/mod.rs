@@ -152,7 +152,7 @@ pub struct Gateway {
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
     pool: pool::Pool,
-    inflight_bytes: Arc<AtomicUsize>,
+    inflight_bytes: AtomicUsize,
     connections: Arc<AtomicUsize>,
 }
 
@@ -180,7 +180,7 @@ impl Gateway {
             buffers: Mutex::default(),
             kept: Arc::default(),
             pool: pool::Pool::default(),
-            inflight_bytes: Arc::default(),
+            inflight_bytes: AtomicUsize::default(),
             connections: Arc::default(),
         };
         gateway.show_limits();
