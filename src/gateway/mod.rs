@@ -35,6 +35,7 @@ pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{SeriesRef, Store, seconds};
+use crate::striped::Striped;
 use crate::telemetry::{Cause, DeliveryUse, Limit, Telemetry};
 pub use group::{GroupPushError, GroupPushRequest, GroupPushed};
 pub use limits::{Limits, OverLimit};
@@ -148,7 +149,7 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     clock: Clock,
     /// Parse buffers, used again and again.
-    buffers: Mutex<Vec<push::Buffers>>,
+    buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
     pool: pool::Pool,
@@ -177,7 +178,7 @@ impl Gateway {
             settings: ArcSwap::from_pointee(settings),
             telemetry,
             clock,
-            buffers: Mutex::default(),
+            buffers: Striped::default(),
             kept: Arc::default(),
             pool: pool::Pool::default(),
             inflight_bytes: AtomicUsize::default(),

@@ -146,17 +146,21 @@ impl Gateway {
                 }
             },
         };
-        let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
-            plan: Plan::default(),
-            exposition: Exposition::new(self.store.hasher().clone()),
-            terms: Vec::new(),
-            labels: String::new(),
-            layouts: Layouts::default(),
+        let pool = self.buffers.own();
+        let idle = pool.lock().pop();
+        let mut buffers = idle.unwrap_or_else(|| {
+            Box::new(Buffers {
+                plan: Plan::default(),
+                exposition: Exposition::new(self.store.hasher().clone()),
+                terms: Vec::new(),
+                labels: String::new(),
+                layouts: Layouts::default(),
+            })
         });
         let pushed = self.push_with(request, settings, claim, &mut buffers);
         buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
-            self.buffers.lock().push(buffers);
+            pool.lock().push(buffers);
         }
         pushed
     }

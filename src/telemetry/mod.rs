@@ -17,6 +17,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Kind;
+use crate::striped::Striped;
 use process::Process;
 pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
@@ -226,7 +227,7 @@ pub struct Telemetry {
     handles: Handles,
     started_ms: i64,
     /// By [`Handler`] and [`CODES`].
-    requests: Vec<AtomicU64>,
+    requests: Striped<Vec<AtomicU64>>,
     refusals: log::Throttle,
     pushgateway: pushgateway::Pushgateway,
 }
@@ -322,7 +323,8 @@ impl Telemetry {
             Handles::new()
         });
         handles.writable.set(1);
-        let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
+        let requests = 0..Handler::ALL.len() * CODES.len();
+        let requests = Striped::of(|| requests.clone().map(|_| AtomicU64::new(0)).collect());
         Telemetry {
             registry,
             handles,
@@ -387,8 +389,8 @@ impl Telemetry {
     /// Combinations that have occurred; a full table would be mostly zeros.
     fn note_requests(&self) {
         metrics::with_local_recorder(&self.registry, || {
-            for (at, count) in self.requests.iter().enumerate() {
-                let count = count.load(Relaxed);
+            for at in 0..Handler::ALL.len() * CODES.len() {
+                let count = self.requests.all().map(|counts| counts[at].load(Relaxed)).sum::<u64>();
                 if count > 0 {
                     let handler = Handler::ALL[at / CODES.len()].word();
                     let code = CODES[at % CODES.len()].to_string();
@@ -572,7 +574,7 @@ impl Telemetry {
 
     pub fn answered(&self, handler: Handler, code: u16) {
         if let Ok(at) = CODES.binary_search(&code) {
-            self.requests[handler as usize * CODES.len() + at].fetch_add(1, Relaxed);
+            self.requests.own()[handler as usize * CODES.len() + at].fetch_add(1, Relaxed);
         }
     }
 
