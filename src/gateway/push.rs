@@ -219,7 +219,7 @@ impl Gateway {
         let pushed = self.pushed(exposition, applied, ticket);
         if learning && applied.series_born == 0 {
             let PushRequest { format, body, grouping, .. } = *request;
-            layouts.learn(format, body, grouping.key(), exposition, || plan.known());
+            layouts.learn(format, body, grouping.id(), exposition, plan);
         }
         Ok(pushed)
     }
@@ -233,7 +233,7 @@ impl Gateway {
         claim: &mut Option<Claim<'_>>,
         layouts: &mut Layouts,
     ) -> Option<Pushed> {
-        let group = request.grouping.key();
+        let group = request.grouping.id();
         let at = layouts.read(request.format, request.body, group)?;
         let context = self.context(request, settings);
         let pass = self.commits.enter();

@@ -447,8 +447,13 @@ impl Series {
     }
 
     pub(super) fn touch(&self, now_s: u32, ttl_s: u32) {
-        self.touched_s.store(now_s, Relaxed);
+        self.touch_again(now_s);
         self.ttl_s.store(ttl_s, Relaxed);
+    }
+
+    /// The time to live stays.
+    pub(super) fn touch_again(&self, now_s: u32) {
+        self.touched_s.store(now_s, Relaxed);
     }
 
     /// Seconds since the Unix epoch.
