@@ -149,6 +149,7 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     clock: Clock,
     /// Parse buffers, used again and again.
+    #[expect(clippy::vec_box, reason = "taken out and put back with every push, and large")]
     buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
