@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("rules", &["model"]),
     ("format", &["model"]),
     ("telemetry", &["model", "striped"]),
-    ("persistence", &["striped", "telemetry"]),
+    ("persistence", &["model", "striped", "telemetry"]),
     ("store", &["model", "merge", "persistence"]),
     ("groups", &["model", "format", "persistence"]),
     ("import", &["model", "format", "groups"]),

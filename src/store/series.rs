@@ -312,6 +312,8 @@ const WITHOUT_GROUP: u8 = u8::MAX;
 const DEAD: u8 = 1;
 /// It is in a list of those to be written.
 const CHANGED: u8 = 2;
+/// All but its state is on the disk, or in the batch that goes there.
+const STORED: u8 = 4;
 
 /// Milliseconds since the Unix epoch in six bytes: from the year -2490 on to 6429.
 #[derive(Clone, Copy)]
@@ -489,6 +491,11 @@ impl Series {
 
     pub(super) fn unmark_changed(&self) {
         self.flags.fetch_and(!CHANGED, Relaxed);
+    }
+
+    /// False if it is marked already.
+    pub(super) fn mark_stored(&self) -> bool {
+        self.flags.fetch_or(STORED, Relaxed) & STORED == 0
     }
 
     pub(super) fn kill(&self) {
