@@ -451,7 +451,7 @@ impl SeriesRef {
     }
 
     /// Appends the label text.
-    pub fn write_labels(&self, out: &mut Vec<u8>) {
+    pub(super) fn write_labels(&self, out: &mut Vec<u8>) {
         self.pieces().iter().for_each(|piece| out.extend_from_slice(piece));
     }
 
