@@ -2,7 +2,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tallygate::model::ReadBuffer;
-use tallygate::persistence::{Change, Table};
+use tallygate::persistence::{Change, Record, Table};
 use tallygate::store::Store;
 
 // Records are behind checksums, but what passes them is not trusted either. Changes as a commit
@@ -12,8 +12,11 @@ fuzz_target!(|bytes: &[u8]| {
     let mut restore = store.restore();
     let mut rest = bytes;
     while let Some((change, after)) = Change::read(rest) {
-        let table = if change.table == Table::Families { Table::Families } else { Table::Series };
-        let _ = restore.record(table, change.key, change.value.unwrap_or_default());
+        if let Change::Put(record) = change {
+            let table =
+                if record.table == Table::Families { Table::Families } else { Table::Series };
+            let _ = restore.record(Record { table, ..record });
+        }
         rest = after;
     }
     let _ = restore.finish();

@@ -32,15 +32,15 @@ pub fn run(config: &Config, action: &StoreAction, out: &mut impl Write) -> Resul
     }
 }
 
-/// Reads everything, and says what is there.
+/// Reads everything, changes nothing, and says what is there.
 fn check(config: &Config, path: Option<&Path>, out: &mut impl Write) -> Result<(), RunError> {
     let path = match path {
         Some(path) => path.to_owned(),
         None => path_of(config)?,
     };
-    let mut engine = Disk::open_existing(&path)?;
+    let mut engine = Disk::open_to_read(&path)?;
     let gateway = gateway(config, Commits::default());
-    let Loaded { commit, series } = gateway.load(&mut engine, &mut |_| {})?;
+    let Loaded { commit, series } = gateway.read(&mut engine, &mut |_| {})?;
     let (families, bytes) = (gateway.store().family_count(), engine.usage().disk_bytes);
     let groups = gateway.groups().map_or(0, |groups| groups.size().groups);
     writeln!(
@@ -55,7 +55,7 @@ fn check(config: &Config, path: Option<&Path>, out: &mut impl Write) -> Result<(
 /// Writes an exposition of everything.
 fn export(config: &Config, format: ExportFormat, out: &mut impl Write) -> Result<(), RunError> {
     let gateway = gateway(config, Commits::default());
-    gateway.load(&mut Disk::open_existing(&path_of(config)?)?, &mut |_| {})?;
+    gateway.read(&mut Disk::open_to_read(&path_of(config)?)?, &mut |_| {})?;
     let format = match format {
         ExportFormat::Text => Format::Text100,
         ExportFormat::Protobuf => Format::ProtobufDelimited,

@@ -1,6 +1,6 @@
 //! What may be applied, and what was, whatever happens in between.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -8,6 +8,8 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::*;
+use crate::persistence::Record;
+use crate::persistence::memory::Records;
 
 const START: i64 = 1_700_000_000_000;
 const WINDOW_MS: i64 = 600_000;
@@ -68,28 +70,19 @@ fn attempt(id: &PushId) -> Attempt<'_> {
 
 /// What a disk would hold, and a gateway that starts from it.
 #[derive(Clone, Default)]
-struct Disk(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+struct Disk(Records);
 
 impl Disk {
     fn write(&mut self, delivery: &Delivery) {
         let mut batch = Batch::default();
         delivery.collect(&mut batch);
-        for change in batch.changes() {
-            let key = (change.table as u8, change.key.to_vec());
-            match change.value {
-                Some(value) => _ = self.0.insert(key, value.to_vec()),
-                None => _ = self.0.remove(&key),
-            }
-        }
+        self.0.apply(&batch).unwrap();
     }
 
     fn start(&self, now_ms: i64, memory: Memory) -> Delivery {
         let delivery = Delivery::new([9; 16], now_ms, true);
-        for ((table, key), value) in &self.0 {
-            let table = [Table::Meta, Table::Keys, Table::Sources]
-                .into_iter()
-                .find(|known| *known as u8 == *table)
-                .unwrap();
+        for Record { table, key, value, state } in self.0.iter() {
+            assert_eq!(state, None);
             assert_eq!(delivery.restore(table, key, value), Ok(true));
         }
         delivery.restored(memory);

@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use crate::model::packed::{Packer, Unpacker};
-use crate::persistence::{Batch, Engine, EngineError, Table, Visit};
+use crate::persistence::{Batch, Engine, EngineError, Record, Table, Visit};
 use crate::store::Restore;
 
 /// The largest stamp that was given: after a restart they must go on rising, whatever the clock
@@ -34,8 +34,8 @@ impl Gateway {
         }
     }
 
-    /// Takes back everything that the engine holds. `progress` is told the number of records now
-    /// and then.
+    /// Takes back everything that the engine holds, and makes it ready for what is to come.
+    /// `progress` is told the number of records now and then.
     ///
     /// # Errors
     /// If any of it is damaged or missing; the gateway is not to be used then.
@@ -44,23 +44,36 @@ impl Gateway {
         engine: &mut dyn Engine,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Loaded, EngineError> {
+        let mut loaded = self.read(engine, progress)?;
+        if loaded.commit == 0 {
+            // When the store began must be on the disk before the first push: else a process killed
+            // at once would come back with a later beginning, and refuse keys that are older.
+            let mut batch = Batch::default();
+            self.collect(&mut batch);
+            loaded.commit = 1;
+            engine.write(loaded.commit, &batch)?;
+            engine.sync()?;
+        }
+        Ok(loaded)
+    }
+
+    /// Takes back everything that the engine holds, and writes nothing.
+    ///
+    /// # Errors
+    /// As [`load`](Gateway::load).
+    pub fn read(
+        &self,
+        engine: &mut dyn Engine,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Loaded, EngineError> {
         let store = self.store.restore();
         let mut loading = Loading { gateway: self, store, records: 0, progress };
-        let mut commit = engine.load(&mut loading)?;
+        let commit = engine.load(&mut loading)?;
         self.delivery.restored(self.settings().memory());
         loading
             .store
             .finish()
             .map_err(|what| EngineError::Damage { path: engine.place(), what })?;
-        if commit == 0 {
-            // When the store began must be on the disk before the first push: else a process killed
-            // at once would come back with a later beginning, and refuse keys that are older.
-            let mut batch = Batch::default();
-            self.collect(&mut batch);
-            commit = 1;
-            engine.write(commit, &batch)?;
-            engine.sync()?;
-        }
         Ok(Loaded { commit, series: self.store.series_count() })
     }
 
@@ -85,14 +98,16 @@ impl Visit for Loading<'_> {
         self.store.expect(records);
     }
 
-    fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
         const STEP: u64 = 4096;
         self.records += 1;
         if self.records.is_multiple_of(STEP) {
             (self.progress)(self.records);
         }
+        let Record { table, key, value, state } = record;
         match (table, key) {
-            (Table::Families | Table::Series, _) => self.store.record(table, key, value),
+            (Table::Families | Table::Series, _) => self.store.record(record),
+            _ if state.is_some() => Err(format!("a record of {table:?} that has a state")),
             (Table::Groups, _) => match &self.gateway.groups {
                 Some(groups) => groups.restore(key, value),
                 None => Err("groups are stored here: start with mode pushgateway".into()),

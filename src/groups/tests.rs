@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::exposition::Names;
 use crate::model::{Exposition, Label, Number};
-use crate::persistence::{Batch, Table};
+use crate::persistence::memory::Records;
+use crate::persistence::{Batch, Record, Table};
 
 /// A pushed series: family, kind, and labels of the body.
 type Pushed = (&'static str, Kind, Vec<(&'static str, &'static str)>);
@@ -111,7 +112,7 @@ proptest! {
     fn groups_are_what_a_naive_model_says(steps in prop::collection::vec(step(), 1..25)) {
         let groups = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)], true);
         let mut model: BTreeMap<usize, Group> = BTreeMap::new();
-        let mut records = BTreeMap::new();
+        let mut records = Records::default();
         for (now, step) in (1..).zip(steps) {
             match step {
                 Step::Push { group, replace, series, value } => {
@@ -171,9 +172,7 @@ proptest! {
         }
         commit(&groups, &mut records);
         let restored = Groups::new(SeriesHasher::default(), [("own", Kind::Gauge)], true);
-        for (key, value) in &records {
-            restored.restore(key, value).unwrap();
-        }
+        restore(&restored, &records);
         prop_assert_eq!(restored.size(), groups.size());
         let all = |groups: &Groups| -> Vec<_> {
             let group = |group: &Arc<super::Group>| {
@@ -186,15 +185,16 @@ proptest! {
 }
 
 /// What a disk would hold.
-fn commit(groups: &Groups, records: &mut BTreeMap<Vec<u8>, Vec<u8>>) {
+fn commit(groups: &Groups, records: &mut Records) {
     let mut batch = Batch::default();
     groups.collect(&mut batch);
-    for change in batch.changes() {
-        assert_eq!(change.table, Table::Groups);
-        match change.value {
-            Some(value) => _ = records.insert(change.key.to_vec(), value.to_vec()),
-            None => _ = records.remove(change.key),
-        }
+    records.apply(&batch).unwrap();
+}
+
+fn restore(groups: &Groups, records: &Records) {
+    for Record { table, key, value, state } in records.iter() {
+        assert_eq!((table, state), (Table::Groups, None));
+        groups.restore(key, value).unwrap();
     }
 }
 
@@ -220,16 +220,16 @@ fn everything_of_a_family_survives_in_a_record() {
             added_up: &|_| None,
         })
         .unwrap();
-    let mut records = BTreeMap::new();
+    let mut records = Records::default();
     commit(&groups, &mut records);
     let restored = Groups::new(groups.hasher().clone(), [], true);
-    records.iter().for_each(|(key, value)| restored.restore(key, value).unwrap());
+    restore(&restored, &records);
     // As text, because NaN is not equal to itself.
     assert_eq!(format!("{:?}", restored.snapshot()), format!("{:?}", groups.snapshot()));
     // A second copy would be somebody else's.
-    let (key, value) = records.iter().find(|(key, _)| key.ends_with(b"u")).unwrap();
-    assert!(restored.restore(key, value).is_err());
-    for (key, value) in &records {
+    let twin = records.iter().find(|record| record.key.ends_with(b"u")).unwrap();
+    assert!(restored.restore(twin.key, twin.value).is_err());
+    for Record { key, value, .. } in records.iter() {
         for end in 0..value.len() {
             let fresh = Groups::new(SeriesHasher::default(), [], true);
             let cut = fresh.restore(key, &value[..end]);
@@ -237,7 +237,7 @@ fn everything_of_a_family_survives_in_a_record() {
         }
     }
     let newer: Vec<u8> = [&[2][..], &[0; 32]].concat();
-    assert!(restored.restore(key, &newer).unwrap_err().contains("version 2"));
+    assert!(restored.restore(twin.key, &newer).unwrap_err().contains("version 2"));
 }
 
 #[test]
@@ -326,11 +326,9 @@ fn a_record_may_be_longer_than_the_longest_metric_in_a_push() {
         added_up: &|_| None,
     };
     pushed.push(push).unwrap();
-    let mut batch = Batch::default();
-    pushed.collect(&mut batch);
+    let mut records = Records::default();
+    commit(&pushed, &mut records);
     let restored = Groups::new(SeriesHasher::default(), [], true);
-    for change in batch.changes() {
-        restored.restore(change.key, change.value.unwrap()).unwrap();
-    }
+    restore(&restored, &records);
     assert_eq!(restored.size(), pushed.size());
 }

@@ -45,8 +45,13 @@ impl Packer<'_> {
     }
 
     pub fn text(&mut self, text: &str) {
-        self.length(text.len());
-        self.0.extend_from_slice(text.as_bytes());
+        self.bytes(text.as_bytes());
+    }
+
+    /// Begins with their number, as a text does.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.length(bytes.len());
+        self.0.extend_from_slice(bytes);
     }
 
     /// Whether there is a value, and then the value.
@@ -128,10 +133,16 @@ impl<'b> Unpacker<'b> {
     /// # Errors
     /// If it is cut off or not UTF-8.
     pub fn text(&mut self) -> Result<&'b str, Malformed> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed("a text is not UTF-8"))
+    }
+
+    /// # Errors
+    /// If it is cut off.
+    pub fn bytes(&mut self) -> Result<&'b [u8], Malformed> {
         let length = self.length()?;
-        let (text, rest) = self.0.split_at(length);
+        let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
-        std::str::from_utf8(text).map_err(|_| Malformed("a text is not UTF-8"))
+        Ok(bytes)
     }
 
     /// # Errors

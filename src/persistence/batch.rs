@@ -1,8 +1,8 @@
 //! Changes to records that are written together or not at all.
 
-use super::Table;
+use super::{Record, Table};
 
-/// Changes in the order they were made; the last one to a key wins. One buffer, used again and
+/// Changes in the order they were made; the last one to a record wins. One buffer, used again and
 /// again.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -12,33 +12,46 @@ pub struct Batch {
 
 /// One change of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change<'a> {
-    pub table: Table,
-    pub key: &'a [u8],
-    /// `None` deletes the record.
-    pub value: Option<&'a [u8]>,
+pub enum Change<'a> {
+    /// A record, new or in the place of the one with this key.
+    Put(Record<'a>),
+    /// Another state of a record that is there and has one.
+    State { table: Table, key: &'a [u8], state: &'a [u8] },
+    /// There is no such record any more, or never was.
+    Delete { table: Table, key: &'a [u8] },
 }
 
-/// Table, length of the key, length of the value or [`DELETED`].
-const HEAD_BYTES: usize = 9;
-const DELETED: u32 = u32::MAX;
+/// Table and lengths of key, value and state, each of which may be [`NONE`].
+const HEAD_BYTES: usize = 13;
+const NONE: u32 = u32::MAX;
 
 impl Batch {
+    /// A record without a state of its own.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
-        self.push(table, key, Some(value));
+        self.push(table, key, Some(value), None);
+    }
+
+    pub fn put_with_state(&mut self, table: Table, key: &[u8], value: &[u8], state: &[u8]) {
+        self.push(table, key, Some(value), Some(state));
+    }
+
+    pub fn put_state(&mut self, table: Table, key: &[u8], state: &[u8]) {
+        self.push(table, key, None, Some(state));
     }
 
     pub fn delete(&mut self, table: Table, key: &[u8]) {
-        self.push(table, key, None);
+        self.push(table, key, None, None);
     }
 
-    fn push(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) {
+    fn push(&mut self, table: Table, key: &[u8], value: Option<&[u8]>, state: Option<&[u8]>) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("records are below 4 GiB");
         self.bytes.push(table as u8);
-        self.bytes.extend_from_slice(&length(key).to_le_bytes());
-        self.bytes.extend_from_slice(&value.map_or(DELETED, length).to_le_bytes());
+        for length in [length(key), value.map_or(NONE, length), state.map_or(NONE, length)] {
+            self.bytes.extend_from_slice(&length.to_le_bytes());
+        }
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.bytes.extend_from_slice(state.unwrap_or_default());
         self.len += 1;
     }
 
@@ -63,9 +76,9 @@ impl Batch {
         self.len
     }
 
-    /// As written.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
@@ -78,21 +91,46 @@ impl Batch {
     }
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    pub fn table(&self) -> Table {
+        match *self {
+            Change::Put(Record { table, .. })
+            | Change::State { table, .. }
+            | Change::Delete { table, .. } => table,
+        }
+    }
+
+    pub fn key(&self) -> &'a [u8] {
+        match *self {
+            Change::Put(Record { key, .. })
+            | Change::State { key, .. }
+            | Change::Delete { key, .. } => key,
+        }
+    }
+
     /// The first change of `bytes`, and what follows it; `None` if there is no whole one.
-    pub fn read(bytes: &[u8]) -> Option<(Change<'_>, &[u8])> {
-        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-        let [table, a, b, c, d, e, f, g, h] = *head;
-        let table = Table::from_u8(table)?;
-        let (key, rest) = rest.split_at_checked(u32::from_le_bytes([a, b, c, d]) as usize)?;
-        let (value, rest) = match u32::from_le_bytes([e, f, g, h]) {
-            DELETED => (None, rest),
-            length => {
-                let (value, rest) = rest.split_at_checked(length as usize)?;
-                (Some(value), rest)
+    pub fn read(bytes: &'a [u8]) -> Option<(Change<'a>, &'a [u8])> {
+        let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let [table, lengths @ ..] = head;
+        let table = Table::from_u8(*table)?;
+        let mut lengths = lengths.chunks_exact(4).map(|length| {
+            let length = length.try_into().map_or(NONE, u32::from_le_bytes);
+            (length != NONE).then_some(length as usize)
+        });
+        let mut piece = || match lengths.next()? {
+            None => Some(None),
+            Some(length) => {
+                let piece;
+                (piece, rest) = rest.split_at_checked(length)?;
+                Some(Some(piece))
             }
         };
-        Some((Change { table, key, value }, rest))
+        let change = match (piece()??, piece()?, piece()?) {
+            (key, Some(value), state) => Change::Put(Record { table, key, value, state }),
+            (key, None, Some(state)) => Change::State { table, key, state },
+            (key, None, None) => Change::Delete { table, key },
+        };
+        Some((change, rest))
     }
 }
 
@@ -102,19 +140,22 @@ mod tests {
 
     #[test]
     fn changes_come_back_in_their_order() {
+        let table = Table::Series;
         let mut batch = Batch::default();
-        batch.put(Table::Series, b"a", b"1");
+        batch.put(table, b"a", b"1");
         batch.delete(Table::Keys, b"");
         let mut later = Batch::default();
-        later.put(Table::Series, b"a", b"");
+        later.put_with_state(table, b"a", b"", b"state");
+        later.put_state(table, b"a", b"");
         batch.append(&later);
         let expected = [
-            Change { table: Table::Series, key: b"a", value: Some(b"1") },
-            Change { table: Table::Keys, key: b"", value: None },
-            Change { table: Table::Series, key: b"a", value: Some(b"") },
+            Change::Put(Record { table, key: b"a", value: b"1", state: None }),
+            Change::Delete { table: Table::Keys, key: b"" },
+            Change::Put(Record { table, key: b"a", value: b"", state: Some(b"state") }),
+            Change::State { table, key: b"a", state: b"" },
         ];
         assert_eq!(batch.changes().collect::<Vec<_>>(), expected);
-        assert_eq!(batch.len(), 3);
+        assert_eq!(batch.len(), 4);
         batch.clear();
         assert!(batch.is_empty() && batch.changes().next().is_none());
     }
@@ -122,12 +163,12 @@ mod tests {
     #[test]
     fn what_is_cut_off_or_impossible_is_no_change() {
         let mut batch = Batch::default();
-        batch.put(Table::Series, b"key", b"value");
-        let whole = batch.as_bytes();
+        batch.put_with_state(Table::Series, b"key", b"value", b"state");
+        let whole = &batch.bytes;
         for end in 0..whole.len() {
             assert_eq!(Change::read(&whole[..end]), None, "{end}");
         }
-        let mut unknown = whole.to_vec();
+        let mut unknown = whole.clone();
         unknown[0] = 6;
         assert_eq!(Change::read(&unknown), None);
     }

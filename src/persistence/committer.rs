@@ -102,17 +102,6 @@ impl Work {
             }
             let result = self.commit(!goes_on);
             retry_at = Instant::now() + NUDGE_INTERVAL;
-            match (&result, self.failing) {
-                (Ok(()), true) => {
-                    self.failing = false;
-                    self.options.telemetry.store_writable_again();
-                }
-                (Err(error), false) => {
-                    self.failing = true;
-                    self.options.telemetry.store_not_writable(&error.to_string());
-                }
-                _ => {}
-            }
             if !goes_on {
                 return result.and_then(|()| self.engine.close());
             }
@@ -131,6 +120,7 @@ impl Work {
             self.options.telemetry.committed(outcome, started.elapsed());
         }
         self.tell_usage();
+        self.tell_change(&written);
         match &written {
             Ok(()) => self.commits.settle(number),
             Err(error) => {
@@ -150,7 +140,7 @@ impl Work {
         if !self.batch.is_empty() {
             self.engine.write(number, &self.batch)?;
         }
-        let unsynced = self.unsynced.as_bytes().len() + self.batch.as_bytes().len();
+        let unsynced = self.unsynced.bytes() + self.batch.bytes();
         let due = everything
             || self.commits.ack() != Ack::Written
             || self.synced_at.elapsed() >= self.options.interval
@@ -169,6 +159,16 @@ impl Work {
             self.batch.clear();
         }
         Ok(())
+    }
+
+    /// Before anybody is answered, who may ask.
+    fn tell_change(&mut self, written: &Result<(), EngineError>) {
+        match (written, self.failing) {
+            (Ok(()), true) => self.options.telemetry.store_writable_again(),
+            (Err(error), false) => self.options.telemetry.store_not_writable(&error.to_string()),
+            _ => {}
+        }
+        self.failing = written.is_err();
     }
 
     /// Not with each commit: it costs a system call.

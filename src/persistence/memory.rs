@@ -5,13 +5,59 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Batch, Engine, EngineError, Table, Usage, Visit};
+use super::{Batch, Change, Engine, EngineError, Record, Table, Usage, Visit};
+
+/// Table and key.
+type Key = (u8, Vec<u8>);
+/// Value and state.
+type Parts = (Vec<u8>, Option<Vec<u8>>);
 
 /// What survives: records, and the number of the last commit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    pub records: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
+    records: BTreeMap<Key, Parts>,
     pub commit: u64,
+}
+
+impl Records {
+    /// In the place of the one with this key, if there is one.
+    pub fn put(&mut self, record: Record<'_>) {
+        let Record { table, key, value, state } = record;
+        let parts = (value.to_vec(), state.map(<[u8]>::to_vec));
+        self.records.insert((table as u8, key.to_vec()), parts);
+    }
+
+    /// Makes these changes.
+    ///
+    /// # Errors
+    /// If one is to the state of a record that is not there or has none.
+    pub fn apply(&mut self, batch: &Batch) -> Result<(), String> {
+        for change in batch.changes() {
+            let key = (change.table() as u8, change.key().to_vec());
+            match change {
+                Change::Put(record) => self.put(record),
+                Change::State { state, .. } => match self.records.get_mut(&key) {
+                    Some((_, Some(before))) => *before = state.to_vec(),
+                    _ => return Err(format!("a state without a record: {change:?}")),
+                },
+                Change::Delete { .. } => _ = self.records.remove(&key),
+            }
+        }
+        Ok(())
+    }
+
+    /// In the order of tables and keys.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Record<'_>> {
+        self.records.iter().filter_map(|((table, key), (value, state))| {
+            let table = Table::from_u8(*table)?;
+            Some(Record { table, key, value, state: state.as_deref() })
+        })
+    }
+
+    /// The value of a record.
+    pub fn value(&self, table: Table, key: &[u8]) -> Option<&[u8]> {
+        self.records.get(&(table as u8, key.to_vec())).map(|(value, _)| &**value)
+    }
 }
 
 /// Synced records are shared with whoever holds the other end.
@@ -38,22 +84,14 @@ impl Memory {
 
 impl Engine for Memory {
     fn load(&mut self, visit: &mut dyn Visit) -> Result<u64, EngineError> {
-        for ((table, key), value) in &self.written.records {
-            let damage = |what| EngineError::Damage { path: "memory".into(), what };
-            let table = Table::from_u8(*table).ok_or_else(|| damage("no such table".into()))?;
-            visit.record(table, key, value).map_err(damage)?;
-        }
+        let damage = |what| EngineError::Damage { path: "memory".into(), what };
+        self.written.iter().try_for_each(|record| visit.record(record).map_err(damage))?;
         Ok(self.written.commit)
     }
 
     fn write(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError> {
-        for change in batch.changes() {
-            let key = (change.table as u8, change.key.to_vec());
-            match change.value {
-                Some(value) => _ = self.written.records.insert(key, value.to_vec()),
-                None => _ = self.written.records.remove(&key),
-            }
-        }
+        let damage = |what| EngineError::Damage { path: "memory".into(), what };
+        self.written.apply(batch).map_err(damage)?;
         self.written.commit = commit;
         Ok(())
     }
@@ -64,8 +102,10 @@ impl Engine for Memory {
     }
 
     fn usage(&self) -> Usage {
-        let live = self.written.records.iter().map(|((_, key), value)| key.len() + value.len());
-        let bytes = live.sum::<usize>() as u64;
+        let length = |record: Record<'_>| {
+            record.key.len() + record.value.len() + record.state.map_or(0, <[u8]>::len)
+        };
+        let bytes = self.written.iter().map(length).sum::<usize>() as u64;
         Usage { disk_bytes: bytes, live_bytes: bytes, free_bytes: None }
     }
 

@@ -27,7 +27,7 @@ pub enum Table {
     Meta = 0,
     /// By name: type, help and unit.
     Families = 1,
-    /// By family and label text: the state of one series.
+    /// By family and label text: one series, and its state.
     Series = 2,
     /// Groups of pushgateway mode.
     Groups = 3,
@@ -46,6 +46,17 @@ impl Table {
     }
 }
 
+/// What is kept under a key of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub table: Table,
+    pub key: &'a [u8],
+    /// Written once.
+    pub value: &'a [u8],
+    /// Of records of which a part changes often: that part, which is then written without the rest.
+    pub state: Option<&'a [u8]>,
+}
+
 /// Takes records at start.
 pub trait Visit {
     /// So many will come, nearly.
@@ -53,17 +64,17 @@ pub trait Visit {
 
     /// # Errors
     /// What is wrong with it.
-    fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String>;
+    fn record(&mut self, record: Record<'_>) -> Result<(), String>;
 }
 
-impl<F: FnMut(Table, &[u8], &[u8]) -> Result<(), String>> Visit for F {
-    fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
-        self(table, key, value)
+impl<F: FnMut(Record<'_>) -> Result<(), String>> Visit for F {
+    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+        self(record)
     }
 }
 
-/// Just the closure; it says what its arguments are.
-pub fn each<F: FnMut(Table, &[u8], &[u8]) -> Result<(), String>>(visit: F) -> F {
+/// Just the closure; it says what its argument is.
+pub fn each<F: FnMut(Record<'_>) -> Result<(), String>>(visit: F) -> F {
     visit
 }
 
@@ -79,7 +90,7 @@ pub trait Engine: Send {
     /// Writes a batch, whole or not at all. Commit numbers rise.
     ///
     /// # Errors
-    /// If it was not written. The next write must then hold everything since the last good
+    /// If it holds a state of a record that is not there, or was not written. The next write must then hold everything since the last good
     /// [`sync`](Engine::sync) again: what became of it on the disk is not known.
     fn write(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError>;
 

@@ -43,8 +43,8 @@ impl Counter {
 
 fn kept(records: &Mutex<Records>) -> u64 {
     let records = records.lock();
-    let value = records.records.get(&(Table::Meta as u8, b"counter".to_vec()));
-    value.map_or(0, |value| u64::from_le_bytes(value.as_slice().try_into().unwrap()))
+    let value = records.value(Table::Meta, b"counter");
+    value.map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()))
 }
 
 /// Fails while told to.
@@ -194,10 +194,10 @@ fn what_was_written_and_not_synced_goes_again_after_a_failure() {
     eventually(|| rig.commits.check().is_ok());
     // The engine has forgotten what was written before, so each of these was written twice.
     assert_eq!(kept(&rig.records), 4);
-    let records = rig.records.lock().records.clone();
+    let records = rig.records.lock().clone();
     for value in &*rig.counter.collected.lock() {
-        let key = (Table::Series as u8, value.to_le_bytes().to_vec());
-        assert!(records.contains_key(&key), "the commit that made it {value}");
+        let record = records.value(Table::Series, &value.to_le_bytes());
+        assert!(record.is_some(), "the commit that made it {value}");
     }
     *rig.broken.lock() = Some("sync");
     rig.counter.push(&rig.commits);

@@ -3,14 +3,17 @@
 //! A series is listed once however often it is pushed, so a commit costs what is different, not what
 //! happened. Pushes on different threads append to different lists.
 //!
-//! Records, of which a later version may add kinds; version 1:
+//! Records, of which a later version may add kinds:
 //!
 //! ```text
 //! Families   name             -> 1  kind  irregular  help  unit
-//! Series     name labels      -> 1  created_ms  touched_s  ttl_s  group  state
+//! Series     name labels      -> 2  created_ms  group
+//!            its state           touched_s  ttl_s  state
 //! ```
 //!
 //! Names and texts begin with their length; the labels of a key, in canonical text, are its rest.
+//! A series is written whole when it is born, and its state alone from then on. In version 1 a series
+//! had no state of its own: `1  created_ms  touched_s  ttl_s  group  state`.
 
 use std::mem;
 use std::sync::Arc;
@@ -26,8 +29,10 @@ use crate::persistence::{Batch, Table};
 /// As many lists as there are threads that push, or nearly.
 const LISTS: usize = 16;
 
-/// Version of both kinds of records.
-pub(super) const VERSION: u8 = 1;
+/// Version of records of families.
+pub(super) const FAMILY_VERSION: u8 = 1;
+/// Version of records of series.
+pub(super) const SERIES_VERSION: u8 = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Changed {
@@ -89,7 +94,7 @@ impl Store {
         removed.clear();
         drop(removed);
 
-        let mut value = Vec::new();
+        let (mut value, mut state) = (Vec::new(), Vec::new());
         for family in changed.families.lock().drain(..) {
             family.unmark_changed();
             if !family.dead.load(Relaxed) {
@@ -105,9 +110,15 @@ impl Store {
                 series.unmark_changed();
                 if !series.is_dead() {
                     key = series_key(&series, mem::take(&mut key));
-                    value.clear();
-                    series.pack(&mut Packer(&mut value));
-                    batch.put(Table::Series, &key, &value);
+                    state.clear();
+                    series.pack_state(&mut Packer(&mut state));
+                    if series.mark_stored() {
+                        value.clear();
+                        series.pack(&mut Packer(&mut value));
+                        batch.put_with_state(Table::Series, &key, &value, &state);
+                    } else {
+                        batch.put_state(Table::Series, &key, &state);
+                    }
                 }
             }
             // One large push must not hold memory for ever.
@@ -118,7 +129,7 @@ impl Store {
 
 impl Family {
     fn pack(&self, into: &mut Packer<'_>) {
-        into.u8(VERSION);
+        into.u8(FAMILY_VERSION);
         into.u8(self.kind() as u8);
         into.u8((!self.is_regular()).into());
         self.with_metadata(|metadata| {
@@ -129,12 +140,16 @@ impl Family {
 }
 
 impl SeriesRef {
+    /// What never changes.
     fn pack(&self, into: &mut Packer<'_>) {
-        into.u8(VERSION);
+        into.u8(SERIES_VERSION);
         into.i64(self.created_ms());
+        into.text(self.group());
+    }
+
+    fn pack_state(&self, into: &mut Packer<'_>) {
         into.u64(self.touched_s().into());
         into.u64(self.ttl_s().into());
-        into.text(self.group());
         self.with_state(|state| state.pack(into));
     }
 }

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::MutexGuard;
 
-use super::changed::VERSION;
+use super::changed::{FAMILY_VERSION, SERIES_VERSION};
 use super::group::Group;
 use super::series::{Birth, Family, Metadata, SeriesRef};
 use super::{Store, Structure};
 use crate::merge::State;
 use crate::model::Kind;
 use crate::model::packed::{Malformed, Unpacker};
-use crate::persistence::Table;
+use crate::persistence::{Record, Table};
 
 /// A store that is being filled. Records may come in any order.
 #[derive(Debug)]
@@ -57,10 +57,15 @@ impl Restore<'_> {
     ///
     /// # Errors
     /// If it is not what this or an older version has written.
-    pub fn record(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let done = match table {
-            Table::Families => utf8(key).and_then(|name| self.family(name, Unpacker(value))),
-            Table::Series => self.series(Unpacker(key), Unpacker(value)),
+    pub fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+        let Record { table, key, value, state } = record;
+        let done = match (table, state) {
+            (Table::Families, None) => {
+                utf8(key).and_then(|name| self.family(name, Unpacker(value)))
+            }
+            (Table::Series, state) => {
+                self.series(Unpacker(key), Unpacker(value), state.map(Unpacker))
+            }
             _ => Err(Malformed("a record of another table")),
         };
         done.map_err(|error| format!("{table:?} {:?}: {error}", String::from_utf8_lossy(key)))
@@ -90,7 +95,9 @@ impl Restore<'_> {
     }
 
     fn family(&mut self, name: &str, mut from: Unpacker<'_>) -> Result<(), Malformed> {
-        version(&mut from)?;
+        if from.u8()? != FAMILY_VERSION {
+            return Err(NEWER);
+        }
         let kind = Kind::ALL.get(usize::from(from.u8()?)).copied();
         let kind = kind.ok_or(Malformed("an unknown type"))?;
         let irregular = from.u8()? != 0;
@@ -113,7 +120,12 @@ impl Restore<'_> {
         self.families.entry(name.into()).or_insert_with(|| Known { family: family(), told: false })
     }
 
-    fn series(&mut self, mut key: Unpacker<'_>, mut from: Unpacker<'_>) -> Result<(), Malformed> {
+    fn series(
+        &mut self,
+        mut key: Unpacker<'_>,
+        mut from: Unpacker<'_>,
+        state: Option<Unpacker<'_>>,
+    ) -> Result<(), Malformed> {
         let (name, labels) = (key.text()?, utf8(key.0)?);
         let family = match &self.last {
             Some(last) if last.name() == name => last.clone(),
@@ -122,10 +134,23 @@ impl Restore<'_> {
                 self.last.insert(family).clone()
             }
         };
-        version(&mut from)?;
+        let version = from.u8()?;
         let created_ms = from.i64()?;
-        let (touched_s, ttl_s) = (from.u32()?, from.u32()?);
-        let group = from.text()?;
+        let (group, touched_s, ttl_s, mut from) = match (version, state) {
+            (1, None) => {
+                let (touched_s, ttl_s) = (from.u32()?, from.u32()?);
+                (from.text()?, touched_s, ttl_s, from)
+            }
+            (SERIES_VERSION, Some(mut state)) => {
+                let group = from.text()?;
+                from.end()?;
+                (group, state.u32()?, state.u32()?, state)
+            }
+            (1 | SERIES_VERSION, _) => {
+                return Err(Malformed("a state where none belongs, or none"));
+            }
+            _ => return Err(NEWER),
+        };
         let state = State::unpack(&mut from, &mut |bounds| family.layout(bounds))?;
         from.end()?;
 
@@ -137,6 +162,9 @@ impl Restore<'_> {
         let hash = store.hasher.series(store.hasher.family(name), labels);
         let series = SeriesRef::new(Birth { family, group, labels, created_ms, state });
         series.touch(touched_s, ttl_s);
+        if version == SERIES_VERSION {
+            series.mark_stored();
+        }
         if ttl_s > 0 {
             store.mortal.store(true, Relaxed);
         }
@@ -149,9 +177,4 @@ fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed("a key is not UTF-8"))
 }
 
-fn version(from: &mut Unpacker<'_>) -> Result<(), Malformed> {
-    match from.u8()? {
-        VERSION => Ok(()),
-        _ => Err(Malformed("a record of a newer version")),
-    }
-}
+const NEWER: Malformed = Malformed("a record of a newer version");

@@ -244,10 +244,6 @@ impl Family {
         self.texts.get_or_init(Box::default).share(text)
     }
 
-    fn shared_text(&self, number: u16) -> &[u8] {
-        self.texts.get().map_or(&[], |texts| texts.get(number))
-    }
-
     /// The shared list of these bounds.
     pub(super) fn layout(&self, bounds: &[f64]) -> Layout {
         self.layouts.lock().shared(bounds)
@@ -332,8 +328,10 @@ const WITHOUT_GROUP: u8 = u8::MAX;
 const DEAD: u8 = 1;
 /// It is in a list of those to be written.
 const CHANGED: u8 = 2;
+/// All but its state is on the disk, or in the batch that goes there.
+const STORED: u8 = 4;
 /// It ends in the number of its text; set at birth.
-const SHARED: u8 = 4;
+const SHARED: u8 = 8;
 
 /// Milliseconds since the Unix epoch in six bytes: from the year -2490 on to 6429.
 #[derive(Clone, Copy)]
@@ -400,7 +398,8 @@ impl SeriesRef {
     fn own_text(&self) -> &[u8] {
         match self.0.slice {
             [low, high] if self.flags.load(Relaxed) & SHARED != 0 => {
-                self.family.shared_text(u16::from_le_bytes([low, high]))
+                let number = u16::from_le_bytes([low, high]);
+                self.family.texts.get().map_or(&[], |texts| texts.get(number))
             }
             ref own => own,
         }
@@ -487,8 +486,13 @@ impl Series {
     }
 
     pub(super) fn touch(&self, now_s: u32, ttl_s: u32) {
-        self.touched_s.store(now_s, Relaxed);
+        self.touch_again(now_s);
         self.ttl_s.store(ttl_s, Relaxed);
+    }
+
+    /// The time to live stays.
+    pub(super) fn touch_again(&self, now_s: u32) {
+        self.touched_s.store(now_s, Relaxed);
     }
 
     /// Seconds since the Unix epoch.
@@ -524,6 +528,11 @@ impl Series {
 
     pub(super) fn unmark_changed(&self) {
         self.flags.fetch_and(!CHANGED, Relaxed);
+    }
+
+    /// False if it is marked already.
+    pub(super) fn mark_stored(&self) -> bool {
+        self.flags.fetch_or(STORED, Relaxed) & STORED == 0
     }
 
     pub(super) fn kill(&self) {

@@ -222,7 +222,7 @@ fn a_store_in_use_or_of_a_newer_format_is_refused() {
     fs::write(directory.0.join("data/FORMAT"), "Tallygate store, format 99\n").unwrap();
     let (code, log) = refused(&directory, &[]);
     assert_eq!(code, Some(1));
-    assert!(log.contains("has format 99, this version reads formats up to 1"), "{log}");
+    assert!(log.contains("has format 99, this version reads formats up to 2"), "{log}");
 }
 
 #[test]
@@ -247,14 +247,28 @@ fn copied(from: &str) -> Arc<Scratch> {
     Arc::new(scratch)
 }
 
-/// `tests/disk/v1` was written by 0.1; a copy of it is opened here.
+/// `tests/disk` has a store of each format; copies of them are opened here, and go on.
 #[test]
-fn stores_of_earlier_releases_are_read() {
-    let directory = copied("v1");
-    let expected = fs::read_to_string(directory.0.join("data/expected.txt")).unwrap();
-    let gateway = Start::default().in_directory(&directory).run();
-    assert_eq!(gateway.pushed(), expected);
-    push_everything(&gateway);
+fn stores_of_earlier_formats_are_read() {
+    for format in ["v1", "v2"] {
+        let directory = copied(format);
+        let format_file = directory.0.join("data/FORMAT");
+        let expected = fs::read_to_string(directory.0.join("data/expected.txt")).unwrap();
+        let before = fs::read(&format_file).unwrap();
+        assert_eq!(tool(&directory, &["check"]).0, Some(0), "{format}");
+        assert_eq!(fs::read(&format_file).unwrap(), before, "a check changes nothing");
+
+        let mut gateway = Start::default().in_directory(&directory).run();
+        assert_eq!(gateway.pushed(), expected, "{format}");
+        push_everything(&gateway);
+        let text = fs::read_to_string(&format_file).unwrap();
+        assert_eq!(text, "Tallygate store, format 2\n", "{format}");
+        let before = seen(&gateway);
+        gateway.signal("KILL");
+        gateway.wait();
+        let gateway = Start::default().in_directory(&directory).run();
+        same(&before, &gateway);
+    }
 }
 
 fn tool(directory: &Scratch, arguments: &[&str]) -> (Option<i32>, Vec<u8>, String) {
@@ -281,6 +295,40 @@ fn a_store_is_checked() {
     let (code, out, errors) = tool(&directory, &["check", "data"]);
     assert_eq!((code, out.len()), (Some(1), 0));
     assert!(errors.contains(log.file_name().unwrap().to_str().unwrap()), "{errors}");
+}
+
+/// Not even what only takes space.
+#[test]
+fn a_check_and_an_export_change_no_file() {
+    let directory = filled();
+    let logs = || {
+        let all = files(&directory).into_iter();
+        all.filter(|file| file.extension().is_some()).collect::<Vec<_>>()
+    };
+    // The end of the newest file is torn, the next one was begun, and what locks them is missing.
+    let newest = logs().pop().unwrap();
+    let mut torn = fs::read(&newest).unwrap();
+    torn.extend_from_slice(b"some of a commit");
+    fs::write(&newest, &torn).unwrap();
+    let number: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    fs::write(newest.with_file_name(format!("{:010}.log", number + 1)), b"TAL").unwrap();
+    fs::remove_file(directory.0.join("data/LOCK")).unwrap();
+    let contents = || {
+        let all = files(&directory).into_iter();
+        all.map(|file| (file.clone(), fs::read(&file).unwrap())).collect::<Vec<_>>()
+    };
+    let before = contents();
+    for arguments in [&["check"][..], &["check", "data"], &["export"]] {
+        let (code, _, errors) = tool(&directory, arguments);
+        assert_eq!(code, Some(0), "{errors}");
+        assert!(contents() == before, "{arguments:?}");
+    }
+    // A gateway clears up.
+    let mut gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 6.0);
+    gateway.signal("TERM");
+    gateway.wait();
+    assert_eq!(fs::read(&newest).unwrap(), torn[..torn.len() - b"some of a commit".len()]);
 }
 
 #[test]

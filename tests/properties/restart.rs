@@ -1,38 +1,28 @@
 //! What is written and taken back is what was: not just what is shown, but what comes of later
 //! pushes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tallygate::persistence::{Ack, Batch, Commits, Table};
+use tallygate::persistence::memory::Records;
+use tallygate::persistence::{Ack, Batch, Commits, Record};
 use tallygate::store::Store;
 
 use crate::common::strategies::wild_push;
 use crate::common::{Push, cases, shown};
 
-type Records = BTreeMap<(u8, Vec<u8>), Vec<u8>>;
-
 /// What a disk would hold after this commit.
 fn commit(store: &Store, records: &mut Records) {
     let mut batch = Batch::default();
     store.collect(&mut batch);
-    for change in batch.changes() {
-        let key = (change.table as u8, change.key.to_vec());
-        match change.value {
-            Some(value) => _ = records.insert(key, value.to_vec()),
-            None => _ = records.remove(&key),
-        }
-    }
+    records.apply(&batch).unwrap();
 }
 
 fn restored(records: &Records) -> Store {
     let store = Store::new(Arc::new(Commits::new(Ack::Synced)));
     let mut restore = store.restore();
     // In an order in which no push would come.
-    for ((table, key), value) in records.iter().rev() {
-        restore.record(Table::from_u8(*table).unwrap(), key, value).unwrap();
-    }
+    records.iter().rev().for_each(|record| restore.record(record).unwrap());
     restore.finish().unwrap();
     store
 }
@@ -64,7 +54,7 @@ proptest! {
         after in prop::collection::vec(wild_push(), 0..4),
     ) {
         let store = Store::new(Arc::new(Commits::new(Ack::Synced)));
-        let mut records = Records::new();
+        let mut records = Records::default();
         for (push, committed, removed) in &before {
             let _ = push.apply(&store);
             if *removed == 0 {
@@ -95,19 +85,30 @@ proptest! {
     #[test]
     fn damaged_records(push in wild_push(), at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
         let store = Store::new(Arc::new(Commits::new(Ack::Synced)));
-        let mut records = Records::new();
+        let mut records = Records::default();
         let _ = push.apply(&store);
         commit(&store, &mut records);
-        for ((table, key), value) in &records {
-            let mut damaged = value.clone();
+        let damage = |bytes: &[u8]| {
+            let mut damaged = bytes.to_vec();
             let at = at.index(damaged.len());
             if cut { damaged.truncate(at) } else { damaged[at] = byte }
-            let other = Store::default();
-            let mut restore = other.restore();
-            let taken = restore.record(Table::from_u8(*table).unwrap(), key, &damaged);
-            prop_assert!(!cut || taken.is_err());
-            let _ = restore.finish();
-            shown(&other);
+            damaged
+        };
+        for record in records.iter() {
+            let (value, state) = (damage(record.value), record.state.map(damage));
+            let mut damaged = vec![Record { value: &value, ..record }];
+            if let Some(state) = &state {
+                damaged.push(Record { state: Some(state), ..record });
+                damaged.push(Record { state: None, ..record });
+            }
+            for record in damaged {
+                let other = Store::default();
+                let mut restore = other.restore();
+                let taken = restore.record(record);
+                prop_assert!(!(cut || record.state.is_none() && state.is_some()) || taken.is_err());
+                let _ = restore.finish();
+                shown(&other);
+            }
         }
     }
 }

@@ -39,7 +39,7 @@ pub trait Content: Send {
 pub struct Directory {
     path: PathBuf,
     /// The lock goes when this is closed, also if the process is killed.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Why a directory cannot be used.
@@ -65,25 +65,33 @@ impl Directory {
         if !path.exists() {
             create().map_err(LockError::Io)?;
         }
-        Directory::lock_existing(path)
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).open(path.join(LOCK));
+        Directory::locked(path, lock.map_err(LockError::Io)?)
     }
 
-    /// As [`lock`](Directory::lock) for a directory that must be there already.
+    /// For a directory that must be there already, and which may be one that nobody can write to. Of
+    /// one that has no file to lock, as a copy may have none, it is not known whether somebody else
+    /// uses it.
     ///
     /// # Errors
-    /// If it is not, another process has it open, or it cannot be written to.
-    pub(super) fn lock_existing(path: &Path) -> Result<Directory, LockError> {
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join(LOCK))
-            .map_err(LockError::Io)?;
+    /// If another process has it open, or it cannot be read.
+    pub(super) fn lock_to_read(path: &Path) -> Result<Directory, LockError> {
+        match File::open(path.join(LOCK)) {
+            Ok(lock) => Directory::locked(path, lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Directory { path: path.to_owned(), _lock: None })
+            }
+            Err(error) => Err(LockError::Io(error)),
+        }
+    }
+
+    fn locked(path: &Path, lock: File) -> Result<Directory, LockError> {
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => LockError::Taken,
             TryLockError::Error(error) => LockError::Io(error),
         })?;
-        Ok(Directory { path: path.to_owned(), _lock: lock })
+        Ok(Directory { path: path.to_owned(), _lock: Some(lock) })
     }
 }
 

@@ -2,31 +2,39 @@
 //! that bytes of another place or another store do not pass.
 //!
 //! ```text
-//! FORMAT    "Tallygate store, format 1\n"
+//! FORMAT    "Tallygate store, format 2\n"
 //! MARK      two slots, at 0 and 4096:
 //!           commit:8  segment:8  end:8  checksum:8
-//! <n>.log   "TALLYLOG"  store:8  segment:8  previous end:8  checksum:8     header
-//!           length:8  commit:8  oldest:8  records:8  changes  checksum:8   frame, one per commit
+//! <n>.log   "TALLYLG2"  store:8  segment:8  previous end:8  checksum:8     header
+//!           length:8  changes  commit:8  oldest:8  records:8  checksum:8   frame, one per commit
 //! ```
 //!
 //! What follows the last frame of a segment is not looked at; mostly it is zeros, written ahead.
-//! `length` is that of the changes. `previous end` is where the segment before this one ends: what
-//! stands behind that was never acknowledged. `oldest` is the first segment that is still needed
-//! after this commit, `records` how many records there are then; so whatever is missing is missed.
+//! `length` is that of the changes, which [`change`](super::change) tells of. `previous end` is where
+//! the segment before this one ends: what stands behind that was never acknowledged. `oldest` is the
+//! first segment that is still needed after this commit, `records` how many records there are then;
+//! so whatever is missing is missed.
+//!
+//! Segments of format 1 begin with `TALLYLOG` and have `commit`, `oldest` and `records` before the
+//! changes. They stay until upkeep removes them; new ones are of format 2.
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// The format that this version writes, and the newest that it reads.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 pub(super) const FORMAT_FILE: &str = "FORMAT";
 pub(super) const MARK_FILE: &str = "MARK";
 const FORMAT_TEXT: &str = "Tallygate store, format ";
-const MAGIC: u64 = u64::from_le_bytes(*b"TALLYLOG");
+/// By format. The first one is also the seed of checksums that have no other.
+const MAGIC: [u64; 2] = [u64::from_le_bytes(*b"TALLYLOG"), u64::from_le_bytes(*b"TALLYLG2")];
+const SEED: u64 = MAGIC[0];
 
 pub(super) const HEADER_BYTES: u64 = 40;
 /// Of a frame without changes.
 pub(super) const FRAME_BYTES: usize = 40;
-const FRAME_HEAD_BYTES: usize = 32;
+/// Of it, what stands before the changes; in format 1 that was all but the checksum.
+pub(super) const FRAME_HEAD_BYTES: usize = 8;
+const FRAME_HEAD_BYTES_1: usize = 32;
 /// They stand so far apart that no write of the disk damages both.
 pub(super) const SLOTS: [u64; 2] = [0, 4096];
 pub(super) const SLOT_BYTES: usize = 32;
@@ -75,7 +83,7 @@ impl Mark {
         for (at, word) in words.into_iter().enumerate() {
             bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
         }
-        let sum = xxh3_64_with_seed(&bytes[..24], MAGIC);
+        let sum = xxh3_64_with_seed(&bytes[..24], SEED);
         bytes[24..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
@@ -85,7 +93,7 @@ impl Mark {
         let slot = |at: &u64| {
             let [commit, segment, end, sum] = words(file.get(*at as usize..)?)?;
             let bytes = file.get(*at as usize..)?.get(..24)?;
-            (sum == xxh3_64_with_seed(bytes, MAGIC)).then_some(Mark { commit, segment, end })
+            (sum == xxh3_64_with_seed(bytes, SEED)).then_some(Mark { commit, segment, end })
         };
         SLOTS.iter().filter_map(slot).max_by_key(|mark| mark.commit)
     }
@@ -94,6 +102,8 @@ impl Mark {
 /// The head of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
+    /// Of this segment.
+    pub(super) format: u32,
     /// A random number that all segments of a store have in common.
     pub(super) store: u64,
     pub(super) segment: u64,
@@ -101,20 +111,25 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// It is always one of the present format.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for word in [MAGIC, self.store, self.segment, self.previous_end] {
+        for word in [MAGIC[1], self.store, self.segment, self.previous_end] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
-        let sum = xxh3_64_with_seed(&bytes, MAGIC);
+        let sum = xxh3_64_with_seed(&bytes, SEED);
         bytes.extend_from_slice(&sum.to_le_bytes());
         bytes
     }
 
     pub(super) fn read(bytes: &[u8]) -> Option<Header> {
         let [magic, store, segment, previous_end, sum] = words(bytes)?;
-        let whole = magic == MAGIC && sum == xxh3_64_with_seed(&bytes[..32], MAGIC);
-        whole.then_some(Header { store, segment, previous_end })
+        let format = match MAGIC.iter().position(|known| *known == magic)? {
+            0 => 1,
+            _ => FORMAT,
+        };
+        let whole = sum == xxh3_64_with_seed(&bytes[..32], SEED);
+        whole.then_some(Header { format, store, segment, previous_end })
     }
 
     /// For the frame at this place of the segment.
@@ -125,46 +140,46 @@ impl Header {
 
 /// What a frame says besides its changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct Tail {
     pub(super) commit: u64,
     pub(super) oldest: u64,
     pub(super) records: u64,
 }
 
-/// Makes a frame in two steps: room for the head in `front`, to which changes may then be appended,
-/// and when it is known what else comes, head and checksum.
-pub(super) fn begin_frame(front: &mut Vec<u8>) {
-    front.clear();
-    front.resize(FRAME_HEAD_BYTES, 0);
-}
+/// The checksum of a frame that is being written, piece by piece.
+pub(super) struct FrameSum(Xxh3);
 
-/// The frame is `front`, `changes`, and the checksum that this returns.
-pub(super) fn end_frame(
-    front: &mut [u8],
-    changes: &[u8],
-    head: Head,
-    header: &Header,
-    offset: u64,
-) -> [u8; 8] {
-    let length = (front.len() - FRAME_HEAD_BYTES + changes.len()) as u64;
-    let words = [length, head.commit, head.oldest, head.records];
-    for (at, word) in words.into_iter().enumerate() {
-        front[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+impl FrameSum {
+    /// For the frame at this place.
+    pub(super) fn new(header: &Header, offset: u64) -> FrameSum {
+        FrameSum(Xxh3::with_seed(header.seed(offset)))
     }
-    let mut sum = Xxh3::with_seed(header.seed(offset));
-    sum.update(front);
-    sum.update(changes);
-    sum.digest().to_le_bytes()
+
+    /// All bytes of the frame, in pieces.
+    pub(super) fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// What follows the changes: the tail, and the checksum of all.
+    pub(super) fn end(mut self, tail: Tail) -> [u8; FRAME_BYTES - FRAME_HEAD_BYTES] {
+        let mut bytes = [0; FRAME_BYTES - FRAME_HEAD_BYTES];
+        for (at, word) in [tail.commit, tail.oldest, tail.records].into_iter().enumerate() {
+            bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
+        }
+        self.0.update(&bytes[..24]);
+        bytes[24..].copy_from_slice(&self.0.digest().to_le_bytes());
+        bytes
+    }
 }
 
 /// One whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'b> {
-    pub(super) head: Head,
+    pub(super) tail: Tail,
     pub(super) changes: &'b [u8],
 }
 
-/// Bytes of the frame whose head this is, as far as it tells.
+/// Bytes of the frame whose first ones these are, as far as they tell.
 pub(super) fn frame_length(head: &[u8]) -> Option<u64> {
     let [length] = words(head)?;
     length.checked_add(FRAME_BYTES as u64)
@@ -172,14 +187,21 @@ pub(super) fn frame_length(head: &[u8]) -> Option<u64> {
 
 /// The frame at the beginning of `bytes`, which stand at `offset`. `None` if it is not whole.
 pub(super) fn read_frame<'b>(bytes: &'b [u8], header: &Header, offset: u64) -> Option<Frame<'b>> {
-    let [_, commit, oldest, records] = words(bytes)?;
     let length = usize::try_from(frame_length(bytes)?).ok()?;
     let (body, sum) = bytes.get(..length)?.split_last_chunk()?;
     if u64::from_le_bytes(*sum) != xxh3_64_with_seed(body, header.seed(offset)) {
         return None;
     }
-    let head = Head { commit, oldest, records };
-    Some(Frame { head, changes: &body[FRAME_HEAD_BYTES..] })
+    let (tail, changes) = if header.format == 1 {
+        let (head, changes) = body.split_at_checked(FRAME_HEAD_BYTES_1)?;
+        (&head[8..], changes)
+    } else {
+        let changes = length - FRAME_BYTES;
+        let (changes, tail) = body.get(FRAME_HEAD_BYTES..)?.split_at_checked(changes)?;
+        (tail, changes)
+    };
+    let [commit, oldest, records] = words(tail)?;
+    Some(Frame { tail: Tail { commit, oldest, records }, changes })
 }
 
 #[cfg(test)]
@@ -188,17 +210,18 @@ mod tests {
 
     #[test]
     fn every_bit_counts() {
-        let header = Header { store: 7, segment: 3, previous_end: 99 };
-        let head = Head { commit: 5, oldest: 2, records: 4 };
-        let mut frame = Vec::new();
-        begin_frame(&mut frame);
+        let header = Header { format: FORMAT, store: 7, segment: 3, previous_end: 99 };
+        let tail = Tail { commit: 5, oldest: 2, records: 4 };
+        let mut frame = 7_u64.to_le_bytes().to_vec();
         frame.extend_from_slice(b"cha");
-        let sum = end_frame(&mut frame, b"nges", head, &header, 40);
+        let mut sum = FrameSum::new(&header, 40);
+        sum.update(&frame);
+        sum.update(b"nges");
         frame.extend_from_slice(b"nges");
-        frame.extend_from_slice(&sum);
+        frame.extend_from_slice(&sum.end(tail));
         assert_eq!(frame.len(), FRAME_BYTES + 7);
         let read = read_frame(&frame, &header, 40);
-        assert_eq!(read, Some(Frame { head, changes: b"changes" }));
+        assert_eq!(read, Some(Frame { tail, changes: b"changes" }));
         assert_eq!(read_frame(&frame, &header, 41), None, "at another place");
         let other = Header { store: 8, ..header };
         assert_eq!(read_frame(&frame, &other, 40), None, "of another store");

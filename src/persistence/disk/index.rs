@@ -1,20 +1,22 @@
-//! Where the valid version of each record is: in which segment, and how long it is.
+//! Where the valid version of each part of each record is: in which segment, and how long it is.
 //!
-//! Records are known by 96 bits of a hash that is seeded per process, so nobody can choose keys
+//! Records are known by 96 bits of a hash that is seeded per store, so nobody can choose keys
 //! that collide; by chance, among a hundred million records, two do with a probability of 10^-13.
 //!
-//! An entry takes 16 bytes. The table is one of open addressing, and our own because it grows by a
+//! An entry takes 20 bytes. The table is one of open addressing, and our own because it grows by a
 //! quarter: one that doubles is half empty at some numbers of records, and there would take twice the
 //! memory. It grows in parts, so that what is copied at a time is small.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
 
+use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::persistence::Table;
 
 /// Sizes are kept in units of so many bytes.
-const UNIT: usize = 8;
+const UNIT: usize = 4;
 const PARTS: usize = 16;
 /// Of so many slots of a part ...
 const SLOTS_OF: usize = 8;
@@ -23,26 +25,59 @@ const SLOTS_USED: usize = 7;
 /// As many as a place can tell apart.
 const SEGMENTS: usize = 1 << 16;
 
-/// Stands for a table and a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Id {
-    high: u64,
-    low: u32,
+/// Stands for a table and a key in one store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Id([u32; 3]);
+
+pub(super) type IdMap<T> = HashMap<Id, T, RandomState>;
+pub(super) type IdSet = HashSet<Id, RandomState>;
+
+impl Id {
+    pub(super) const BYTES: usize = 12;
+
+    /// `store` is the number of the store.
+    pub(super) fn new(store: u64, table: Table, key: &[u8]) -> Id {
+        // The seeds of the tables differ in bits that the hash mixes into everything.
+        let hash = xxh3_128_with_seed(key, store ^ (table as u64) << 56);
+        Id([(hash >> 96) as u32, (hash >> 64) as u32, hash as u32])
+    }
+
+    pub(super) fn bytes(self) -> [u8; Id::BYTES] {
+        let mut bytes = [0; Id::BYTES];
+        for (at, word) in self.0.into_iter().enumerate() {
+            bytes[at * 4..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    pub(super) fn read(bytes: [u8; Id::BYTES]) -> Id {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        Id([[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_le_bytes))
+    }
+
+    /// Decides where among the slots of its part it stands.
+    fn high(self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+
+    fn part(self) -> usize {
+        self.0[2] as usize % PARTS
+    }
 }
 
-/// The place of a record.
+/// The place of one part of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// The lowest bits of its number; never are there so many segments that these are not clear.
     segment: u16,
-    units: u16,
+    units: NonZeroU16,
 }
 
 impl Place {
-    /// Of a record with its head, which has some length.
+    /// Of so many bytes in a frame.
     pub(super) fn new(segment: u64, bytes: usize) -> Place {
         let units = u16::try_from(bytes.div_ceil(UNIT)).unwrap_or(u16::MAX);
-        Place { segment: segment as u16, units }
+        Place { segment: segment as u16, units: NonZeroU16::new(units).unwrap_or(NonZeroU16::MIN) }
     }
 
     pub(super) fn is_in(self, segment: u64) -> bool {
@@ -50,27 +85,40 @@ impl Place {
     }
 
     fn bytes(self) -> u64 {
-        u64::from(self.units) * UNIT as u64
+        u64::from(self.units.get()) * UNIT as u64
     }
 }
 
-/// A slot; it is free where the place is that of nothing.
+/// The places of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Of its key and value.
+    pub(super) record: Option<Place>,
+    /// Of its state, if it has one.
+    pub(super) state: Option<Place>,
+}
+
+impl Places {
+    /// Those of no record.
+    pub(super) const NOWHERE: Places = Places { record: None, state: None };
+
+    fn each(self) -> impl Iterator<Item = Place> {
+        [self.record, self.state].into_iter().flatten()
+    }
+}
+
+/// A slot; it is free where the places are those of no record.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    high: u64,
-    low: u32,
-    place: Place,
+    id: Id,
+    places: Places,
 }
 
-const FREE: Entry = Entry { high: 0, low: 0, place: Place { segment: 0, units: 0 } };
+const FREE: Entry = Entry { id: Id([0; 3]), places: Places::NOWHERE };
 
 impl Entry {
-    fn is(&self, id: Id) -> bool {
-        self.high == id.high && self.low == id.low
-    }
-
     fn is_free(&self) -> bool {
-        self.place.units == 0
+        self.places == Places::NOWHERE
     }
 }
 
@@ -83,8 +131,8 @@ struct Part {
 
 impl Part {
     /// The slot that a hash names: slots are in the order of hashes, nearly.
-    fn home(&self, high: u64) -> usize {
-        ((u128::from(high) * self.slots.len() as u128) >> 64) as usize
+    fn home(&self, id: Id) -> usize {
+        ((u128::from(id.high()) * self.slots.len() as u128) >> 64) as usize
     }
 
     fn after(&self, at: usize) -> usize {
@@ -93,19 +141,15 @@ impl Part {
 
     /// The slot of this record, or the one where it would go; there is a free one.
     fn find(&self, id: Id) -> usize {
-        let mut at = self.home(id.high);
-        while !self.slots[at].is_free() && !self.slots[at].is(id) {
+        let mut at = self.home(id);
+        while !self.slots[at].is_free() && self.slots[at].id != id {
             at = self.after(at);
         }
         at
     }
 
-    fn get(&self, id: Id) -> Option<Place> {
-        if self.used == 0 {
-            return None;
-        }
-        let found = self.slots[self.find(id)];
-        (!found.is_free()).then_some(found.place)
+    fn get(&self, id: Id) -> Places {
+        if self.used == 0 { Places::NOWHERE } else { self.slots[self.find(id)].places }
     }
 
     /// Room for so many records in all.
@@ -114,32 +158,28 @@ impl Part {
         if least > self.slots.len() {
             let before = std::mem::replace(&mut self.slots, vec![FREE; least]);
             for entry in before.into_iter().filter(|entry| !entry.is_free()) {
-                let at = self.find(Id { high: entry.high, low: entry.low });
+                let at = self.find(entry.id);
                 self.slots[at] = entry;
             }
         }
     }
 
-    /// The slot of this record, which may be free, with room for it.
-    fn slot(&mut self, id: Id) -> &mut Entry {
+    /// Where the record was before; `places` are somewhere.
+    fn set(&mut self, id: Id, places: Places) -> Places {
         if (self.used + 1) * SLOTS_OF > self.slots.len() * SLOTS_USED {
             self.reserve(64.max(self.used + self.used / 4));
         }
         let at = self.find(id);
-        &mut self.slots[at]
+        let before = std::mem::replace(&mut self.slots[at], Entry { id, places });
+        self.used += usize::from(before.is_free());
+        before.places
     }
 
-    /// Where the record was before.
-    fn set(&mut self, id: Id, place: Place) -> Option<Place> {
-        let slot = self.slot(id);
-        let before = (!slot.is_free()).then_some(slot.place);
-        *slot = Entry { high: id.high, low: id.low, place };
-        self.used += usize::from(before.is_none());
-        before
-    }
-
-    fn remove(&mut self, id: Id) -> Option<Place> {
-        let before = self.get(id)?;
+    fn remove(&mut self, id: Id) -> Places {
+        let before = self.get(id);
+        if before == Places::NOWHERE {
+            return before;
+        }
         self.used -= 1;
         let mut hole = self.find(id);
         let mut at = hole;
@@ -151,21 +191,20 @@ impl Part {
                 break;
             }
             let from = |slot: usize| (at + self.slots.len() - slot) % self.slots.len();
-            if from(self.home(entry.high)) >= from(hole) {
+            if from(self.home(entry.id)) >= from(hole) {
                 self.slots[hole] = entry;
                 hole = at;
             }
         }
         self.slots[hole] = FREE;
-        Some(before)
+        before
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Index {
-    seed: u64,
     parts: [Part; PARTS],
-    /// Records by segment.
+    /// Valid parts of records by segment.
     live: Vec<u32>,
     records: usize,
     bytes: u64,
@@ -173,21 +212,14 @@ pub(super) struct Index {
 
 impl Default for Index {
     fn default() -> Index {
-        let seed = RandomState::new().hash_one(0);
         let parts = std::array::from_fn(|_| Part::default());
-        Index { seed, parts, live: vec![0; SEGMENTS], records: 0, bytes: 0 }
+        Index { parts, live: vec![0; SEGMENTS], records: 0, bytes: 0 }
     }
 }
 
 impl Index {
-    pub(super) fn id(&self, table: Table, key: &[u8]) -> Id {
-        // The seeds of the tables differ in bits that the hash mixes into everything.
-        let hash = xxh3_128_with_seed(key, self.seed ^ (table as u64) << 56);
-        Id { high: (hash >> 64) as u64, low: hash as u32 }
-    }
-
-    pub(super) fn get(&self, id: Id) -> Option<Place> {
-        self.parts[part(id)].get(id)
+    pub(super) fn get(&self, id: Id) -> Places {
+        self.parts[id.part()].get(id)
     }
 
     /// Makes room for so many records in all.
@@ -197,36 +229,27 @@ impl Index {
         self.parts.iter_mut().for_each(|part| part.reserve(each));
     }
 
-    /// Sets the place of a record that is not there yet; false if it is.
-    pub(super) fn add(&mut self, id: Id, place: Place) -> bool {
-        let new = self.get(id).is_none();
-        if new {
-            self.set(id, Some(place));
-        }
-        new
-    }
-
-    /// Sets the place of a record, `None` if it is nowhere any more; where it was before.
-    pub(super) fn set(&mut self, id: Id, place: Option<Place>) -> Option<Place> {
-        let part = &mut self.parts[part(id)];
-        let before = match place {
-            Some(place) => part.set(id, place),
-            None => part.remove(id),
+    /// Sets the places of a record; where it was before.
+    pub(super) fn set(&mut self, id: Id, places: Places) -> Places {
+        let part = &mut self.parts[id.part()];
+        let before = match places {
+            Places::NOWHERE => part.remove(id),
+            places => part.set(id, places),
         };
-        if let Some(before) = before {
-            self.live[usize::from(before.segment)] -= 1;
-            self.bytes -= before.bytes();
-            self.records -= 1;
+        for place in before.each() {
+            self.live[usize::from(place.segment)] -= 1;
+            self.bytes -= place.bytes();
         }
-        if let Some(place) = place {
+        for place in places.each() {
             self.live[usize::from(place.segment)] += 1;
             self.bytes += place.bytes();
-            self.records += 1;
         }
+        self.records -= usize::from(before != Places::NOWHERE);
+        self.records += usize::from(places != Places::NOWHERE);
         before
     }
 
-    /// Records whose valid version is in this segment.
+    /// Parts of records whose valid version is in this segment.
     pub(super) fn live_in(&self, segment: u64) -> u32 {
         self.live[usize::from(segment as u16)]
     }
@@ -242,69 +265,85 @@ impl Index {
     }
 }
 
-fn part(id: Id) -> usize {
-    id.low as usize % PARTS
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use super::*;
 
+    fn id(key: &[u8]) -> Id {
+        Id::new(7, Table::Series, key)
+    }
+
+    fn at(segment: u64, bytes: usize) -> Places {
+        Places { record: Some(Place::new(segment, bytes)), state: None }
+    }
+
     #[test]
     fn books_are_kept() {
         let mut index = Index::default();
-        let ids: Vec<Id> =
-            (0..1_000).map(|n: u32| index.id(Table::Series, &n.to_le_bytes())).collect();
+        let ids: Vec<Id> = (0..1_000).map(|n: u32| id(&n.to_le_bytes())).collect();
         for &id in &ids {
-            index.set(id, Some(Place::new(65_537, 100)));
+            index.set(id, at(65_537, 100));
         }
-        assert_eq!((index.len(), index.bytes()), (1_000, 104_000));
-        assert!(ids.iter().all(|&id| index.get(id).is_some_and(|place| place.is_in(65_537))));
-        let before = index.set(ids[0], Some(Place::new(65_538, 1)));
-        assert_eq!(before, Some(Place::new(65_537, 100)));
-        assert_eq!(index.set(ids[1], None), before);
-        assert_eq!(index.set(ids[1], None), None);
-        assert_eq!((index.len(), index.bytes()), (999, 104_000 - 208 + 8));
+        assert_eq!((index.len(), index.bytes()), (1_000, 100_000));
+        let is_there = |place: Option<Place>| place.is_some_and(|place| place.is_in(65_537));
+        assert!(ids.iter().all(|&id| is_there(index.get(id).record)));
+        let before = index.set(ids[0], at(65_538, 1));
+        assert_eq!(before, at(65_537, 100));
+        assert_eq!(index.set(ids[1], Places::NOWHERE), before);
+        assert_eq!(index.set(ids[1], Places::NOWHERE), Places::NOWHERE);
+        assert_eq!((index.len(), index.bytes()), (999, 100_000 - 200 + 4));
         assert_eq!((index.live_in(65_537), index.live_in(65_538), index.live_in(3)), (998, 1, 0));
-        assert_eq!(index.get(ids[1]), None);
-        assert!(index.get(ids[0]).is_some_and(|place| !place.is_in(65_537)));
-        assert_eq!(size_of::<Entry>(), 16);
+        assert_eq!(index.get(ids[1]), Places::NOWHERE);
+        assert!(!is_there(index.get(ids[0]).record));
+
+        // Two parts of one record.
+        let state = Some(Place::new(3, 10));
+        index.set(ids[2], Places { state, ..at(65_537, 100) });
+        assert_eq!((index.len(), index.bytes()), (999, 99_804 + 12));
+        assert_eq!((index.live_in(65_537), index.live_in(3)), (998, 1));
+        index.set(ids[2], Places { record: None, state });
+        assert_eq!((index.len(), index.live_in(65_537), index.live_in(3)), (999, 997, 1));
+        assert_eq!(size_of::<Entry>(), 20);
     }
 
     /// Against a map that is known to be right.
     #[test]
     fn whatever_is_set_and_removed_is_found() {
         let mut index = Index::default();
-        let mut known = HashMap::new();
+        let mut known: HashMap<u32, Places> = HashMap::new();
         let mut random = 1_u64;
         let mut next = |below: u64| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (random >> 33) % below
         };
+        // Few bits, so that many want the same slot.
+        let id = |key: u32| Id([(key % 61) << 26, key, key / 61 % 16]);
         for round in 0..60_000 {
             // It grows, stays, and shrinks.
             let removed = next(4) < [1, 2, 3][round / 20_000];
-            let key = next(4_000);
-            // Few bits, so that many want the same slot.
-            let id = Id { high: (key % 61) << 58 | key, low: (key / 61 % 16) as u32 };
-            let place = (!removed).then(|| Place::new(next(3), 1 + next(100) as usize));
-            let before = match place {
-                Some(place) => known.insert(key, place),
-                None => known.remove(&key),
+            let key = next(4_000) as u32;
+            let mut place =
+                |there: bool| there.then(|| Place::new(next(3), 1 + next(100) as usize));
+            let places = match removed {
+                true => Places::NOWHERE,
+                false => Places { record: place(true), state: place(key.is_multiple_of(2)) },
             };
-            assert_eq!(index.set(id, place), before, "round {round}");
-            assert_eq!(index.get(id), place, "round {round}");
+            let before = match removed {
+                false => known.insert(key, places),
+                true => known.remove(&key),
+            };
+            assert_eq!(index.set(id(key), places), before.unwrap_or_default(), "round {round}");
+            assert_eq!(index.get(id(key)), places, "round {round}");
             assert_eq!(index.len(), known.len());
         }
         assert!(known.len() > 100);
         for key in 0..4_000 {
-            let id = Id { high: (key % 61) << 58 | key, low: (key / 61 % 16) as u32 };
-            assert_eq!(index.get(id), known.get(&key).copied(), "{key}");
+            assert_eq!(index.get(id(key)), known.get(&key).copied().unwrap_or_default(), "{key}");
         }
         let segments: u32 = (0..3).map(|segment| index.live_in(segment)).sum();
-        assert_eq!(segments as usize, known.len());
+        assert_eq!(segments as usize, known.values().flat_map(|places| places.each()).count());
     }
 
     /// Also where a table that doubles has just doubled.
@@ -312,8 +351,7 @@ mod tests {
     fn it_takes_little_memory_at_any_number_of_records() {
         let mut index = Index::default();
         for n in 0_u32..300_000 {
-            let id = index.id(Table::Series, &n.to_le_bytes());
-            index.set(id, Some(Place::new(1, 100)));
+            index.set(id(&n.to_le_bytes()), at(1, 100));
             if n > 50_000 && n % 1_000 == 0 {
                 let slots = index.parts.iter().map(|part| part.slots.len()).sum::<usize>();
                 assert!(slots * 10 < n as usize * 15, "{slots} slots for {n} records");
@@ -322,9 +360,11 @@ mod tests {
     }
 
     #[test]
-    fn equal_keys_of_two_tables_are_two_records() {
-        let index = Index::default();
-        assert_ne!(index.id(Table::Series, b"key"), index.id(Table::Groups, b"key"));
-        assert_eq!(index.id(Table::Series, b"key"), index.id(Table::Series, b"key"));
+    fn an_id_is_that_of_one_key_in_one_table_of_one_store() {
+        let id = id(b"key");
+        assert_eq!(id, Id::new(7, Table::Series, b"key"));
+        assert_ne!(id, Id::new(7, Table::Groups, b"key"));
+        assert_ne!(id, Id::new(8, Table::Series, b"key"));
+        assert_eq!(Id::read(id.bytes()), id);
     }
 }

@@ -1,19 +1,26 @@
 //! Reading everything at start, newest first, and finding whatever is missing or damaged.
 
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Head, Header, read_frame, segment_name};
-use super::index::{Id, Place};
-use super::{Disk, Segment};
-use crate::persistence::{Change, EngineError, Visit};
+use super::format::{FRAME_BYTES, Frame, HEADER_BYTES, Header, Tail, read_frame, segment_name};
+use super::halves::Halves;
+use super::index::{Id, IdSet, Place, Places};
+use super::{Disk, Part, Segment};
+use crate::persistence::{EngineError, Record, Visit};
+
+/// What is known of records while older segments are still to be read.
+#[derive(Default)]
+struct Known {
+    deleted: IdSet,
+    halves: Halves,
+}
 
 /// What a segment holds, as far as it matters for the others.
 #[derive(Debug, Default)]
 struct Loaded {
     header: Option<Header>,
-    last: Option<Head>,
+    last: Option<Tail>,
     end: u64,
     /// Something follows the end.
     torn: bool,
@@ -28,21 +35,21 @@ impl Disk {
             let name = segment_name(self.marked.segment);
             return Err(self.damage(&name, "it is missing".into()));
         }
-        let (mut end, mut newest, mut loaded) = (None, None::<Head>, Vec::new());
-        let (mut deleted, mut torn) = (HashSet::new(), false);
+        let (mut end, mut newest, mut loaded) = (None, None::<Tail>, Vec::new());
+        let (mut known, mut torn) = (Known::default(), false);
         while needed > 0 {
             if !found.contains(&needed) {
                 let name = segment_name(needed);
                 return Err(self.damage(&name, "it is missing".into()));
             }
-            let segment = self.load_segment(needed, end, &mut deleted, visit)?;
+            let segment = self.load_segment(needed, end, &mut known, visit)?;
             torn |= segment.torn && loaded.is_empty();
             if let Some(header) = segment.header {
                 // One that was just begun holds nothing yet, but others may know it.
                 loaded.push(Segment { number: needed, end: segment.end });
                 end = Some(header.previous_end);
                 newest = newest.or(segment.last);
-                if newest.is_some_and(|head| head.oldest >= needed) || header.previous_end == 0 {
+                if newest.is_some_and(|tail| tail.oldest >= needed) || header.previous_end == 0 {
                     break;
                 }
             }
@@ -57,24 +64,35 @@ impl Disk {
             );
             return Err(self.damage(&segment_name(self.marked.segment), what));
         }
+        if let Some(what) = known.halves.any() {
+            return Err(self.damage("", what));
+        }
         if self.index.len() as u64 != newest.records {
             let (found, told) = (self.index.len(), newest.records);
             return Err(self.damage("", format!("it holds {found} records instead of {told}")));
         }
-        // What is older was done with, and what is newer never began.
-        for number in found.into_iter().filter(|n| loaded.iter().all(|s| s.number != *n)) {
-            let _ = self.files.remove(&segment_name(number));
-        }
-        if let Some(last) = loaded.last().filter(|_| torn) {
-            // It only takes space, so it does not matter if it stays.
-            let file = self.files.open(&segment_name(last.number));
-            let _ = file.and_then(|mut file| file.cut(last.end));
-        }
         self.segments = loaded;
+        if !self.read_only {
+            self.tidy(&found, torn);
+        }
         if self.store == 0 {
             self.store = RandomState::new().hash_one(0);
         }
         Ok(newest.commit)
+    }
+
+    /// Removes what only takes space, so it does not matter if it stays: segments that are done with
+    /// or never began, and the torn end of the last one.
+    fn tidy(&mut self, found: &[u64], torn: bool) {
+        for number in found {
+            if self.segments.iter().all(|segment| segment.number != *number) {
+                let _ = self.files.remove(&segment_name(*number));
+            }
+        }
+        if let Some(last) = self.segments.last().filter(|_| torn) {
+            let file = self.files.open(&segment_name(last.number));
+            let _ = file.and_then(|mut file| file.cut(last.end));
+        }
     }
 
     /// Visits the valid records of one segment. The frames end at `end`, or, in the last segment,
@@ -83,7 +101,7 @@ impl Disk {
         &mut self,
         number: u64,
         end: Option<u64>,
-        deleted: &mut HashSet<Id>,
+        known: &mut Known,
         visit: &mut dyn Visit,
     ) -> Result<Loaded, EngineError> {
         let name = segment_name(number);
@@ -115,49 +133,81 @@ impl Disk {
             self.index.expect(records);
             visit.expect(records);
         }
+        let store = header.store;
+        let mut starts = Vec::new();
         for changes in frames.into_iter().rev() {
-            let mut starts = Vec::new();
             let mut rest = changes;
-            while let Some((_, after)) = Change::read(rest) {
+            while let Some((_, after)) = Part::read(rest, &header) {
                 starts.push(changes.len() - rest.len());
                 rest = after;
             }
             if !rest.is_empty() {
                 return Err(self.damage(&name, "a commit holds something unknown".into()));
             }
-            for start in starts.into_iter().rev() {
-                self.load_change(number, &changes[start..], deleted, visit)?;
+            for start in starts.drain(..).rev() {
+                if let Some((part, _)) = Part::read(&changes[start..], &header) {
+                    let loaded = self.load_part(&part, part.id(store), number, known, visit);
+                    loaded.map_err(|what| self.damage(&name, what))?;
+                }
             }
         }
         let torn = reached < bytes.len() as u64;
         Ok(Loaded { header: Some(header), last, end: reached, torn })
     }
 
-    /// The first version that is met is the valid one, also if it is a deletion.
-    fn load_change(
+    /// The first version that is met is the valid one, also if it is a deletion. A record is visited
+    /// when both of its parts are there.
+    fn load_part(
         &mut self,
+        part: &Part<'_>,
+        id: Id,
         segment: u64,
-        bytes: &[u8],
-        deleted: &mut HashSet<Id>,
+        known: &mut Known,
         visit: &mut dyn Visit,
-    ) -> Result<(), EngineError> {
-        let Some((change, after)) = Change::read(bytes) else { return Ok(()) };
-        let id = self.index.id(change.table, change.key);
-        if deleted.contains(&id) {
+    ) -> Result<(), String> {
+        let places = self.index.get(id);
+        if places == Places::NOWHERE && known.deleted.contains(&id) {
             return Ok(());
         }
-        match change.value {
-            Some(value) => {
-                let place = Place::new(segment, bytes.len() - after.len());
-                if self.index.add(id, place) {
-                    let visited = visit.record(change.table, change.key, value);
-                    visited.map_err(|what| self.damage(&segment_name(segment), what))?;
+        let place = Some(Place::new(segment, part.length()));
+        match *part {
+            Part::Record { .. } if places.record.is_some() => Ok(()),
+            Part::Record { table, key, value, has_state } => {
+                self.index.set(id, Places { record: place, ..places });
+                match (has_state, places.state) {
+                    (false, None) => visit.record(Record { table, key, value, state: None }),
+                    (false, Some(_)) => {
+                        Err(format!("a record of {table:?} has no place for its state"))
+                    }
+                    (true, None) => {
+                        known.halves.keep(id, part);
+                        Ok(())
+                    }
+                    (true, Some(_)) => known.halves.join(id, part, visit),
                 }
             }
-            None if self.index.get(id).is_none() => _ = deleted.insert(id),
-            None => {}
+            Part::State { .. } if places.state.is_some() => Ok(()),
+            Part::State { .. } if places.record.is_none() => {
+                self.index.set(id, Places { state: place, ..places });
+                known.halves.keep(id, part);
+                Ok(())
+            }
+            // Otherwise the record has been replaced by one without a state.
+            Part::State { .. } if known.halves.has(id) => {
+                self.index.set(id, Places { state: place, ..places });
+                known.halves.join(id, part, visit)
+            }
+            Part::State { .. } => Ok(()),
+            Part::Deleted { .. } if known.halves.has(id) => {
+                Err("one part of a record is older than its deletion".into())
+            }
+            Part::Deleted { .. } => {
+                if places == Places::NOWHERE {
+                    known.deleted.insert(id);
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 }
 
@@ -166,15 +216,15 @@ fn read_frames<'b>(
     bytes: &'b [u8],
     header: &Header,
     end: Option<u64>,
-) -> (Vec<&'b [u8]>, Option<Head>, u64) {
+) -> (Vec<&'b [u8]>, Option<Tail>, u64) {
     let end = end.unwrap_or(u64::MAX).min(bytes.len() as u64);
     let bytes = &bytes[..end as usize];
     let (mut frames, mut last, mut offset) = (Vec::new(), None, HEADER_BYTES);
     while let Some(rest) = bytes.get(offset as usize..)
-        && let Some(Frame { head, changes }) = read_frame(rest, header, offset)
+        && let Some(Frame { tail, changes }) = read_frame(rest, header, offset)
     {
         frames.push(changes);
-        last = Some(head);
+        last = Some(tail);
         offset += (changes.len() + FRAME_BYTES) as u64;
     }
     (frames, last, offset)

@@ -4,8 +4,12 @@
 //! A commit is one frame at the end of the newest segment, one write and one sync; nothing that was
 //! synced is ever written over. At start the segments are read once, newest first, so that the first
 //! version of a record that is met is the valid one. When more than about half of all is outdated,
-//! the records of the oldest segment that are still valid are written again along with later commits,
-//! and the segment is removed.
+//! what is still valid of the oldest segment is written again along with later commits, and the
+//! segment is removed.
+//!
+//! A record may have a state: the part of it that changes often. Both parts are written when the record
+//! comes, and the state alone from then on, so they are valid in different places; a number made from
+//! the key says what belongs together.
 //!
 //! Zeros are written ahead of the frames, a piece at a time. Where a commit only writes over them, a
 //! sync has no new length of the file to put into the file system's journal, and takes half the time.
@@ -22,8 +26,10 @@
 //! segment is given up where the last good sync ended, and everything since is written again to a
 //! new file.
 
+mod change;
 mod files;
 mod format;
+mod halves;
 mod index;
 mod load;
 pub mod simulated;
@@ -35,12 +41,16 @@ use std::io;
 use std::path::Path;
 
 use super::{Batch, Change, Engine, EngineError, Usage, Visit};
+use change::Part;
 pub use files::{Content, Directory, Files};
-use format::{FORMAT, FORMAT_FILE, HEADER_BYTES, Head, Header, MARK_FILE, Mark, SLOT_BYTES, SLOTS};
-use index::{Id, Index, Place};
+use format::{
+    FORMAT, FORMAT_FILE, FRAME_HEAD_BYTES, FrameSum, HEADER_BYTES, Header, MARK_FILE, Mark,
+    SLOT_BYTES, SLOTS, Tail,
+};
+use index::{Id, IdSet, Index, Place, Places};
 use upkeep::Upkeep;
 
-/// A larger buffer is not kept, and a larger batch is written from where it is.
+/// More than this is written before the rest of a frame is made.
 const BUFFER_BYTES: usize = 1 << 20;
 /// Zeros are only written ahead where there is room for so many times as much.
 const ROOM_FACTOR: u64 = 64;
@@ -64,11 +74,15 @@ impl Default for Sizes {
 pub struct Disk {
     sizes: Sizes,
     files: Box<dyn Files>,
+    /// Nothing is changed, not even what only takes space.
+    read_only: bool,
+    /// What the store says of itself.
+    format: u32,
     store: u64,
     /// After all frames that were written, synced or not.
     index: Index,
     /// What the frames since the last sync have changed of it: where records were before.
-    undo: Vec<(Id, Option<Place>)>,
+    undo: Vec<(Id, Places)>,
     /// From the oldest to the newest.
     segments: Vec<Segment>,
     /// The newest one, if it can be written to.
@@ -86,6 +100,14 @@ struct Segment {
     number: u64,
     /// Up to here it is synced.
     end: u64,
+}
+
+/// What a frame is made from.
+#[derive(Clone, Copy)]
+struct Frame<'b> {
+    commit: u64,
+    oldest: u64,
+    batch: &'b Batch,
 }
 
 struct Active {
@@ -121,25 +143,31 @@ impl Disk {
         Disk::over(Box::new(directory), Sizes::default())
     }
 
-    /// The same for a store that must be there already.
+    /// The same for a store that must be there already, to be loaded and nothing else. No file is
+    /// changed.
     ///
     /// # Errors
     /// As [`open`](Disk::open), and if there is none.
-    pub fn open_existing(path: &Path) -> Result<Disk, EngineError> {
-        if !path.join(FORMAT_FILE).exists() {
-            let path = path.display().to_string();
-            return Err(EngineError::Missing { path });
-        }
-        let directory = Directory::lock_existing(path).map_err(|error| lock_error(path, error))?;
-        Disk::over(Box::new(directory), Sizes::default())
+    pub fn open_to_read(path: &Path) -> Result<Disk, EngineError> {
+        let directory = match path.join(FORMAT_FILE).exists() {
+            true => Directory::lock_to_read(path).map_err(|error| lock_error(path, error))?,
+            false => return Err(EngineError::Missing { path: path.display().to_string() }),
+        };
+        Disk::with(Box::new(directory), Sizes::default(), true)
     }
 
     /// # Errors
     /// If there is something else or something damaged.
     pub fn over(files: Box<dyn Files>, sizes: Sizes) -> Result<Disk, EngineError> {
+        Disk::with(files, sizes, false)
+    }
+
+    fn with(files: Box<dyn Files>, sizes: Sizes, read_only: bool) -> Result<Disk, EngineError> {
         let mut disk = Disk {
             sizes,
             files,
+            read_only,
+            format: FORMAT,
             store: 0,
             index: Index::default(),
             undo: Vec::new(),
@@ -164,11 +192,15 @@ impl Disk {
             let what =
                 format!("it is missing, but {} is there", format::segment_name(first.number));
             return Err(disk.damage(FORMAT_FILE, what));
+        } else if read_only {
+            return Err(EngineError::Missing { path: disk.place() });
         } else {
             disk.begin()?;
         }
-        let mark = disk.files.open(MARK_FILE).map_err(|error| disk.io("open", MARK_FILE, error))?;
-        disk.mark = Some(mark);
+        if !read_only {
+            let mark = disk.files.open(MARK_FILE);
+            disk.mark = Some(mark.map_err(|error| disk.io("open", MARK_FILE, error))?);
+        }
         Ok(disk)
     }
 
@@ -200,16 +232,34 @@ impl Disk {
         Ok(begun && self.segments.is_empty() && self.read_mark()? == Mark::default())
     }
 
-    fn check_format(&self) -> Result<(), EngineError> {
+    fn check_format(&mut self) -> Result<(), EngineError> {
         let text = self.read(FORMAT_FILE)?;
         match format::read_format(&text) {
-            Some(FORMAT) => Ok(()),
+            Some(found @ 1..=FORMAT) => {
+                self.format = found;
+                Ok(())
+            }
             Some(found) if found > FORMAT => {
                 let path = self.files.path(FORMAT_FILE);
                 Err(EngineError::Newer { path, found, known: FORMAT })
             }
             _ => Err(self.damage(FORMAT_FILE, "it does not tell a format".into())),
         }
+    }
+
+    /// A store of an older format says that it is one of this format before it holds anything that
+    /// older versions cannot read. One byte of the text is another one then, so it is never torn.
+    fn upgrade(&mut self) -> Result<(), EngineError> {
+        if self.format < FORMAT {
+            let mut write = || {
+                let mut file = self.files.open(FORMAT_FILE)?;
+                file.write_at(0, format::format_text().as_bytes())?;
+                file.sync()
+            };
+            write().map_err(|error| self.io("write", FORMAT_FILE, error))?;
+            self.format = FORMAT;
+        }
+        Ok(())
     }
 
     fn read_mark(&self) -> Result<Mark, EngineError> {
@@ -242,8 +292,8 @@ impl Disk {
 
     // === writing
 
-    fn set_place(&mut self, id: Id, place: Option<Place>) {
-        let before = self.index.set(id, place);
+    fn set_places(&mut self, id: Id, places: Places) {
+        let before = self.index.set(id, places);
         self.undo.push((id, before));
     }
 
@@ -264,10 +314,11 @@ impl Disk {
         if self.active.is_some() {
             return Ok(());
         }
+        self.upgrade()?;
         let last = self.segments.last();
         let segment = last.map_or(1, |last| last.number + 1);
         let previous_end = last.map_or(0, |last| last.end);
-        let header = Header { store: self.store, segment, previous_end };
+        let header = Header { format: FORMAT, store: self.store, segment, previous_end };
         let name = format::segment_name(segment);
         let created = self.files.create(&name).and_then(|mut file| {
             file.write_at(0, &header.bytes())?;
@@ -305,30 +356,91 @@ impl Disk {
 
     fn append(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError> {
         self.activate()?;
+        let parts = batch.changes().flat_map(|change| change::parts(&change, Id::default()));
+        let committed = parts.flatten().map(|part| part.length()).sum();
         let mut buffer = std::mem::take(&mut self.buffer);
-        format::begin_frame(&mut buffer);
-        let oldest = self.keep_up(batch.as_bytes().len(), &mut buffer)?;
+        buffer.clear();
+        buffer.resize(FRAME_HEAD_BYTES, 0);
+        let oldest = self.keep_up(committed, &mut buffer)?;
+        let length = (buffer.len() - FRAME_HEAD_BYTES + committed) as u64;
+        buffer[..FRAME_HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
 
         let Some(mut active) = self.active.take() else { return Ok(()) };
-        let segment = active.header.segment;
-        let mut rest = batch.as_bytes();
-        while let Some((change, after)) = Change::read(rest) {
-            let id = self.index.id(change.table, change.key);
-            self.set_place(id, change.value.map(|_| Place::new(segment, rest.len() - after.len())));
-            rest = after;
-        }
-        let head = Head { commit, oldest, records: self.index.len() as u64 };
-        let written = active.append(&mut buffer, batch.as_bytes(), head);
+        let written = self.write_frame(&mut active, Frame { commit, oldest, batch }, &mut buffer);
         if written.is_ok() && active.end > active.length {
             let room = self.files.free_bytes().unwrap_or(u64::MAX) / ROOM_FACTOR;
             active.write_ahead(self.sizes.ahead_bytes.min(room), self.full_bytes());
         }
         active.commit = commit;
         self.active = Some(active);
-        buffer.clear();
         buffer.shrink_to(BUFFER_BYTES);
         self.buffer = buffer;
-        written.map_err(|error| self.io("write", &format::segment_name(segment), error))
+        written
+    }
+
+    /// Writes a frame, the beginning of which is in the buffer, and notes where everything is then.
+    fn write_frame(
+        &mut self,
+        active: &mut Active,
+        frame: Frame<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
+        let segment = active.header.segment;
+        let failed = |disk: &Disk, error| disk.io("write", &format::segment_name(segment), error);
+        let mut sum = FrameSum::new(&active.header, active.end);
+        let mut orphans = IdSet::default();
+        for change in frame.batch.changes() {
+            self.add_change(segment, &change, buffer, &mut orphans);
+            if buffer.len() >= BUFFER_BYTES {
+                sum.update(buffer);
+                active.write(buffer).map_err(|error| failed(self, error))?;
+                buffer.clear();
+            }
+        }
+        if !orphans.is_empty() {
+            return Err(self.damage("", "a record of which a new state came is missing".into()));
+        }
+        sum.update(buffer);
+        let Frame { commit, oldest, .. } = frame;
+        let tail = Tail { commit, oldest, records: self.index.len() as u64 };
+        buffer.extend_from_slice(&sum.end(tail));
+        active.write(buffer).map_err(|error| failed(self, error))
+    }
+
+    /// Adds a change to the frame that is being made.
+    ///
+    /// `orphans` are states of records that are not there. In a batch that goes again after a failure
+    /// they are in order if the record is deleted or replaced later in it: the first time that has
+    /// reached the disk although the sync is said to have failed.
+    fn add_change(
+        &mut self,
+        segment: u64,
+        change: &Change<'_>,
+        buffer: &mut Vec<u8>,
+        orphans: &mut IdSet,
+    ) {
+        let id = Id::new(self.store, change.table(), change.key());
+        let [record, state] = change::parts(change, id).map(|part| {
+            part.map(|part| {
+                part.write(buffer);
+                Place::new(segment, part.length())
+            })
+        });
+        let places = match change {
+            Change::Put(_) => Places { record, state },
+            Change::State { .. } => match self.index.get(id) {
+                Places { state: None, .. } => {
+                    orphans.insert(id);
+                    return;
+                }
+                before => Places { state, ..before },
+            },
+            Change::Delete { .. } => Places::NOWHERE,
+        };
+        if !orphans.is_empty() {
+            orphans.remove(&id);
+        }
+        self.set_places(id, places);
     }
 
     fn sync_active(&mut self) -> Result<(), EngineError> {
@@ -384,19 +496,6 @@ impl Disk {
 }
 
 impl Active {
-    /// Writes a frame. Its front is in the buffer, the other changes are a batch.
-    fn append(&mut self, buffer: &mut Vec<u8>, batch: &[u8], head: Head) -> io::Result<()> {
-        let sum = format::end_frame(buffer, batch, head, &self.header, self.end);
-        if batch.len() <= BUFFER_BYTES {
-            buffer.extend_from_slice(batch);
-            buffer.extend_from_slice(&sum);
-            return self.write(buffer);
-        }
-        self.write(buffer)?;
-        self.write(batch)?;
-        self.write(&sum)
-    }
-
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_at(self.end, bytes)?;
         self.end += bytes.len() as u64;
@@ -421,6 +520,9 @@ impl Engine for Disk {
     }
 
     fn write(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError> {
+        if self.read_only {
+            return Err(self.io("write", "", io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
         self.append(commit, batch).inspect_err(|_| self.give_up())
     }
 

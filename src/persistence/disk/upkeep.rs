@@ -1,8 +1,8 @@
 //! Keeping the disk small: what is valid of the oldest segment goes into new commits, and the
 //! segment goes.
 //!
-//! It is gone through from its end, so that the first version of a record that is met is the last
-//! one there; when that is copied, the record is known to be elsewhere, and older versions are left
+//! It is gone through from its end, so that the first version of a part of a record that is met is the
+//! last one there; when that is copied, it is known to be elsewhere, and older versions are left
 //! behind. Deletions are left behind, too: there is nothing older that they could delete. Where
 //! everything is pushed again and again, nothing of the segment is valid any more, and it goes
 //! without being read.
@@ -10,9 +10,9 @@
 use std::io;
 
 use super::format::{self, HEADER_BYTES, Header};
-use super::index::Place;
-use super::{BUFFER_BYTES, Content, Disk, Segment};
-use crate::persistence::{Change, EngineError};
+use super::index::{Place, Places};
+use super::{BUFFER_BYTES, Content, Disk, Part, Segment};
+use crate::persistence::EngineError;
 
 /// More segments than this are too many, however small they are: each start begins one.
 const SEGMENTS_MAX: usize = 64;
@@ -56,16 +56,15 @@ impl Upkeep {
         Ok(Upkeep { file, header, frames, changes, starts })
     }
 
-    /// The bytes of the last change that was not looked at yet.
-    fn next(&mut self) -> Result<Option<(Change<'_>, &[u8])>, Unread> {
+    /// The last part that was not looked at yet.
+    fn next(&mut self) -> Result<Option<Part<'_>>, Unread> {
         while self.starts.is_empty() {
             let Some(offset) = self.frames.pop() else { return Ok(None) };
             self.read_frame(offset)?;
         }
         let Some(start) = self.starts.pop() else { return Ok(None) };
-        let rest = &self.changes[start..];
         // It was read before.
-        Ok(Change::read(rest).map(|(change, after)| (change, &rest[..rest.len() - after.len()])))
+        Ok(Part::read(&self.changes[start..], &self.header).map(|(part, _)| part))
     }
 
     fn read_frame(&mut self, offset: u64) -> Result<(), Unread> {
@@ -80,7 +79,7 @@ impl Upkeep {
         self.changes.extend_from_slice(read.changes);
         self.changes.shrink_to(BUFFER_BYTES);
         let mut rest = &*self.changes;
-        while let Some((_, after)) = Change::read(rest) {
+        while let Some((_, after)) = Part::read(rest, &self.header) {
             self.starts.push(self.changes.len() - rest.len());
             rest = after;
         }
@@ -88,8 +87,19 @@ impl Upkeep {
     }
 }
 
+impl Places {
+    /// The place of the valid version of this part, if it is one.
+    fn of(&mut self, part: &Part<'_>) -> Option<&mut Option<Place>> {
+        match part {
+            Part::Record { .. } => Some(&mut self.record),
+            Part::State { .. } => Some(&mut self.state),
+            Part::Deleted { .. } => None,
+        }
+    }
+}
+
 impl Disk {
-    /// Copies valid records of the oldest segment into the frame, if there is too much on the disk.
+    /// Copies what is valid of the oldest segment into the frame, if there is too much on the disk.
     /// `committed` is how much the commit itself brings. The oldest segment that is needed then.
     pub(super) fn keep_up(
         &mut self,
@@ -115,13 +125,15 @@ impl Disk {
         let mut budget = BYTES_MIN.max(committed.saturating_mul(BYTES_FACTOR));
         while budget > 0 && self.index.live_in(first.number) > 0 {
             match upkeep.next() {
-                Ok(Some((change, bytes))) => {
-                    budget = budget.saturating_sub(bytes.len());
-                    let id = self.index.id(change.table, change.key);
-                    let place = self.index.get(id);
-                    if change.value.is_some() && place.is_some_and(|p| p.is_in(first.number)) {
-                        frame.extend_from_slice(bytes);
-                        self.set_place(id, Some(Place::new(active, bytes.len())));
+                Ok(Some(part)) => {
+                    budget = budget.saturating_sub(part.length());
+                    let id = part.id(self.store);
+                    let mut places = self.index.get(id);
+                    let Some(place) = places.of(&part) else { continue };
+                    if place.is_some_and(|place| place.is_in(first.number)) {
+                        part.write(frame);
+                        *place = Some(Place::new(active, part.length()));
+                        self.set_places(id, places);
                     }
                 }
                 Ok(None) => {
