@@ -25,9 +25,12 @@ const FIRST_PART: usize = 8;
 /// A family that has shared so many goes on without sharing others.
 const TEXTS_MAX: usize = FIRST_PART * ((1 << PARTS) - 1);
 
+/// Places for texts, which are filled one after the other.
+type Part = Box<[OnceLock<Box<[u8]>>]>;
+
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    parts: [OnceLock<Box<[OnceLock<Box<[u8]>>]>>; PARTS],
+    parts: [OnceLock<Part>; PARTS],
     known: Mutex<Known>,
 }
 
@@ -67,10 +70,9 @@ impl Texts {
             return None;
         }
         let number = numbers.len() as u16;
-        let (part, at) = place(number);
-        let part = self.parts.get(part)?;
-        let part = part
-            .get_or_init(|| (0..FIRST_PART << place(number).0).map(|_| OnceLock::new()).collect());
+        let (nth, at) = place(number);
+        let empty = || (0..FIRST_PART << nth).map(|_| OnceLock::new()).collect();
+        let part = self.parts.get(nth)?.get_or_init(empty);
         part.get(at)?.set(text.into()).ok()?;
         numbers.insert_unique(hash, number, |&number| hasher.hash_one(self.get(number)));
         Some(number)
