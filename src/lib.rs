@@ -18,6 +18,7 @@ pub mod persistence;
 pub mod random;
 pub mod rules;
 pub mod store;
+pub mod striped;
 pub mod telemetry;
 pub mod units;
 

@@ -99,9 +99,9 @@ fn a_line_takes_few_bytes() {
         lines.map(|line| format!("{line}\n")).collect()
     };
     for (what, body, bytes_max) in [
-        ("the mix", SMALL, 102),
-        ("a counter and its group", counter.as_bytes(), 328),
-        ("a line of a histogram, and its group", histogram.as_bytes(), 50),
+        ("the mix", SMALL, 74),
+        ("a counter and its group", counter.as_bytes(), 264),
+        ("a line of a histogram, and its group", histogram.as_bytes(), 42),
     ] {
         let bytes = bytes_per_line(body);
         assert!(bytes <= bytes_max, "{what}: {bytes} bytes");

@@ -7,19 +7,20 @@ use std::path::Path;
 
 /// Who may import whom, from the bottom up: a module may name only modules above it in this table,
 /// and of those the ones in its list. `app`, `cli` and `main` put everything together.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("units", &[]),
     ("clock", &[]),
     ("random", &[]),
     ("lifecycle", &[]),
+    ("striped", &[]),
     ("merge", &["model"]),
     ("auth", &["model", "random"]),
     ("rules", &["model"]),
     ("format", &["model"]),
-    ("telemetry", &["model"]),
-    ("persistence", &["model", "telemetry"]),
-    ("store", &["model", "merge", "persistence"]),
+    ("telemetry", &["model", "striped"]),
+    ("persistence", &["model", "striped", "telemetry"]),
+    ("store", &["model", "striped", "merge", "persistence"]),
     ("groups", &["model", "format", "persistence"]),
     ("import", &["model", "format", "groups"]),
     ("delivery", &["model", "persistence"]),
@@ -29,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "model",
             "clock",
             "random",
+            "striped",
             "merge",
             "rules",
             "format",

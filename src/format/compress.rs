@@ -379,6 +379,21 @@ mod tests {
         }
     }
 
+    /// The last bytes of these say the same as those of one of them.
+    #[test]
+    fn the_same_member_twice_is_not_one() {
+        let member = gzip(b"a 1\n");
+        for times in 1..4 {
+            let expected = Ok(b"a 1\n".repeat(times));
+            assert_eq!(decoded(Coding::Gzip, &member.repeat(times)), expected);
+        }
+        // What looks like the beginning of a member, in data that is stored as it is.
+        let data = b"a 1 # \x1f\x8b\x08\n";
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::none());
+        encoder.write_all(data).unwrap();
+        assert_eq!(decoded(Coding::Gzip, &encoder.finish().unwrap()).as_deref(), Ok(&data[..]));
+    }
+
     #[test]
     fn what_is_none_of_it_is_refused() {
         for (name, coding, _) in ALL {

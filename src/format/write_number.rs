@@ -38,6 +38,46 @@ pub fn text_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// A float of text 0.0.4 and the end of its line.
+#[inline]
+pub fn text_float_line(out: &mut Vec<u8>, value: f64) {
+    let whole = value as u32;
+    if f64::from(whole) == value && u64::from(whole) < PLAIN_END {
+        // Also -0, which is written as 0.
+        digits_line(out, whole);
+    } else {
+        text_float(out, value);
+        out.push(b'\n');
+    }
+}
+
+/// A count of text 0.0.4, which is a float like any other, and the end of its line.
+#[inline]
+pub fn text_count_line(out: &mut Vec<u8>, count: Number) {
+    match count {
+        Number::Int(count @ ..PLAIN_END) => digits_line(out, count as u32),
+        _ => text_float_line(out, count.as_f64()),
+    }
+}
+
+/// A number below [`PLAIN_END`] and the end of its line, put together in a register: so as many bytes
+/// are copied whatever its length, which takes less than to copy the right number of them.
+#[inline]
+fn digits_line(out: &mut Vec<u8>, mut number: u32) {
+    let (mut text, mut length) = (u64::from(b'\n'), 1);
+    loop {
+        text = text << 8 | u64::from(b'0' + (number % 10) as u8);
+        length += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    let end = out.len() + length;
+    out.extend_from_slice(&text.to_le_bytes());
+    out.truncate(end);
+}
+
 /// A float of OpenMetrics.
 pub fn openmetrics_float(out: &mut Vec<u8>, value: f64) {
     let start = out.len();
@@ -45,16 +85,6 @@ pub fn openmetrics_float(out: &mut Vec<u8>, value: f64) {
     let plain = |&byte: &u8| byte.is_ascii_digit() || byte == b'-';
     if out[start..].iter().all(plain) {
         out.extend_from_slice(b".0");
-    }
-}
-
-/// A count of text 0.0.4: a float like any other. Most are small, and then it is plain digits.
-pub fn text_count(out: &mut Vec<u8>, count: Number) {
-    match count {
-        Number::Int(count @ ..PLAIN_END) => {
-            out.extend_from_slice(itoa::Buffer::new().format(count as u32).as_bytes());
-        }
-        _ => text_float(out, count.as_f64()),
     }
 }
 
@@ -161,7 +191,9 @@ mod tests {
     }
 
     fn text(value: f64) -> String {
-        written(|out| text_float(out, value))
+        let text = written(|out| text_float(out, value));
+        assert_eq!(written(|out| text_float_line(out, value)), format!("{text}\n"));
+        text
     }
 
     fn openmetrics(value: f64) -> String {
@@ -233,7 +265,7 @@ mod tests {
             (Number::Float(0.5), "0.5", "0.5"),
             (Number::Float(1e20), "1e+20", "1e+20"),
         ] {
-            assert_eq!(written(|out| text_count(out, count)), in_text);
+            assert_eq!(written(|out| text_count_line(out, count)), format!("{in_text}\n"));
             assert_eq!(written(|out| openmetrics_count(out, count)), in_openmetrics);
         }
     }

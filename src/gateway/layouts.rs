@@ -15,7 +15,7 @@ use super::Settings;
 use crate::format::negotiate::PushFormat;
 use crate::format::{openmetrics, protobuf, text};
 use crate::model::Exposition;
-use crate::store::Known;
+use crate::store::{Known, Plan};
 
 /// Layouts kept: each costs a comparison, which mostly ends at once.
 const LAYOUTS_MAX: usize = 8;
@@ -23,8 +23,6 @@ const LAYOUTS_MAX: usize = 8;
 const GROUPS_MAX: usize = 4096;
 /// Longer bodies are rare, and their layouts would take much memory.
 const BODY_BYTES_MAX: usize = 128 << 10;
-/// Likewise.
-const GROUP_BYTES_MAX: usize = 1 << 10;
 /// How many bodies of late are remembered by their hash: only what comes twice becomes a layout.
 const SEEN_MAX: usize = 16;
 
@@ -45,7 +43,8 @@ pub(super) struct Layouts {
 struct Layout {
     form: Form,
     exposition: Exposition,
-    groups: HashMap<Box<str>, Known, RandomState>,
+    /// By [`Grouping::id`].
+    groups: HashMap<u64, Known, RandomState>,
 }
 
 /// What bodies of a layout have in common.
@@ -118,22 +117,22 @@ impl Layouts {
 
     /// Reads a body whose layout is known. Its position, and whether the series of this group are
     /// known too.
-    pub(super) fn read(&mut self, format: PushFormat, body: &[u8], group: &str) -> Option<usize> {
+    pub(super) fn read(&mut self, format: PushFormat, body: &[u8], group: u64) -> Option<usize> {
         let known =
-            |layout: &mut Layout| layout.groups.contains_key(group) && layout.read(format, body);
+            |layout: &mut Layout| layout.groups.contains_key(&group) && layout.read(format, body);
         self.layouts.iter_mut().position(known)
     }
 
     /// What [`Layouts::read`] has read; the labels in it may be those of another group.
-    pub(super) fn get(&self, at: usize, group: &str) -> Option<(&Exposition, &Known)> {
+    pub(super) fn get(&self, at: usize, group: u64) -> Option<(&Exposition, &Known)> {
         let layout = self.layouts.get(at)?;
-        Some((&layout.exposition, layout.groups.get(group)?))
+        Some((&layout.exposition, layout.groups.get(&group)?))
     }
 
     /// The series have changed in a way that the shortcut does not take.
-    pub(super) fn forget(&mut self, at: usize, group: &str) {
+    pub(super) fn forget(&mut self, at: usize, group: u64) {
         if let Some(layout) = self.layouts.get_mut(at) {
-            layout.groups.remove(group);
+            layout.groups.remove(&group);
         }
     }
 
@@ -143,29 +142,26 @@ impl Layouts {
         &mut self,
         format: PushFormat,
         body: &[u8],
-        group: &str,
+        group: u64,
         exposition: &mut Exposition,
-        known: impl FnOnce() -> Option<Known>,
+        plan: &Plan,
     ) {
         if exposition.series_len() == 0
             || body.len() > BODY_BYTES_MAX
-            || group.len() > GROUP_BYTES_MAX
             || format == PushFormat::Text && openmetrics::has_eof(body)
         {
             return;
         }
         let at = self.layouts.iter_mut().position(|layout| layout.read(format, body));
         let Some(at) = at.or_else(|| self.add(format, body, exposition)) else { return };
-        let Some(known) = known() else { return };
         let layout = &mut self.layouts[at];
         // The labels of the path may have made one of two series.
-        if layout.exposition.series().count() != known.len() {
-            return;
-        }
+        let like = layout.groups.values().next();
+        let Some(known) = plan.known(&layout.exposition, like) else { return };
         if layout.groups.len() >= GROUPS_MAX {
             layout.groups.clear();
         }
-        layout.groups.insert(group.into(), known);
+        layout.groups.insert(group, known);
     }
 
     fn add(

@@ -1,6 +1,7 @@
 //! Every limit (DESIGN 7): what it counts, and what a push is told that passes it. Defaults and
 //! reference stand in `config/default.yaml` under `limits`; 0 is no limit.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -79,21 +80,24 @@ pub struct OverLimit {
 
 /// A share of something limited, given back when dropped.
 #[derive(Debug)]
-pub struct Permit {
-    used: Arc<AtomicUsize>,
+pub struct Permit<U: Deref<Target = AtomicUsize>> {
+    used: U,
     amount: usize,
 }
 
-impl Permit {
-    fn take(used: &Arc<AtomicUsize>, amount: usize, max: usize) -> Option<Permit> {
-        let permit = Permit { used: used.clone(), amount };
+/// Of the bytes of bodies.
+pub type BodyPermit<'g> = Permit<&'g AtomicUsize>;
+
+impl<U: Deref<Target = AtomicUsize>> Permit<U> {
+    fn take(used: U, amount: usize, max: usize) -> Option<Permit<U>> {
         let before = used.fetch_add(amount, Relaxed);
+        let permit = Permit { used, amount };
         // Dropping the permit gives it back. One push may always go, however large.
         (max == 0 || before == 0 || before + amount <= max).then_some(permit)
     }
 }
 
-impl Drop for Permit {
+impl<U: Deref<Target = AtomicUsize>> Drop for Permit<U> {
     fn drop(&mut self) {
         self.used.fetch_sub(self.amount, Relaxed);
     }
@@ -101,12 +105,12 @@ impl Drop for Permit {
 
 impl Gateway {
     /// Room for so many bytes of a body; `None` while too much is in flight.
-    pub fn permit_body(&self, bytes: usize) -> Option<Permit> {
+    pub fn permit_body(&self, bytes: usize) -> Option<BodyPermit<'_>> {
         Permit::take(&self.inflight_bytes, bytes, self.settings().limits.inflight_push_bytes)
     }
 
     /// Makes the room larger by so many bytes; false while too much is in flight.
-    pub fn extend_body(&self, permit: &mut Permit, bytes: usize) -> bool {
+    pub fn extend_body(&self, permit: &mut BodyPermit<'_>, bytes: usize) -> bool {
         let before = permit.used.fetch_add(bytes, Relaxed);
         permit.amount += bytes;
         let max = self.settings().limits.inflight_push_bytes;
@@ -115,9 +119,9 @@ impl Gateway {
     }
 
     /// A place for one more connection; `None` if all are taken.
-    pub fn permit_connection(&self) -> Option<Permit> {
+    pub fn permit_connection(&self) -> Option<Permit<Arc<AtomicUsize>>> {
         let max = self.settings().limits.connections;
-        let permit = Permit::take(&self.connections, 1, max);
+        let permit = Permit::take(self.connections.clone(), 1, max);
         if permit.is_none() {
             self.telemetry().connection_refused(max);
         }
@@ -139,12 +143,12 @@ mod tests {
 
     #[test]
     fn permits_are_given_back() {
-        let used = Arc::new(AtomicUsize::new(0));
-        let first = Permit::take(&used, 60, 100).unwrap();
-        assert!(Permit::take(&used, 60, 100).is_none());
+        let used = &AtomicUsize::new(0);
+        let first = Permit::take(used, 60, 100).unwrap();
+        assert!(Permit::take(used, 60, 100).is_none());
         assert_eq!(used.load(Relaxed), 60);
         drop(first);
-        assert!(Permit::take(&used, 1000, 100).is_some(), "alone, anything may go");
+        assert!(Permit::take(used, 1000, 100).is_some(), "alone, anything may go");
         assert_eq!(used.load(Relaxed), 0);
     }
 }

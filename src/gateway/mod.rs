@@ -35,6 +35,7 @@ pub use crate::rules::Selector;
 use crate::rules::{FamilyRules, Rules};
 pub use crate::store::{AdmitError, Removed, StoreLimit};
 use crate::store::{SeriesRef, Store, seconds};
+use crate::striped::Striped;
 use crate::telemetry::{Cause, DeliveryUse, Limit, Telemetry};
 pub use group::{GroupPushError, GroupPushRequest, GroupPushed};
 pub use limits::{Limits, OverLimit};
@@ -148,11 +149,12 @@ pub struct Gateway {
     telemetry: Arc<Telemetry>,
     clock: Clock,
     /// Parse buffers, used again and again.
-    buffers: Mutex<Vec<push::Buffers>>,
+    #[expect(clippy::vec_box, reason = "taken out and put back with every push, and large")]
+    buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
     pool: pool::Pool,
-    inflight_bytes: Arc<AtomicUsize>,
+    inflight_bytes: AtomicUsize,
     connections: Arc<AtomicUsize>,
 }
 
@@ -177,10 +179,10 @@ impl Gateway {
             settings: ArcSwap::from_pointee(settings),
             telemetry,
             clock,
-            buffers: Mutex::default(),
+            buffers: Striped::default(),
             kept: Arc::default(),
             pool: pool::Pool::default(),
-            inflight_bytes: Arc::default(),
+            inflight_bytes: AtomicUsize::default(),
             connections: Arc::default(),
         };
         gateway.show_limits();

@@ -146,17 +146,21 @@ impl Gateway {
                 }
             },
         };
-        let mut buffers = self.buffers.lock().pop().unwrap_or_else(|| Buffers {
-            plan: Plan::default(),
-            exposition: Exposition::new(self.store.hasher().clone()),
-            terms: Vec::new(),
-            labels: String::new(),
-            layouts: Layouts::default(),
+        let pool = self.buffers.own();
+        let idle = pool.lock().pop();
+        let mut buffers = idle.unwrap_or_else(|| {
+            Box::new(Buffers {
+                plan: Plan::default(),
+                exposition: Exposition::new(self.store.hasher().clone()),
+                terms: Vec::new(),
+                labels: String::new(),
+                layouts: Layouts::default(),
+            })
         });
         let pushed = self.push_with(request, settings, claim, &mut buffers);
         buffers.plan.clear();
         if buffers.exposition.capacity_bytes() <= KEPT_BYTES {
-            self.buffers.lock().push(buffers);
+            pool.lock().push(buffers);
         }
         pushed
     }
@@ -215,7 +219,7 @@ impl Gateway {
         let pushed = self.pushed(exposition, applied, ticket);
         if learning && applied.series_born == 0 {
             let PushRequest { format, body, grouping, .. } = *request;
-            layouts.learn(format, body, grouping.key(), exposition, || plan.known());
+            layouts.learn(format, body, grouping.id(), exposition, plan);
         }
         Ok(pushed)
     }
@@ -229,7 +233,7 @@ impl Gateway {
         claim: &mut Option<Claim<'_>>,
         layouts: &mut Layouts,
     ) -> Option<Pushed> {
-        let group = request.grouping.key();
+        let group = request.grouping.id();
         let at = layouts.read(request.format, request.body, group)?;
         let context = self.context(request, settings);
         let pass = self.commits.enter();

@@ -31,9 +31,9 @@ use crate::telemetry::{OwnSnapshot, Telemetry, Use};
 /// Bytes of one piece, about.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// So many series are fetched from memory together: about as many as a core can wait for at once,
-/// and few enough to be in its nearest cache still when their turn comes.
-const FETCHED: usize = 16;
+/// So many series are fetched from memory together: more than a core can wait for at once, and few
+/// enough to be in its nearest cache still when their turn comes.
+const FETCHED: usize = 32;
 
 /// How a scrape is to be answered.
 #[derive(Clone, Debug)]
@@ -406,7 +406,6 @@ impl Maker<'_> {
         let native = self.settings.native_limit(family.name(), kind);
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
-        let mut labels = Vec::new();
         for some in all.chunks(FETCHED) {
             SeriesRef::fetch(some);
             for series in some {
@@ -416,10 +415,9 @@ impl Maker<'_> {
                 }
                 let limit = native.of(series);
                 series.with_state(|state| state.read(kind, limit, self.buffer));
-                labels.clear();
-                series.write_labels(&mut labels);
                 let created = Some(series.created_ms());
-                self.encoder.series(self.out, &labels, &self.buffer.reading(), created);
+                let (labels, reading) = (series.pieces(), self.buffer.reading());
+                self.encoder.series_in_pieces(self.out, labels, &reading, created);
             }
         }
     }

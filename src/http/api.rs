@@ -5,8 +5,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use actix_http::Request;
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,7 @@ pub(super) fn status(services: &Services) -> HttpResponse {
 /// 400 for a selector that cannot be read.
 pub(super) async fn metrics(
     services: &Services,
-    request: &HttpRequest,
+    request: &Request,
 ) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, false)?;
     Ok(success(services.offload(move |gateway| metrics_json(gateway, &selectors)).await?))
@@ -80,7 +81,7 @@ fn metrics_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
 /// 400 without a selector, or for one that cannot be read.
 pub(super) async fn series(
     services: &Services,
-    request: &HttpRequest,
+    request: &Request,
 ) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, true)?;
     Ok(success(services.offload(move |gateway| series_json(gateway, &selectors)).await?))
@@ -113,7 +114,7 @@ fn series_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
 /// 403 where the admin API is off, 400 without a selector that selects.
 pub(super) async fn delete_series(
     services: &Services,
-    request: &HttpRequest,
+    request: &Request,
 ) -> Result<HttpResponse, Problem> {
     admin(services)?;
     let selectors = params::selectors(request, true)?;

@@ -1,9 +1,10 @@
 //! Requests that a browser makes for the page of another site (clients R17): which pages may, and
 //! the preflight that asks for it.
 
+use actix_http::{HttpMessage, Request};
+use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
 
 /// The methods that there are on our paths, and the headers that a push may need.
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, HEAD, POST, PUT");
@@ -43,7 +44,7 @@ impl Cors {
 
     /// The answer to a preflight of a page that may. It comes before any check of credentials,
     /// because browsers send none with it.
-    pub(super) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
+    pub(super) fn preflight(&self, request: &Request) -> Option<HttpResponse> {
         let headers = request.headers();
         let asks = request.method() == Method::OPTIONS
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -60,7 +61,7 @@ impl Cors {
     }
 
     /// On every answer, errors too: a page that cannot read one would push again.
-    pub(super) fn decorate(&self, request: &HttpRequest, response: &mut HttpResponse) {
+    pub(super) fn decorate(&self, request: &Request, response: &mut HttpResponse) {
         if self.origins.is_empty() {
             return;
         }

@@ -3,6 +3,7 @@
 //! One table maps what went wrong to a status and a title; every one of them means that nothing
 //! was applied.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
@@ -17,9 +18,13 @@ use crate::model::OutOfScope;
 use crate::telemetry::log::beginning;
 use crate::telemetry::{AuthRefusal, Limit, Outcome};
 
-/// The answer to a request that is refused.
+/// The answer to a request that is refused. In a box: what may come to it is much longer than what it
+/// comes to mostly, and is moved from one to the other.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Document>);
+
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Problem {
+pub(super) struct Document {
     #[serde(skip)]
     status: StatusCode,
     title: &'static str,
@@ -70,13 +75,13 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Problem {
-        Problem {
-            status,
-            title,
-            code: status.as_u16(),
-            detail: detail.into(),
-            ..Problem::default()
-        }
+        let (code, detail) = (status.as_u16(), detail.into());
+        Problem(Box::new(Document { status, title, code, detail, ..Document::default() }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Document)) -> Problem {
+        change(&mut self.0);
+        self
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
@@ -91,7 +96,7 @@ impl Problem {
     pub(super) fn method_not_allowed(allow: &'static str) -> Problem {
         let detail = format!("this path takes {allow}");
         let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", detail);
-        Problem { allow: Some(allow), ..problem }
+        problem.with(|document| document.allow = Some(allow))
     }
 
     /// With `tokens` there are users who have one.
@@ -100,7 +105,7 @@ impl Problem {
         const BEARER: &str = "Bearer realm=\"tallygate\"";
         let challenges: &[&str] = if tokens { &[BASIC, BEARER] } else { &[BASIC] };
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        Problem { challenges, ..problem }
+        problem.with(|document| document.challenges = challenges)
     }
 
     pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
@@ -111,7 +116,7 @@ impl Problem {
         let detail = "more requests than the rate limit of the web configuration file allows";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail);
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
-        Problem { retry_after_s: Some(seconds), ..problem }
+        problem.with(|document| document.retry_after_s = Some(seconds))
     }
 
     pub(super) fn broken_configuration() -> Problem {
@@ -135,27 +140,30 @@ impl Problem {
 
     pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not ready", detail);
-        Problem { retry_after_s: Some(1), ..problem }
+        problem.with(|document| document.retry_after_s = Some(1))
     }
 
     pub(super) fn busy() -> Problem {
         let detail = "too many bytes of pushes are in flight";
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail)
             .at_limit(Limit::InflightPushBytes);
-        Problem { retry_after_s: Some(1), ..problem }
+        problem.with(|document| document.retry_after_s = Some(1))
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Problem {
-        Problem { hint: Some(hint.into()), ..self }
+        self.with(|document| document.hint = Some(hint.into()))
     }
 
     fn at_limit(self, limit: Limit) -> Problem {
-        Problem { limit: Some(limit.word()), limit_passed: Some(limit), ..self }
+        self.with(|document| {
+            document.limit = Some(limit.word());
+            document.limit_passed = Some(limit);
+        })
     }
 
     /// A push to a group that could be read, but does not go together with what is stored.
     pub(super) fn clash(detail: impl Into<String>) -> Problem {
-        Problem { clash: true, ..Problem::bad_request(detail) }
+        Problem::bad_request(detail).with(|document| document.clash = true)
     }
 
     pub(super) fn is_clash(&self) -> bool {
@@ -171,7 +179,7 @@ impl Problem {
         match self.status {
             StatusCode::UNPROCESSABLE_ENTITY => {
                 let (status, code) = (StatusCode::BAD_REQUEST, StatusCode::BAD_REQUEST.as_u16());
-                Problem { status, code, ..self }
+                self.with(|document| (document.status, document.code) = (status, code))
             }
             _ => self,
         }
@@ -218,7 +226,7 @@ impl Problem {
 
     pub(super) fn response(&self) -> HttpResponse {
         let mut response = self.begin("application/problem+json");
-        let mut body = serde_json::to_string(self).unwrap_or_else(|_| self.detail.clone());
+        let mut body = serde_json::to_string(&self.0).unwrap_or_else(|_| self.detail.clone());
         body.push('\n');
         response.body(body)
     }
@@ -240,6 +248,14 @@ impl Problem {
     }
 }
 
+impl Deref for Problem {
+    type Target = Document;
+
+    fn deref(&self) -> &Document {
+        &self.0
+    }
+}
+
 impl From<PathError> for Problem {
     fn from(error: PathError) -> Problem {
         Problem::bad_request(error.to_string()).hint(
@@ -252,17 +268,16 @@ impl From<OutOfScope> for Problem {
     fn from(error: OutOfScope) -> Problem {
         let problem = Problem::forbidden(error.to_string())
             .hint("this user may push under some labels only, which auth.file gives");
-        Problem { auth_refusal: Some(AuthRefusal::Labels), ..problem }
+        problem.with(|document| document.auth_refusal = Some(AuthRefusal::Labels))
     }
 }
 
 /// Nothing was taken back: a change that was under way may last nevertheless.
 impl From<NotDurable> for Problem {
     fn from(error: NotDurable) -> Problem {
-        Problem {
-            title: "not durable",
-            ..Problem::unavailable(error.to_string()).hint("try again")
-        }
+        Problem::unavailable(error.to_string())
+            .hint("try again")
+            .with(|document| document.title = "not durable")
     }
 }
 
@@ -290,11 +305,11 @@ impl From<PushError> for Problem {
             PushError::OverLimit(error) => over_limit(error),
             PushError::Reserved(family) => {
                 let problem = unacceptable().hint("give the metric another name");
-                Problem { family: Some(family), ..problem }
+                problem.with(|document| document.family = Some(family))
             }
             PushError::LabelTaken { family, .. } => {
                 let problem = Problem::bad_request(detail).hint("leave the label out of the path");
-                Problem { family: Some(family), ..problem }
+                problem.with(|document| document.family = Some(family))
             }
             PushError::NotDurable(error) => error.into(),
             PushError::Clash(_) => Problem::bad_request(detail),
@@ -305,25 +320,30 @@ impl From<PushError> for Problem {
                 )
             }
             PushError::Claim(error) => error.into(),
-            PushError::OutOfScope(error) => Problem { detail, ..error.into() },
+            PushError::OutOfScope(error) => {
+                Problem::from(error).with(|document| document.detail = detail)
+            }
             PushError::HintNotAllowed => unacceptable().hint("leave Push-Merge out"),
             PushError::Ttl { .. } => unacceptable().hint("ask for less in Push-TTL"),
             PushError::Admit(AdmitError::Refused { family, series, refusal }) => {
                 let problem = unacceptable().hint(refusal.hint());
-                Problem { family: Some(family), series: Some(series), ..problem }
+                problem.with(|document| {
+                    document.family = Some(family);
+                    document.series = Some(series);
+                })
             }
             PushError::Admit(AdmitError::Kind { family, .. }) => {
                 let hint =
                     "one name has one type: rename the metric, or delete the stored series first";
-                Problem { family: Some(family), ..unacceptable().hint(hint) }
+                unacceptable().hint(hint).with(|document| document.family = Some(family))
             }
             PushError::Admit(AdmitError::Unit { family, .. }) => {
                 let hint = "amounts in different units cannot be added: rename the metric";
-                Problem { family: Some(family), ..unacceptable().hint(hint) }
+                unacceptable().hint(hint).with(|document| document.family = Some(family))
             }
             PushError::Admit(AdmitError::NameTaken { family, .. }) => {
                 let hint = "their sample lines would be told apart by nobody: rename one of them";
-                Problem { family: Some(family), ..unacceptable().hint(hint) }
+                unacceptable().hint(hint).with(|document| document.family = Some(family))
             }
             PushError::Admit(AdmitError::Limit(error)) => {
                 let (status, limit) = match error.limit {
@@ -376,16 +396,17 @@ impl From<ClaimError> for Problem {
         };
         let problem = Problem::new(status, title, error.to_string()).hint(hint);
         let in_flight = error == ClaimError::InFlight;
-        Problem { retry_after_s: in_flight.then_some(1), ..problem }
+        problem.with(|document| document.retry_after_s = in_flight.then_some(1))
     }
 }
 
 fn malformed(error: &ParseError) -> Problem {
     let problem = Problem::new(StatusCode::BAD_REQUEST, "malformed body", error.to_string());
     match error.place {
-        Place::Line { line, column } => {
-            Problem { line: Some(line), column: Some(column), ..problem }
-        }
+        Place::Line { line, column } => problem.with(|document| {
+            document.line = Some(line);
+            document.column = Some(column);
+        }),
         _ => problem,
     }
 }

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -44,7 +45,25 @@ const REMEMBERED: usize = 4096;
 const REMEMBERED_BYTES: usize = 512;
 
 thread_local! {
-    static PATHS: RefCell<HashMap<Box<str>, Arc<Grouping>, RandomState>> = RefCell::default();
+    static PATHS: RefCell<Paths> = RefCell::default();
+}
+
+/// The paths that have come twice of late: many never come again, as those of jobs that run once.
+#[derive(Default)]
+struct Paths {
+    known: HashMap<Box<str>, Arc<Grouping>, RandomState>,
+    /// By their hashes: those that came once, by some bits of them.
+    seen: Vec<u32>,
+}
+
+impl Paths {
+    /// False if it is the first time.
+    fn come_again(&mut self, path: &str) -> bool {
+        let hash = self.known.hasher().hash_one(path);
+        self.seen.resize(REMEMBERED, 0);
+        let mark = (hash >> 32) as u32 | 1;
+        std::mem::replace(&mut self.seen[hash as usize % REMEMBERED], mark) == mark
+    }
 }
 
 /// As [`parse`], but what was parsed is remembered: the same programs push again and again.
@@ -52,19 +71,18 @@ thread_local! {
 /// # Errors
 /// As [`parse`].
 pub fn parse_again(path: &str) -> Result<Arc<Grouping>, PathError> {
-    let known = PATHS.with_borrow(|paths| paths.get(path).cloned());
+    let known = PATHS.with_borrow(|paths| paths.known.get(path).cloned());
     if let Some(known) = known {
         return Ok(known);
     }
     let grouping = Arc::new(parse(path)?);
-    if path.len() > REMEMBERED_BYTES {
-        return Ok(grouping);
-    }
     PATHS.with_borrow_mut(|paths| {
-        if paths.len() >= REMEMBERED {
-            paths.clear();
+        if path.len() <= REMEMBERED_BYTES && paths.come_again(path) {
+            if paths.known.len() >= REMEMBERED {
+                paths.known.clear();
+            }
+            paths.known.insert(path.into(), grouping.clone());
         }
-        paths.insert(path.into(), grouping.clone());
     });
     Ok(grouping)
 }

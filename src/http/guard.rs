@@ -9,8 +9,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_http::{HttpMessage, Request};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
@@ -113,7 +114,7 @@ impl Guard {
     pub(super) async fn admit(
         &self,
         telemetry: &Telemetry,
-        request: &HttpRequest,
+        request: &Request,
         right: Right,
     ) -> Result<Caller, Problem> {
         let Some(policy) = self.active().and_then(|active| active.protection.policy.clone()) else {
@@ -202,7 +203,7 @@ impl Drop for Asked<'_> {
 }
 
 /// The address of the other side.
-pub(super) fn peer(request: &HttpRequest) -> String {
+pub(super) fn peer(request: &Request) -> String {
     request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default()
 }
 

@@ -32,10 +32,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::{HttpMessage, Payload, Request};
 use actix_web::body::{BodySize, MessageBody};
 pub use actix_web::http::StatusCode;
 use actix_web::http::{ConnectionType, Version};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
 use crate::auth::{Caller, Right};
 use crate::gateway::{Gateway, OverLimit, Removed};
@@ -143,12 +144,8 @@ impl Services {
 ///
 /// The server allocates and moves the future of every request. So whatever a push hardly ever waits
 /// for is in a box of its own, here and below.
-async fn dispatch(
-    surface: Surface,
-    services: &Services,
-    request: HttpRequest,
-    mut payload: web::Payload,
-) -> HttpResponse {
+async fn dispatch(surface: Surface, services: &Services, mut request: Request) -> HttpResponse {
+    let mut payload = request.take_payload();
     let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
     let (handler, response) = match pushgateway {
         Some(options) => {
@@ -191,7 +188,7 @@ enum Received {
 async fn receive(
     surface: Surface,
     services: &Services,
-    request: &HttpRequest,
+    request: &Request,
     right: Right,
 ) -> Result<Received, Problem> {
     check_header(services, request)?;
@@ -210,8 +207,8 @@ async fn receive(
 async fn answer(
     surface: Surface,
     services: &Services,
-    request: &HttpRequest,
-    payload: &mut web::Payload,
+    request: &Request,
+    payload: &mut Payload,
 ) -> (Handler, Result<HttpResponse, Problem>) {
     let prefix = &services.options.route_prefix;
     let route = route::route(surface, prefix, request.method(), request.path());
@@ -232,8 +229,8 @@ async fn answer(
 async fn answer_route(
     surface: Surface,
     services: &Services,
-    request: &HttpRequest,
-    payload: &mut web::Payload,
+    request: &Request,
+    payload: &mut Payload,
     caller: Caller,
     route: Route<'_>,
 ) -> Result<HttpResponse, Problem> {
@@ -269,7 +266,7 @@ async fn answer_route(
 /// is read and thrown away by the server.
 async fn delete(
     services: &Services,
-    request: &HttpRequest,
+    request: &Request,
     caller: &Caller,
     group: &str,
 ) -> Result<HttpResponse, Problem> {
@@ -284,11 +281,11 @@ async fn delete(
     Ok(api::removed(&services.remove(work).await?, dry_run))
 }
 
-fn check_header(services: &Services, request: &HttpRequest) -> Result<(), Problem> {
+fn check_header(services: &Services, request: &Request) -> Result<(), Problem> {
     let found =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-    let limits = services.gateway.settings().limits;
-    limits.check(Limit::HeaderBytes, found).map_err(|over: OverLimit| {
+    let settings = services.gateway.settings();
+    settings.limits.check(Limit::HeaderBytes, found).map_err(|over: OverLimit| {
         services.gateway.telemetry().limit_refused(over.limit);
         error::over_limit(over)
     })

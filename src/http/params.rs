@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use actix_web::HttpRequest;
+use actix_http::{HttpMessage, Request};
 use actix_web::http::header::{AsHeaderName, HeaderMap};
 
 use super::error::Problem;
@@ -11,9 +11,14 @@ use crate::gateway::{Key, PushId, Selector, Sequence, TextError, key_text};
 use crate::model::{GaugeRule, Ttl};
 use crate::units::parse_duration;
 
+/// What follows the `?`, still encoded.
+fn query_string(request: &Request) -> &str {
+    request.uri().query().unwrap_or_default()
+}
+
 /// All `name=value` pairs of the query, decoded.
-pub(super) fn query(request: &HttpRequest) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    form_urlencoded::parse(request.query_string().as_bytes())
+pub(super) fn query(request: &Request) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(query_string(request).as_bytes())
 }
 
 /// The text of a header; one that is not visible ASCII counts as none.
@@ -29,7 +34,7 @@ pub(super) fn list_header(headers: &HeaderMap, name: impl AsHeaderName) -> Optio
 }
 
 /// True for `?dry_run`, `?dry_run=1` and `?dry_run=true`.
-pub(super) fn dry_run(request: &HttpRequest) -> bool {
+pub(super) fn dry_run(request: &Request) -> bool {
     query(request).any(|(name, value)| name == "dry_run" && matches!(&*value, "" | "1" | "true"))
 }
 
@@ -37,7 +42,7 @@ pub(super) fn dry_run(request: &HttpRequest) -> bool {
 ///
 /// # Errors
 /// 400 if one cannot be read.
-pub(super) fn selectors(request: &HttpRequest, required: bool) -> Result<Vec<Selector>, Problem> {
+pub(super) fn selectors(request: &Request, required: bool) -> Result<Vec<Selector>, Problem> {
     let texts = query(request).filter(|(name, _)| name == "match[]" || name == "match");
     let mut selectors = Vec::new();
     for (_, text) in texts {
@@ -75,12 +80,12 @@ const EPOCH: (&str, &str) = ("push-epoch", "epoch");
 const NUMBER: (&str, &str) = ("push-seq", "seq");
 
 impl PushParams {
-    pub(super) fn of(request: &HttpRequest) -> Result<PushParams, Problem> {
+    pub(super) fn of(request: &Request) -> Result<PushParams, Problem> {
         let mut params = PushParams::default();
         let headers = request.headers();
         // Most pushes say nothing of themselves, and looking for each name costs.
         let ours = |name: &str| name.starts_with("push-") || name == "idempotency-key";
-        if request.query_string().is_empty() && !headers.iter().any(|(name, _)| ours(name.as_str()))
+        if query_string(request).is_empty() && !headers.iter().any(|(name, _)| ours(name.as_str()))
         {
             return Ok(params);
         }
@@ -117,7 +122,7 @@ impl PushParams {
 ///
 /// # Errors
 /// 400 if they cannot be read, or do not belong together.
-pub(super) fn push_id(request: &HttpRequest, by_query: bool) -> Result<Option<PushId>, Problem> {
+pub(super) fn push_id(request: &Request, by_query: bool) -> Result<Option<PushId>, Problem> {
     let names = |(header_name, query_name)| (header_name, if by_query { query_name } else { "" });
     let key = identifier(request, names(KEY), Key::parse)?;
     let source = identifier(request, names(SOURCE), key_text)?;
@@ -144,7 +149,7 @@ pub(super) fn push_id(request: &HttpRequest, by_query: bool) -> Result<Option<Pu
 }
 
 fn identifier<T>(
-    request: &HttpRequest,
+    request: &Request,
     (header_name, query_name): (&str, &str),
     parse: fn(&[u8]) -> Result<T, TextError>,
 ) -> Result<Option<T>, Problem> {
@@ -167,19 +172,19 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-fn has_query(request: &HttpRequest, name: &str) -> bool {
-    !request.query_string().is_empty() && query(request).any(|(other, _)| other == name)
+fn has_query(request: &Request, name: &str) -> bool {
+    !query_string(request).is_empty() && query(request).any(|(other, _)| other == name)
 }
 
 pub(super) fn value<'r>(
-    request: &'r HttpRequest,
+    request: &'r Request,
     header_name: &str,
     query_name: &str,
 ) -> Option<Cow<'r, str>> {
     if let Some(value) = request.headers().get(header_name) {
         return Some(String::from_utf8_lossy(value.as_bytes()));
     }
-    if query_name.is_empty() || request.query_string().is_empty() {
+    if query_name.is_empty() || query_string(request).is_empty() {
         return None;
     }
     query(request).find(|(name, _)| name == query_name).map(|(_, value)| value)
@@ -221,7 +226,7 @@ mod tests {
         let request = TestRequest::get()
             .append_header(("Accept-Encoding", "br"))
             .append_header(("Accept-Encoding", "gzip, zstd"))
-            .to_http_request();
+            .to_request();
         let list = |name| list_header(request.headers(), name).map(Cow::into_owned);
         assert_eq!(list("accept-encoding").as_deref(), Some("br,gzip, zstd"));
         assert_eq!(list("accept"), None);
@@ -233,16 +238,16 @@ mod tests {
             .insert_header(("Push-Merge", "max"))
             .insert_header(("Push-TTL", "1500ms"))
             .insert_header(("Push-Time", "1700000000.5"))
-            .to_http_request();
+            .to_request();
         let by_query =
-            TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_http_request();
+            TestRequest::post().uri("/?merge=max&ttl=1.5s&time=1700000000.5").to_request();
         let params = PushParams::of(&by_header).unwrap();
         assert_eq!(params.merge, Some(GaugeRule::Max));
         assert_eq!(params.ttl, Some(Ttl::After(Duration::from_millis(1500))));
         assert_eq!(params.time, Some(1_700_000_000_500_000_000));
         assert_eq!(PushParams::of(&by_query).unwrap(), params);
         assert_eq!(
-            PushParams::of(&TestRequest::post().to_http_request()).unwrap(),
+            PushParams::of(&TestRequest::post().to_request()).unwrap(),
             PushParams::default()
         );
     }
@@ -257,19 +262,18 @@ mod tests {
             ("push-mode", "cumulative"),
             ("push-final", "?1"),
         ] {
-            let request = TestRequest::post().insert_header((name, value)).to_http_request();
+            let request = TestRequest::post().insert_header((name, value)).to_request();
             let problem = PushParams::of(&request).unwrap_err();
             assert!(problem.detail().starts_with(name), "{}", problem.detail());
         }
-        let request = TestRequest::post().uri("/?final=1").to_http_request();
+        let request = TestRequest::post().uri("/?final=1").to_request();
         assert!(PushParams::of(&request).is_err());
     }
 
     #[test]
     fn selectors_are_read_and_must_select() {
-        let ask = |uri: &str, required| {
-            selectors(&TestRequest::get().uri(uri).to_http_request(), required)
-        };
+        let ask =
+            |uri: &str, required| selectors(&TestRequest::get().uri(uri).to_request(), required);
         assert_eq!(ask("/?match[]=up&match%5B%5D=%7Bjob%3D%22a%22%7D", true).unwrap().len(), 2);
         assert_eq!(ask("/", false).unwrap().len(), 0);
         assert!(ask("/", true).is_err());

@@ -2,18 +2,19 @@
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use actix_http::{HttpMessage, Payload, Request};
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::error::PayloadError;
 use actix_web::http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
 };
-use actix_web::web::{self, Bytes, BytesMut};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use super::error::{self, Problem};
@@ -22,7 +23,7 @@ use super::{Services, guard, probes};
 use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
-use crate::gateway::limits::Permit;
+use crate::gateway::limits::BodyPermit;
 use crate::gateway::{Gateway, Identity, OverLimit, PushRequest, Pushed};
 use crate::model::Grouping;
 use crate::telemetry::{BodyEncoding, BodyFormat, Limit, Outcome};
@@ -55,8 +56,8 @@ impl Push {
 
 pub(super) async fn push(
     services: &Services,
-    request: &HttpRequest,
-    payload: &mut web::Payload,
+    request: &Request,
+    payload: &mut Payload,
     caller: Caller,
     group: &str,
 ) -> HttpResponse {
@@ -98,8 +99,8 @@ pub(super) fn replayed(mut response: HttpResponse) -> HttpResponse {
 
 pub(super) async fn receive(
     services: &Services,
-    request: &HttpRequest,
-    payload: &mut web::Payload,
+    request: &Request,
+    payload: &mut Payload,
     caller: Caller,
     grouping: Arc<Grouping>,
 ) -> Result<(Pushed, Duration), Problem> {
@@ -201,22 +202,44 @@ fn unsupported(error: negotiate::Unsupported) -> Problem {
 }
 
 /// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
-pub(super) async fn read_body(
-    services: &Services,
-    request: &HttpRequest,
-    payload: &mut web::Payload,
-) -> Result<(Bytes, Permit), Problem> {
+pub(super) async fn read_body<'s>(
+    services: &'s Services,
+    request: &Request,
+    payload: &mut Payload,
+) -> Result<(Bytes, BodyPermit<'s>), Problem> {
     let gateway = &services.gateway;
-    let limits = gateway.settings().limits;
     let length = header(request.headers(), CONTENT_LENGTH).and_then(|n| n.parse::<usize>().ok());
     let announced = length.unwrap_or(0);
-    limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
+    let max = {
+        let limits = &gateway.settings().limits;
+        limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
+        limits.body_bytes
+    };
     let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;
-    let body = Body { gateway, max: limits.body_bytes, announced, permit };
-    match within(services.options.read_body_timeout, pin!(body.collect(payload))).await {
-        Some(read) => read,
-        None => Err(Problem::timed_out("the body did not arrive in time")),
+    let (first, all) = (Bytes::new(), BytesMut::new());
+    let mut body = Body { gateway, max, announced, permit, first, all };
+
+    let mut read = Poll::Pending;
+    if matches!(payload, Payload::H1 { .. }) {
+        read = body.take(payload, &mut Context::from_waker(Waker::noop()));
+        if read.is_pending() {
+            next_look().await;
+        }
     }
+    if read.is_pending() {
+        read = poll_fn(|cx| Poll::Ready(body.take(payload, cx))).await;
+    }
+    match read {
+        Poll::Ready(read) => read?,
+        Poll::Pending => {
+            let reading = poll_fn(|cx| body.take(payload, cx));
+            let timed = tokio::time::timeout(services.options.read_body_timeout, reading);
+            let late = |_| Problem::timed_out("the body did not arrive in time");
+            Box::pin(timed).await.map_err(late)??;
+        }
+    }
+    *payload = Payload::None;
+    Ok((body.whole(), body.permit))
 }
 
 /// A body on its way.
@@ -225,51 +248,70 @@ struct Body<'g> {
     max: usize,
     /// By Content-Length; 0 if it comes in chunks.
     announced: usize,
-    permit: Permit,
+    permit: BodyPermit<'g>,
+    /// Most bodies come in one piece, which then need not be copied.
+    first: Bytes,
+    /// All pieces, if there are several.
+    all: BytesMut,
 }
 
 impl Body<'_> {
-    async fn collect(mut self, payload: &mut web::Payload) -> Result<(Bytes, Permit), Problem> {
-        // Most bodies come in one piece, which then need not be copied.
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
-        while let Some(chunk) = next(payload).await {
-            let chunk = chunk.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
-            let found = first.len().max(all.len()) + chunk.len();
-            if self.max > 0 && found > self.max {
-                let limit = Limit::BodyBytes;
-                return Err(error::over_limit(OverLimit { limit, max: self.max, found }));
-            }
-            if found > self.announced && !self.gateway.extend_body(&mut self.permit, chunk.len()) {
-                return Err(Problem::busy());
-            }
-            if first.is_empty() {
-                first = chunk;
-                continue;
-            }
-            if all.is_empty() {
-                all.reserve(self.announced.max(found));
-                all.extend_from_slice(&first);
-            }
-            all.extend_from_slice(&chunk);
+    /// Takes what has come, until that is all.
+    fn take(&mut self, payload: &mut Payload, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        while let Some(piece) = ready!(Pin::new(&mut *payload).poll_next(cx)) {
+            let piece = piece.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
+            self.add(piece)?;
         }
-        Ok((if all.is_empty() { first } else { all.freeze() }, self.permit))
+        Poll::Ready(Ok(()))
+    }
+
+    fn add(&mut self, piece: Bytes) -> Result<(), Problem> {
+        let found = self.first.len().max(self.all.len()) + piece.len();
+        if self.max > 0 && found > self.max {
+            let (limit, max) = (Limit::BodyBytes, self.max);
+            return Err(error::over_limit(OverLimit { limit, max, found }));
+        }
+        if found > self.announced && !self.gateway.extend_body(&mut self.permit, piece.len()) {
+            return Err(Problem::busy());
+        }
+        if self.first.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        if self.all.is_empty() {
+            self.all.reserve(self.announced.max(found));
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    fn whole(&mut self) -> Bytes {
+        let (first, all) = (mem::take(&mut self.first), mem::take(&mut self.all));
+        if all.is_empty() { first } else { all.freeze() }
     }
 }
 
-async fn next(payload: &mut web::Payload) -> Option<Result<Bytes, PayloadError>> {
-    poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await
+/// Ready when it is asked for the second time, which nobody is woken for.
+///
+/// Over HTTP/1, the server asks for the answer as soon as it has read the head of a request, then hands
+/// over what has come of the body, and always asks again. Who has the body wake it in between makes it
+/// look at the connection once more for nothing, which costs as much as all else that it does for a
+/// small push.
+async fn next_look() {
+    let mut asked = false;
+    poll_fn(|_| if mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
 /// use; not for ever, though. False if there may be more of it.
-pub(super) async fn drain(payload: &mut web::Payload) -> bool {
+pub(super) async fn drain(payload: &mut Payload) -> bool {
     const ENOUGH_BYTES: usize = 1 << 20;
     const ENOUGH_TIME: Duration = Duration::from_secs(1);
     let reading = pin!(async {
         let mut drained = 0;
         loop {
-            match next(payload).await {
+            match poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await {
                 Some(Ok(chunk)) => drained += chunk.len(),
                 Some(Err(_)) => return false,
                 None => return true,
@@ -284,10 +326,10 @@ pub(super) async fn drain(payload: &mut web::Payload) -> bool {
 
 /// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
 /// a chunked one that is dropped it would await the rest for ever.
-pub(super) fn hold_payload(response: HttpResponse, payload: web::Payload) -> HttpResponse {
+pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResponse {
     struct Unfinished {
         body: BoxBody,
-        _payload: web::Payload,
+        _payload: Payload,
     }
 
     impl MessageBody for Unfinished {

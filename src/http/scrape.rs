@@ -10,11 +10,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::vec;
 
+use actix_http::{HttpMessage, Request};
 use actix_web::body;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::rt::task::{JoinHandle, spawn_blocking};
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures_core::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -34,7 +35,7 @@ const STEP_BYTES: usize = 512 << 10;
 pub(super) async fn scrape(
     surface: Surface,
     services: &Services,
-    request: &HttpRequest,
+    request: &Request,
 ) -> Result<HttpResponse, Problem> {
     let headers = request.headers();
     let accept = list_header(headers, "accept");

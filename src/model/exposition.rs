@@ -383,6 +383,25 @@ impl Exposition {
             .map(|(at, entry)| self.view(SeriesId(at as u32), entry))
     }
 
+    /// As [`Exposition::series`], for who knows them already: without labels, and so in less time.
+    pub fn values(&self) -> impl Iterator<Item = PushedSeries<'_>> {
+        let live = self.series.iter().enumerate().filter(|(_, entry)| !entry.dropped);
+        live.map(|(at, entry)| {
+            let SeriesEntry { family, created_ms, .. } = *entry;
+            let id = SeriesId(at as u32);
+            match (self.kind(family), entry.scalar) {
+                (Kind::Counter | Kind::Gauge | Kind::Untyped | Kind::Info, Some(value))
+                    if entry.exemplars.start == entry.exemplars.end =>
+                {
+                    let value = PushedValue::Scalar(value);
+                    let exemplars = ExemplarsOf(&[]);
+                    PushedSeries { id, family, labels: "", hash: 0, value, exemplars, created_ms }
+                }
+                _ => PushedSeries { labels: "", hash: 0, ..self.view(id, entry) },
+            }
+        })
+    }
+
     /// `None` if there is no such series, or a rule has left it out.
     pub fn get(&self, id: SeriesId) -> Option<PushedSeries<'_>> {
         self.series.get(id.index()).filter(|entry| !entry.dropped).map(|entry| self.view(id, entry))

@@ -1,6 +1,8 @@
 //! The grouping key: the labels that stand in the URL of a push.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::labels::{self, Extent, LabelError};
 
@@ -11,12 +13,30 @@ pub(super) const INSTANCE: &str = "instance";
 /// value means the label is absent (merge-semantics 0), so it is part of [`Grouping::labels`], where
 /// it removes a body label of the same name, but not of the key. Where pushes replace, it is a value
 /// like any other ([`Grouping::of_group`]).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Grouping {
     labels: Vec<GroupingLabel>,
     key: String,
     keeps_empty: bool,
+    id: u64,
 }
+
+/// All but the number, which tells nothing about it.
+impl fmt::Debug for Grouping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Grouping { labels, keeps_empty, .. } = self;
+        let mut shown = f.debug_struct("Grouping");
+        shown.field("labels", labels).field("keeps_empty", keeps_empty).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Grouping {
+    fn eq(&self, other: &Grouping) -> bool {
+        self.labels == other.labels && self.keeps_empty == other.keeps_empty
+    }
+}
+
+impl Eq for Grouping {}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupingLabel {
@@ -80,7 +100,15 @@ impl Grouping {
         for label in &labels {
             label.append(&mut key, 0, &mut Extent::default());
         }
-        Ok(Grouping { labels, key, keeps_empty })
+        // The empty one has 0.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Ok(Grouping { labels, key, keeps_empty, id: NEXT.fetch_add(1, Relaxed) })
+    }
+
+    /// What has the same number is the same grouping key, but not the other way round: it is that of
+    /// this value and its clones, and spares them the comparison.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// It is one of [`Grouping::of_group`].

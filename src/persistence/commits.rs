@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::striped::Striped;
+
 /// When a push is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ack {
@@ -39,7 +41,8 @@ pub struct NotDurable(pub Arc<str>);
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Commits {
-    gate: RwLock<()>,
+    /// Who goes through together with others takes its own, who goes alone takes all.
+    gate: Striped<RwLock<()>>,
     /// `None` while nobody commits.
     ack: Option<Ack>,
     /// The number of the commit that what is done now will be part of. Only changes while the gate
@@ -98,7 +101,7 @@ pub struct Pass<'c> {
 #[derive(Debug)]
 pub struct Exclusive<'c> {
     commits: &'c Commits,
-    _guard: RwLockWriteGuard<'c, ()>,
+    _guards: Vec<RwLockWriteGuard<'c, ()>>,
 }
 
 impl Pass<'_> {
@@ -130,7 +133,7 @@ impl Commits {
 
     fn with(ack: Option<Ack>) -> Commits {
         Commits {
-            gate: RwLock::default(),
+            gate: Striped::default(),
             ack,
             open: AtomicU64::new(1),
             asked: AtomicU64::new(0),
@@ -149,12 +152,17 @@ impl Commits {
 
     /// Goes through the gate together with others. Not to be entered twice by one thread.
     pub fn enter(&self) -> Pass<'_> {
-        Pass { commits: self, _guard: self.gate.read() }
+        Pass { commits: self, _guard: self.gate.own().read() }
     }
 
     /// Goes through the gate alone; keep it short.
     pub fn exclude(&self) -> Exclusive<'_> {
-        Exclusive { commits: self, _guard: self.gate.write() }
+        Exclusive { commits: self, _guards: self.close() }
+    }
+
+    /// Keeps everybody out.
+    fn close(&self) -> Vec<RwLockWriteGuard<'_, ()>> {
+        self.gate.all().map(RwLock::write).collect()
     }
 
     fn ticket(&self) -> Ticket {
@@ -259,7 +267,7 @@ impl Commits {
 
     /// Ends the open commit: calls `collect` with the gate held alone. The number of the commit.
     pub(super) fn cut(&self, collect: impl FnOnce()) -> u64 {
-        let _guard = self.gate.write();
+        let _guards = self.close();
         collect();
         let asked = self.asked.load(SeqCst);
         let mut progress = self.progress.lock();

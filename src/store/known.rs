@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::admit::holds;
 use super::apply::{Admitted, Applied, Plan};
-use super::{ChosenBy, Family, PushContext, SeriesRef, Store, Terms};
+use super::{ChosenBy, Family, PushContext, SeriesRef, Store, Terms, seconds};
 use crate::merge::{self, Refusal};
 use crate::model::exposition::{PushedSeries, PushedValue};
 use crate::model::{Exposition, Kind};
@@ -15,22 +15,32 @@ use crate::persistence::Pass;
 /// The stored series of a push, in its order. They are as good as a look-up until a series is
 /// removed, wherever: [`Store::removals`].
 #[derive(Clone, Debug)]
-pub struct Known(Box<[SeriesRef]>);
-
-impl Plan {
-    /// The series that the push was merged into.
-    pub fn known(&self) -> Option<Known> {
-        self.0.iter().cloned().collect::<Option<_>>().map(Known)
-    }
+pub struct Known {
+    series: Box<[SeriesRef]>,
+    /// Those of the push, by [`FamilyId`](crate::model::FamilyId), if they have series: the same for
+    /// many grouping keys, and so near to the processor.
+    families: Arc<[Option<Arc<Family>>]>,
 }
 
-impl Known {
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Plan {
+    /// What the push was merged into. `None` if that is not one series for each that it names. `like`
+    /// was known from another push of the same form.
+    pub fn known(&self, exposition: &Exposition, like: Option<&Known>) -> Option<Known> {
+        let series: Box<[SeriesRef]> = self.0.iter().cloned().collect::<Option<_>>()?;
+        if exposition.series().count() != series.len() {
+            return None;
+        }
+        let mut families = Vec::new();
+        for (pushed, series) in exposition.series().zip(&series) {
+            let at = pushed.family.index();
+            families.resize(families.len().max(at + 1), None);
+            families[at] = Some(series.family.clone());
+        }
+        let address = |family: &Option<Arc<Family>>| family.as_ref().map(Arc::as_ptr);
+        let families = like
+            .filter(|like| like.families.iter().map(address).eq(families.iter().map(address)))
+            .map_or_else(|| families.into(), |like| like.families.clone());
+        Some(Known { series, families })
     }
 }
 
@@ -59,27 +69,24 @@ impl Store {
     where
         T: Fn(&PushedSeries<'_>) -> Terms,
     {
-        // This walk hardly ever takes a lock, for which the processor would have to wait until all
-        // before it is done. So it asks the memory for many series at once, and the second walk
-        // finds them near.
-        let mut current: Option<(&Arc<Family>, Kind)> = None;
+        let family_of =
+            |pushed: &PushedSeries<'_>| known.families.get(pushed.family.index())?.as_ref();
+        // Internal iteration, here and below: values are long, and would be moved a lot.
+        let mut each = known.series.iter();
+        exposition.values().try_for_each(|pushed| {
+            let series = each.next()?;
+            let kind = exposition.kind(pushed.family);
+            let good = family_of(&pushed)?.kind() == kind
+                && still_holds(series, kind, &pushed, terms(&pushed)).ok()?;
+            good.then_some(())
+        })?;
+        // From here on nothing fails. A lock is waited for, and with it the series; so the memory is
+        // asked for all of them first, to be written to.
         let mut busy = 0;
-        for (pushed, series) in exposition.series().zip(&known.0) {
-            let kind = match current {
-                Some((family, kind)) if Arc::ptr_eq(family, &series.family) => kind,
-                _ => {
-                    let kind = exposition.kind(pushed.family);
-                    if series.family.kind() != kind {
-                        return None;
-                    }
-                    current = Some((&series.family, kind));
-                    kind
-                }
-            };
+        let now_s = seconds(context.now_ms);
+        for series in &known.series {
+            series.touch_again(now_s);
             busy += usize::from(series.state.is_locked());
-            if !still_holds(series, kind, &pushed, terms(&pushed)).ok()? {
-                return None;
-            }
         }
         black_box(busy);
 
@@ -92,11 +99,13 @@ impl Store {
             structure: None,
             _pass: pass,
         };
-        for (pushed, series) in exposition.series().zip(&known.0) {
-            let terms = (admitted.terms)(&pushed);
-            admitted.merge(series, &series.family, &pushed, terms);
-        }
-        Some(Applied { series_merged: known.len(), series_born: 0 })
+        let mut each = known.series.iter();
+        exposition.values().for_each(|pushed| {
+            if let (Some(series), Some(family)) = (each.next(), family_of(&pushed)) {
+                admitted.merge(series, family, &pushed, (admitted.terms)(&pushed));
+            }
+        });
+        Some(Applied { series_merged: known.series.len(), series_born: 0 })
     }
 }
 

@@ -24,6 +24,7 @@ mod remove;
 mod restore;
 mod series;
 mod table;
+mod texts;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

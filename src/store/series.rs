@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
+use std::sync::{Arc, OnceLock};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -17,6 +17,7 @@ use triomphe::ThinArc;
 use super::group::Group;
 use super::index::{Index, Ordered};
 use super::table::Entry;
+use super::texts::{Texts, compare};
 use crate::merge::State;
 use crate::merge::histogram::{Layout, union};
 use crate::model::Kind;
@@ -38,6 +39,8 @@ pub struct Family {
     kind: AtomicU8,
     metadata: RwLock<Metadata>,
     layouts: Mutex<Layouts>,
+    /// None while it has few series.
+    texts: OnceLock<Box<Texts>>,
     pub(super) live: AtomicUsize,
     /// Some of its values break the rules that OpenMetrics has for the type.
     irregular: AtomicBool,
@@ -86,6 +89,7 @@ impl Family {
             kind: AtomicU8::new(kind as u8),
             metadata: RwLock::default(),
             layouts: Mutex::default(),
+            texts: OnceLock::new(),
             live: AtomicUsize::new(0),
             irregular: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -229,6 +233,17 @@ impl Family {
         union(&self.layouts.lock().all, more.iter().copied())
     }
 
+    /// The number under which series share this part of a label text, if they do.
+    fn share_text(&self, text: &[u8]) -> Option<u16> {
+        /// With fewer series it takes more than it saves.
+        const SERIES_MIN: usize = 16;
+        // The number takes as much as a short text.
+        if text.len() <= 8 || self.texts.get().is_none() && self.len() < SERIES_MIN {
+            return None;
+        }
+        self.texts.get_or_init(Box::default).share(text)
+    }
+
     /// The shared list of these bounds.
     pub(super) fn layout(&self, bounds: &[f64]) -> Layout {
         self.layouts.lock().shared(bounds)
@@ -284,7 +299,8 @@ impl Ordered for Arc<Family> {
 }
 
 /// One series: a single allocation that ends in what the canonical label text has besides that of
-/// the grouping key, which is stored once for the group.
+/// the grouping key, which is stored once for the group; or in the number of that text, if other
+/// series of the family have the same.
 #[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
@@ -314,6 +330,8 @@ const DEAD: u8 = 1;
 const CHANGED: u8 = 2;
 /// All but its state is on the disk, or in the batch that goes there.
 const STORED: u8 = 4;
+/// It ends in the number of its text; set at birth.
+const SHARED: u8 = 8;
 
 /// Milliseconds since the Unix epoch in six bytes: from the year -2490 on to 6429.
 #[derive(Clone, Copy)]
@@ -352,23 +370,39 @@ impl SeriesRef {
             [] => WITHOUT_GROUP,
             _ => (0..WITHOUT_GROUP).find(is_key).unwrap_or(WITHOUT_GROUP),
         };
+        let own: Cow<'_, [u8]> = match group_at {
+            WITHOUT_GROUP => labels.into(),
+            at => {
+                let at = usize::from(at);
+                [&labels[..at], &labels[at + key.len()..]].concat().into()
+            }
+        };
+        let number = birth.family.share_text(&own);
         let series = Series {
             family: birth.family,
             group: birth.group,
             created: Moment::new(birth.created_ms),
             touched_s: AtomicU32::new(0),
             ttl_s: AtomicU32::new(0),
-            flags: AtomicU8::new(0),
+            flags: AtomicU8::new(number.map_or(0, |_| SHARED)),
             group_at,
             state: Mutex::new(birth.state),
         };
-        if group_at == WITHOUT_GROUP {
-            return SeriesRef(ThinArc::from_header_and_slice(series, labels));
+        SeriesRef(match number {
+            Some(number) => ThinArc::from_header_and_slice(series, &number.to_le_bytes()),
+            None => ThinArc::from_header_and_slice(series, &own),
+        })
+    }
+
+    /// The label text without the grouping key.
+    fn own_text(&self) -> &[u8] {
+        match self.0.slice {
+            [low, high] if self.flags.load(Relaxed) & SHARED != 0 => {
+                let number = u16::from_le_bytes([low, high]);
+                self.family.texts.get().map_or(&[], |texts| texts.get(number))
+            }
+            ref own => own,
         }
-        let at = usize::from(group_at);
-        let behind = at + series.group.as_bytes().len();
-        let own: Vec<u8> = [&labels[..at], &labels[behind..]].concat();
-        SeriesRef(ThinArc::from_header_and_slice(series, &own))
     }
 
     pub(super) fn is(&self, family: &Arc<Family>, labels: &str) -> bool {
@@ -380,8 +414,8 @@ impl SeriesRef {
     }
 
     /// What the label text consists of, one after the other.
-    fn pieces(&self) -> [&[u8]; 3] {
-        let own = &self.0.slice;
+    pub fn pieces(&self) -> [&[u8]; 3] {
+        let own = self.own_text();
         match self.group_at {
             WITHOUT_GROUP => [own, &[], &[]],
             at => {
@@ -401,19 +435,22 @@ impl SeriesRef {
     }
 
     /// Asks the memory for all that a reader of these will look at. They lie all over it, and those
-    /// that are asked for together come together, where each alone would be waited for.
+    /// that are asked for together come together, where each alone would be waited for. Two walks,
+    /// because what a series refers to is known only when itself has come.
     pub fn fetch(all: &[SeriesRef]) {
-        let seen = all.iter().fold(0, |seen: u8, series| {
-            let (own, key) = (&series.0.slice, series.group.as_bytes());
-            let ends = [own.first(), own.last(), key.first()];
-            let ends = ends.into_iter().flatten().fold(0, |seen, byte| seen ^ byte);
-            seen ^ ends ^ u8::from(series.state.is_locked())
+        let series = all.iter().fold(0, |seen, series| {
+            seen ^ series.0.slice.len() ^ usize::from(series.state.is_locked())
         });
-        std::hint::black_box(seen);
+        std::hint::black_box(series);
+        let texts = all.iter().fold(0, |seen, series| {
+            let ends = [series.0.slice.last(), series.group.as_bytes().last()];
+            ends.into_iter().flatten().fold(seen, |seen, byte| seen ^ byte)
+        });
+        std::hint::black_box(texts);
     }
 
-    /// Appends the label text, without checking again that it is UTF-8.
-    pub fn write_labels(&self, out: &mut Vec<u8>) {
+    /// Appends the label text.
+    pub(super) fn write_labels(&self, out: &mut Vec<u8>) {
         self.pieces().iter().for_each(|piece| out.extend_from_slice(piece));
     }
 
@@ -449,8 +486,13 @@ impl Series {
     }
 
     pub(super) fn touch(&self, now_s: u32, ttl_s: u32) {
-        self.touched_s.store(now_s, Relaxed);
+        self.touch_again(now_s);
         self.ttl_s.store(ttl_s, Relaxed);
+    }
+
+    /// The time to live stays.
+    pub(super) fn touch_again(&self, now_s: u32) {
+        self.touched_s.store(now_s, Relaxed);
     }
 
     /// Seconds since the Unix epoch.
@@ -553,26 +595,6 @@ impl Ordered for SeriesRef {
     }
 }
 
-/// The order of texts that are in pieces.
-fn compare(mut a: [&[u8]; 3], mut b: [&[u8]; 3]) -> Ordering {
-    let (mut a, mut b) = (a.iter_mut(), b.iter_mut());
-    let (mut left, mut right) = (a.next(), b.next());
-    loop {
-        match (&mut left, &mut right) {
-            (Some([]), _) => left = a.next(),
-            (_, Some([])) => right = b.next(),
-            (Some(one), Some(other)) => {
-                let shared = one.len().min(other.len());
-                match one[..shared].cmp(&other[..shared]) {
-                    Ordering::Equal => (**one, **other) = (&one[shared..], &other[shared..]),
-                    different => return different,
-                }
-            }
-            (one, other) => return one.is_some().cmp(&other.is_some()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -604,6 +626,28 @@ mod tests {
             let series = series(&family, group, labels);
             assert_eq!(series.labels(), labels);
             assert_eq!(std::str::from_utf8(&series.0.slice), Ok(own), "{group} in {labels}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_comes_again_is_stored_once() {
+        let family = Arc::new(Family::new("m", 0, Kind::Counter));
+        family.live.store(1_000, Relaxed);
+        for (labels, is_shared) in [
+            ("a=\"b\",instance=\"{}\",job=\"j\",z=\"some more text\"", true),
+            ("instance=\"{}\",job=\"j\",z=\"of these there are two\"", true),
+            ("instance=\"{}\",job=\"j\",z=\"1\"", false),
+            ("instance=\"{}\",job=\"j\"", false),
+        ] {
+            for instance in ["one", "two", "three"] {
+                let group = format!("instance=\"{instance}\",job=\"j\"");
+                let labels = labels.replace("{}", instance);
+                let series = series(&family, &group, &labels);
+                assert_eq!(series.labels(), labels);
+                assert!(series.is(&family, &labels) && !series.is(&family, "z=\"1\""));
+                assert_eq!(series.flags.load(Relaxed) & SHARED != 0, is_shared, "{labels}");
+                assert!(!is_shared || series.0.slice.len() == size_of::<u16>());
+            }
         }
     }
 

@@ -8,10 +8,10 @@ pub mod log;
 mod process;
 mod pushgateway;
 mod registry;
+mod requests;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -21,6 +21,7 @@ use process::Process;
 pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
 use registry::Registry;
+use requests::Requests;
 
 /// One of our metrics, as the README lists it.
 #[derive(Clone, Copy, Debug)]
@@ -212,10 +213,6 @@ label_values!(
     }
 );
 
-/// The status codes that we send.
-const CODES: [u16; 17] =
-    [200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
-
 /// What one log line quotes of a path, or of the reason why a push was refused.
 const LOGGED_BYTES_MAX: usize = 300;
 
@@ -225,8 +222,7 @@ pub struct Telemetry {
     registry: Registry,
     handles: Handles,
     started_ms: i64,
-    /// By [`Handler`] and [`CODES`].
-    requests: Vec<AtomicU64>,
+    requests: Requests,
     refusals: log::Throttle,
     pushgateway: pushgateway::Pushgateway,
 }
@@ -322,12 +318,11 @@ impl Telemetry {
             Handles::new()
         });
         handles.writable.set(1);
-        let requests = (0..Handler::ALL.len() * CODES.len()).map(|_| AtomicU64::new(0)).collect();
         Telemetry {
             registry,
             handles,
             started_ms,
-            requests,
+            requests: Requests::new(),
             refusals: log::Throttle::default(),
             pushgateway: pushgateway::Pushgateway::default(),
         }
@@ -360,7 +355,7 @@ impl Telemetry {
             } as f64);
         }
         self.note_process();
-        self.note_requests();
+        metrics::with_local_recorder(&self.registry, || self.requests.tell());
         self.registry.snapshot()
     }
 
@@ -379,21 +374,6 @@ impl Telemetry {
             ] {
                 if let Some(value) = value {
                     gauge!(name).set(value);
-                }
-            }
-        });
-    }
-
-    /// Combinations that have occurred; a full table would be mostly zeros.
-    fn note_requests(&self) {
-        metrics::with_local_recorder(&self.registry, || {
-            for (at, count) in self.requests.iter().enumerate() {
-                let count = count.load(Relaxed);
-                if count > 0 {
-                    let handler = Handler::ALL[at / CODES.len()].word();
-                    let code = CODES[at % CODES.len()].to_string();
-                    let labels = [("handler", handler.to_owned()), ("code", code)];
-                    counter!("tallygate_http_requests_total", &labels).absolute(count);
                 }
             }
         });
@@ -571,9 +551,7 @@ impl Telemetry {
     // === requests and configuration
 
     pub fn answered(&self, handler: Handler, code: u16) {
-        if let Ok(at) = CODES.binary_search(&code) {
-            self.requests[handler as usize * CODES.len() + at].fetch_add(1, Relaxed);
-        }
+        self.requests.count(handler, code);
     }
 
     pub fn configuration_loaded(&self, now_ms: i64) {
@@ -694,6 +672,5 @@ mod tests {
     #[test]
     fn label_values_are_in_the_order_of_their_tables() {
         assert!(Limit::ALL.iter().enumerate().all(|(at, limit)| *limit as usize == at));
-        assert!(CODES.is_sorted());
     }
 }

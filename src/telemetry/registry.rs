@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::model::reading::BucketReading;
 use crate::model::{Kind, Number, ReadBuffer, labels};
+use crate::striped::Striped;
 
 /// Upper bounds of every histogram of ours, in seconds: from a push of a few samples to a scrape
 /// of millions.
@@ -30,11 +31,15 @@ struct OwnFamily {
 
 #[derive(Clone, Debug)]
 enum Cell {
-    Counter(Arc<AtomicU64>),
+    Counter(Arc<Count>),
     /// Bits of an `f64`.
     Gauge(Arc<AtomicU64>),
-    Histogram(Arc<Durations>),
+    Histogram(Arc<Striped<Durations>>),
 }
+
+/// A counter that all threads count at the same time.
+#[derive(Debug, Default)]
+struct Count(Striped<AtomicU64>);
 
 /// A histogram of seconds that is recorded without a lock.
 #[derive(Debug, Default)]
@@ -102,15 +107,15 @@ impl Cell {
     fn read(&self, kind: Kind) -> ReadBuffer {
         let mut buffer = ReadBuffer::default();
         match self {
-            Cell::Counter(count) => buffer.set_scalar(kind, count.load(Relaxed) as f64, None),
+            Cell::Counter(count) => buffer.set_scalar(kind, count.get() as f64, None),
             Cell::Gauge(bits) => buffer.set_scalar(kind, f64::from_bits(bits.load(Relaxed)), None),
             Cell::Histogram(durations) => {
                 let into = buffer.set_histogram();
                 let mut total = 0;
                 let bounds = BOUNDS_S.iter().copied().chain([f64::INFINITY]);
                 // The count is that of the buckets read, so the histogram is valid at any moment.
-                for (upper_bound, own) in bounds.zip(&durations.own) {
-                    total += own.load(Relaxed);
+                for (at, upper_bound) in bounds.enumerate() {
+                    total += durations.all().map(|d| d.own[at].load(Relaxed)).sum::<u64>();
                     let cumulative_count = Number::Int(total);
                     into.buckets.push(BucketReading {
                         upper_bound,
@@ -119,18 +124,37 @@ impl Cell {
                     });
                 }
                 into.count = Number::Int(total);
-                into.sum = Some(durations.sum_ns.load(Relaxed) as f64 / 1e9);
+                let sum_ns = durations.all().map(|d| d.sum_ns.load(Relaxed)).sum::<u64>();
+                into.sum = Some(sum_ns as f64 / 1e9);
             }
         }
         buffer
     }
 }
 
-impl metrics::HistogramFn for Durations {
+impl Count {
+    fn get(&self) -> u64 {
+        self.0.all().map(|count| count.load(Relaxed)).sum()
+    }
+}
+
+impl metrics::CounterFn for Count {
+    fn increment(&self, by: u64) {
+        self.0.own().fetch_add(by, Relaxed);
+    }
+
+    /// For what is counted elsewhere; nobody increments the same counter.
+    fn absolute(&self, value: u64) {
+        self.0.all().take(1).for_each(|count| _ = count.fetch_max(value, Relaxed));
+    }
+}
+
+impl metrics::HistogramFn for Striped<Durations> {
     fn record(&self, seconds: f64) {
         let at = BOUNDS_S.partition_point(|&bound| bound < seconds);
-        self.own[at].fetch_add(1, Relaxed);
-        self.sum_ns.fetch_add((seconds * 1e9) as u64, Relaxed);
+        let durations = self.own();
+        durations.own[at].fetch_add(1, Relaxed);
+        durations.sum_ns.fetch_add((seconds * 1e9) as u64, Relaxed);
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::harness::{Gateway, Scratch, Start, config, eventually, flag, matching, start};
+use crate::harness::{Gateway, Scratch, Start, config, eventually, flag, matching, sample, start};
 
 /// One family of each kind, and more than one push to some.
 fn push_everything(gateway: &Gateway) {
@@ -58,6 +58,45 @@ fn everything_is_there_after_a_stop_and_after_a_kill() {
     push_everything(&gateway);
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 12.0);
     assert_eq!(gateway.sample("tallygate_store_loaded_series"), 21.0);
+}
+
+/// What their label texts have besides the grouping key is the same, and kept once for all.
+#[test]
+fn instances_that_push_the_same_are_told_apart() {
+    let mut gateway = start();
+    let exposition = |instances: &[u32]| {
+        let lines = ["5xx", "4xx", "2xx"].into_iter().flat_map(|class| {
+            let line = move |at: &u32| {
+                format!("hits_total{{class=\"{class}\",instance=\"{at:03}\",job=\"j\",zone=\"z\"}} {at}\n")
+            };
+            instances.iter().map(line)
+        });
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        format!("# TYPE hits_total counter\n{}", lines.concat())
+    };
+    let instances: Vec<u32> = (1..=60).collect();
+    for at in &instances {
+        let line = |class| format!("hits_total{{class=\"{class}\",zone=\"z\"}} {at}\n");
+        let body =
+            format!("# TYPE hits_total counter\n{}", ["5xx", "4xx", "2xx"].map(line).concat());
+        gateway.accept(&format!("/metrics/job/j/instance/{at:03}"), body);
+    }
+    assert_eq!(gateway.pushed(), exposition(&instances));
+    let deleted = gateway.request("DELETE", "/metrics/job/j/instance/030").send();
+    assert_eq!(deleted.status, 202);
+    let left: Vec<u32> = instances.into_iter().filter(|&at| at != 30).collect();
+    assert_eq!(gateway.pushed(), exposition(&left));
+
+    let directory = gateway.directory.clone();
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.pushed(), exposition(&left));
+    let selector = "hits_total{instance=\"031\",class=\"4xx\"}";
+    let selected = gateway.get(&format!("/metrics?{}", matching(&[selector]))).text();
+    let series = "hits_total{class=\"4xx\",instance=\"031\",job=\"j\",zone=\"z\"}";
+    assert_eq!(sample(&selected, series), Some(31.0));
 }
 
 #[test]

@@ -274,6 +274,19 @@ fn slow_bodies_get_408_and_apply_nothing() {
     assert_eq!(gateway.sample("tallygate_pushes_total{outcome=\"timed_out\"}"), 2.0);
 }
 
+/// Whose next body has not come when a push is answered has to connect again: nothing waits for it.
+#[test]
+fn bodies_that_stall_behind_another_push_are_not_waited_for() {
+    let gateway = start();
+    let push = gateway.request("POST", "/metrics/job/j").body(BODY);
+    let mut connection = Connection::open(gateway.address);
+    connection.write([push.bytes(), push.head_bytes()].concat());
+    let answer = connection.read();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(connection.is_closed());
+    assert_eq!(pushes(&gateway), 1.0);
+}
+
 /// Far beyond the limit: the answer comes before the body has gone, and the rest is not waited for.
 #[test]
 fn huge_bodies_are_refused_at_once() {

@@ -1,9 +1,10 @@
 //! Gzip bodies of pushes. Most are small, and setting up a decompressor would cost more than
-//! running it, so each thread keeps one.
+//! running it, so each thread keeps its own.
 
 use std::cell::RefCell;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::Decompressor;
 
 /// Of a member: RFC 1952, 2.3.
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -14,8 +15,11 @@ const COMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
 const CHUNK: usize = 32 << 10;
+/// Longer ones are decompressed piece by piece.
+const AT_ONCE_BYTES: usize = 256 << 10;
 
 thread_local! {
+    static AT_ONCE: RefCell<Decompressor> = RefCell::new(Decompressor::new());
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
@@ -24,6 +28,10 @@ thread_local! {
 /// # Errors
 /// If the body is not a sequence of complete members.
 pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    if out.is_empty() && gunzip_one(body, max, out).is_some() {
+        return Ok(());
+    }
+    out.clear();
     while !body.is_empty() && out.len() <= max {
         let start = out.len();
         body = header(body)?;
@@ -31,6 +39,25 @@ pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(
         body = trailer(&body[taken..], &out[start..])?;
     }
     Ok(())
+}
+
+/// Fills `out` with what the body holds if it is one short member: its last bytes tell how long it
+/// becomes. `None` for anything else, sound or not.
+///
+/// This takes a third of the time, but does not tell where the compressed data ends. So there must be
+/// no place where another member could begin.
+fn gunzip_one(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<()> {
+    let data = header(body).ok()?;
+    let (data, end) = data.split_last_chunk::<8>()?;
+    let length = u32::from_le_bytes(*end.last_chunk()?) as usize;
+    if length > max.min(AT_ONCE_BYTES) || memchr::memmem::find(data, &MAGIC).is_some() {
+        return None;
+    }
+    out.resize(length, 0);
+    let inflate = |with: &mut Decompressor| with.deflate_decompress(data, out).ok();
+    let written = AT_ONCE.with_borrow_mut(inflate)?;
+    out.truncate(written);
+    trailer(end, out).ok().map(drop)
 }
 
 /// Appends what the compressed data holds. How many bytes that takes; `None` if there is more in it

@@ -221,9 +221,15 @@ impl SeriesNames {
         self.skipped = plain && self.rewriter.escaping == Escaping::Underscores;
     }
 
+    /// All label texts of the open family are written as they are.
+    #[inline]
+    pub(super) fn stay(&self) -> bool {
+        self.skipped || self.rewriter.escaping == Escaping::AllowUtf8
+    }
+
     /// The label text to write, or none if the series has to be left out.
     pub(super) fn series<'a>(&'a mut self, text: &'a [u8]) -> Option<&'a [u8]> {
-        if self.skipped || self.rewriter.escaping == Escaping::AllowUtf8 {
+        if self.stay() {
             return Some(text);
         }
         let (text, changed) = match self.rewriter.rewrite(text) {

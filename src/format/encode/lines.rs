@@ -33,16 +33,22 @@ impl SampleName {
         }
     }
 
-    /// Everything up to the value.
+    /// Everything up to the value; the label text in pieces.
     #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>, labels: &[u8]) {
-        if labels.is_empty() {
+    pub(super) fn write(&self, out: &mut Vec<u8>, labels: [&[u8]; 3]) {
+        let length: usize = labels.iter().map(|piece| piece.len()).sum();
+        if length == 0 {
             out.extend_from_slice(&self.bare);
             out.push(b' ');
         } else {
-            out.reserve(self.labelled.len() + labels.len() + 32);
+            out.reserve(self.labelled.len() + length + 40);
             out.extend_from_slice(&self.labelled);
-            out.extend_from_slice(labels);
+            for piece in labels {
+                // Most texts have fewer pieces, and a call to copy nothing takes its time.
+                if !piece.is_empty() {
+                    out.extend_from_slice(piece);
+                }
+            }
             out.extend_from_slice(b"} ");
         }
     }
@@ -176,6 +182,5 @@ pub(super) fn state_label(out: &mut Vec<u8>, name: &str, state: &str) {
 
 /// A float of text 0.0.4 and the end of the line.
 pub(super) fn text_value(out: &mut Vec<u8>, value: f64) {
-    write_number::text_float(out, value);
-    out.push(b'\n');
+    write_number::text_float_line(out, value);
 }

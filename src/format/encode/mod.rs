@@ -46,6 +46,8 @@ pub struct Encoder {
     names: labels::SeriesNames,
     le: LabelFinder,
     quantile: LabelFinder,
+    /// A buffer: label text that came in pieces.
+    labels: Vec<u8>,
     series_left_out: usize,
 }
 
@@ -72,6 +74,7 @@ impl Encoder {
             names: labels::SeriesNames::new(options.escaping),
             le: LabelFinder::new("le=\""),
             quantile: LabelFinder::new("quantile=\""),
+            labels: Vec::new(),
             series_left_out: 0,
         }
     }
@@ -102,6 +105,28 @@ impl Encoder {
             Writer::OpenMetrics(openmetrics) => openmetrics.open(family, head),
             Writer::Protobuf(protobuf) => protobuf.open(family),
         }
+    }
+
+    /// As [`Encoder::series`], of label text in pieces.
+    pub fn series_in_pieces(
+        &mut self,
+        out: &mut Vec<u8>,
+        labels: [&[u8]; 3],
+        reading: &Reading<'_>,
+        created_ms: Option<i64>,
+    ) {
+        if let Writer::Text(text) = &mut self.format
+            && let Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) =
+                *reading
+            && self.names.stay()
+        {
+            return text.scalar(out, labels, value);
+        }
+        let mut whole = std::mem::take(&mut self.labels);
+        whole.clear();
+        labels.iter().for_each(|piece| whole.extend_from_slice(piece));
+        self.series(out, &whole, reading, created_ms);
+        self.labels = whole;
     }
 
     /// Appends one series of the open family. `labels` is canonical label text (see

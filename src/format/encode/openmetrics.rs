@@ -163,7 +163,7 @@ impl Encoder {
         }
         match *reading {
             Reading::Counter { value, exemplar } => {
-                self.name.write(out, labels);
+                self.name.write(out, [labels, &[], &[]]);
                 openmetrics_float(out, value);
                 if self.kind == OpenMetricsType::Counter {
                     self.exemplar(out, exemplar);
@@ -171,7 +171,7 @@ impl Encoder {
                 out.push(b'\n');
             }
             Reading::Gauge(value) | Reading::Untyped(value) => {
-                self.name.write(out, labels);
+                self.name.write(out, [labels, &[], &[]]);
                 value_line(out, value);
             }
             Reading::Summary { count, sum, quantiles } => {
@@ -200,7 +200,7 @@ impl Encoder {
                 OpenMetricsType::Counter | OpenMetricsType::Histogram | OpenMetricsType::Summary
             )
         {
-            self.created.write(out, labels);
+            self.created.write(out, [labels, &[], &[]]);
             openmetrics_seconds(out, created_ms);
             out.push(b'\n');
         }
@@ -239,11 +239,11 @@ impl Encoder {
         let split = self.kind == OpenMetricsType::Split;
         if let Some(sum) = sum {
             let to = if split { self.held_back[SUMS].open() } else { &mut *out };
-            self.sum.write(to, labels);
+            self.sum.write(to, [labels, &[], &[]]);
             value_line(to, sum);
         }
         let to = if split { self.held_back[COUNTS].open() } else { out };
-        self.count.write(to, labels);
+        self.count.write(to, [labels, &[], &[]]);
         openmetrics_count(to, count);
         to.push(b'\n');
     }

@@ -9,7 +9,7 @@ use super::lines::{
     Bounds, Escapes, SampleName, bound_label, escape, metadata, state_label, text_value,
 };
 use super::plan::Planned;
-use crate::format::write_number::{text_count, text_float};
+use crate::format::write_number::{text_count_line, text_float};
 use crate::model::{HistogramReading, Kind, Number, Reading};
 
 #[derive(Debug)]
@@ -61,6 +61,14 @@ impl Encoder {
         }
     }
 
+    /// A series with one value, of label text in pieces.
+    #[inline]
+    pub(super) fn scalar(&mut self, out: &mut Vec<u8>, labels: [&[u8]; 3], value: f64) {
+        out.append(&mut self.head);
+        self.name.write(out, labels);
+        text_value(out, value);
+    }
+
     /// False if the series cannot be written.
     pub(super) fn series(
         &mut self,
@@ -76,8 +84,7 @@ impl Encoder {
         out.append(&mut self.head);
         match *reading {
             Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) => {
-                self.name.write(out, labels);
-                text_value(out, value);
+                self.scalar(out, [labels, &[], &[]], value);
             }
             Reading::Summary { count, sum, quantiles } => {
                 for &(quantile, value) in quantiles {
@@ -110,8 +117,7 @@ impl Encoder {
                 out.extend_from_within(opened.clone());
             }
             out.extend_from_slice(label);
-            text_count(out, count);
-            out.push(b'\n');
+            text_count_line(out, count);
         };
         let buckets = &histogram.buckets;
         for (label, bucket) in self.bounds.of(buckets).zip(buckets) {
@@ -125,12 +131,11 @@ impl Encoder {
 
     fn sum_and_count(&self, out: &mut Vec<u8>, labels: &[u8], sum: Option<f64>, count: Number) {
         if let Some(sum) = sum {
-            self.sum.write(out, labels);
+            self.sum.write(out, [labels, &[], &[]]);
             text_value(out, sum);
         }
-        self.count.write(out, labels);
-        text_count(out, count);
-        out.push(b'\n');
+        self.count.write(out, [labels, &[], &[]]);
+        text_count_line(out, count);
     }
 }
 

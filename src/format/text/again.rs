@@ -39,13 +39,12 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
     body[at..] == before[at_before..]
 }
 
-/// Up to 15 digits that end where a value may end, for a float with a point among them. They are exact
-/// in an integer and in an `f64`, and so are the powers of ten that a fraction is divided by: the one
-/// division rounds as reading the decimal does.
+/// Up to 15 digits that end where a value may end; for a float with a point among them, and an exponent
+/// behind them, as Go writes large numbers. They are exact in an integer and in an `f64`, and so are
+/// the powers of ten that they are multiplied or divided by: the one operation rounds as reading the
+/// decimal does.
 #[inline]
 fn short(text: &[u8], wanted: Wanted) -> Option<(Number, usize)> {
-    const TENS: [f64; 16] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     let (mut number, mut point) = (0_u64, None);
     for (at, &byte) in text.iter().take(17).enumerate() {
         let digit = byte.wrapping_sub(b'0');
@@ -57,17 +56,39 @@ fn short(text: &[u8], wanted: Wanted) -> Option<(Number, usize)> {
         } else if byte == b'.' && point.is_none() && at > 0 && wanted == Wanted::Float {
             point = Some(at);
         } else {
-            let ended = matches!(byte, b'\n' | b' ' | b'\t' | b'\r');
-            let value = match point {
-                _ if !ended || at == 0 => return None,
-                None if wanted != Wanted::Float => Number::Int(number),
-                None => Number::Float(number as f64),
-                Some(point) => Number::Float(number as f64 / TENS[at - point - 1]),
+            let fraction = point.map_or(0, |point| at - point - 1);
+            let value = match byte {
+                _ if at == 0 => return None,
+                b'\n' | b' ' | b'\t' | b'\r' if wanted != Wanted::Float => Number::Int(number),
+                b'\n' | b' ' | b'\t' | b'\r' => scaled(number, -(fraction as i32))?,
+                b'e' if wanted == Wanted::Float => {
+                    let &[sign @ (b'+' | b'-'), ten @ b'0'..=b'9', one @ b'0'..=b'9', end, ..] =
+                        &text[at + 1..]
+                    else {
+                        return None;
+                    };
+                    let exponent = i32::from(ten - b'0') * 10 + i32::from(one - b'0');
+                    let exponent = if sign == b'-' { -exponent } else { exponent };
+                    let value = scaled(number, exponent - fraction as i32)?;
+                    let ended = matches!(end, b'\n' | b' ' | b'\t' | b'\r');
+                    return ended.then_some((value, at + 4));
+                }
+                _ => return None,
             };
             return Some((value, at));
         }
     }
     None
+}
+
+/// `None` for powers of ten that an `f64` does not have exactly, or would have to round.
+#[inline]
+fn scaled(number: u64, exponent: i32) -> Option<Number> {
+    const TENS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let power = *TENS.get(exponent.unsigned_abs() as usize)?;
+    let number = number as f64;
+    Some(Number::Float(if exponent < 0 { number / power } else { number * power }))
 }
 
 #[cfg(test)]
@@ -136,13 +157,15 @@ mod tests {
         }
 
         #[test]
-        fn short_values_are_what_they_say(text in "[0-9]{1,16}|[0-9]{1,15}\\.[0-9]{1,15}") {
+        fn short_values_are_what_they_say(
+            text in "[0-9]{1,16}|[0-9]{1,15}\\.[0-9]{1,15}|[0-9](\\.[0-9]{1,13})?e[+-][01][0-9]",
+        ) {
             let line = format!("{text}\n");
             if let Some((value, taken)) = short(line.as_bytes(), Wanted::Float) {
                 let expected: f64 = text.parse().unwrap();
                 prop_assert_eq!((value.as_f64().to_bits(), taken), (expected.to_bits(), text.len()));
             } else {
-                prop_assert!(text.len() > 15);
+                prop_assert!(text.len() > 15 || text.contains('e'));
             }
         }
 

@@ -18,8 +18,9 @@ pub mod path;
 mod push;
 mod route;
 
+use actix_http::{Payload, Request};
+use actix_web::HttpResponse;
 use actix_web::http::{Method as HttpMethod, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::Problem;
 use super::route::below;
@@ -43,8 +44,8 @@ pub struct PushgatewayOptions {
 pub(super) async fn answer(
     services: &Services,
     options: &PushgatewayOptions,
-    request: &HttpRequest,
-    payload: &mut web::Payload,
+    request: &Request,
+    payload: &mut Payload,
 ) -> (Handler, Result<HttpResponse, Problem>) {
     let table =
         Table { telemetry_path: &options.telemetry_path, admin: services.options.enable_admin_api };
@@ -83,14 +84,14 @@ pub(super) async fn answer(
 struct Answering<'r> {
     services: &'r Services,
     options: &'r PushgatewayOptions,
-    request: &'r HttpRequest,
+    request: &'r Request,
     caller: Caller,
 }
 
 impl Answering<'_> {
     async fn answer(
         &self,
-        payload: &mut web::Payload,
+        payload: &mut Payload,
         route: Route<'_>,
     ) -> Result<HttpResponse, Problem> {
         let Answering { services, request, .. } = *self;

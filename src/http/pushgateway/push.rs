@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_http::{HttpMessage, Payload, Request};
+use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{Method as HttpMethod, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::Answering;
 use super::path::{Group, GroupPathError};
@@ -45,7 +46,7 @@ impl Push {
 impl Answering<'_> {
     pub(super) async fn push(
         &self,
-        payload: &mut web::Payload,
+        payload: &mut Payload,
         group: Group<'_>,
     ) -> Result<HttpResponse, Problem> {
         let Answering { services, options, request, .. } = *self;
@@ -93,7 +94,7 @@ impl Answering<'_> {
 
     async fn receive(
         &self,
-        payload: &mut web::Payload,
+        payload: &mut Payload,
         group: Group<'_>,
     ) -> Result<GroupPushed, Problem> {
         let Answering { services, request, .. } = *self;
@@ -148,11 +149,7 @@ impl Answering<'_> {
     }
 
     /// A push that is added up, as all are in the other mode.
-    async fn add(
-        &self,
-        payload: &mut web::Payload,
-        group: Group<'_>,
-    ) -> Result<GroupPushed, Problem> {
+    async fn add(&self, payload: &mut Payload, group: Group<'_>) -> Result<GroupPushed, Problem> {
         let names = self.services.gateway.settings().group_names;
         let malformed = |error: GroupPathError| Problem::bad_request(error.to_string());
         let pairs = group.pairs(names).map_err(malformed)?;
@@ -204,7 +201,7 @@ fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Pro
 }
 
 /// The request as a whole, about: its first line, its header, and the length that it announces.
-fn size(request: &HttpRequest) -> usize {
+fn size(request: &Request) -> usize {
     let line =
         request.uri().to_string().len() + request.method().as_str().len() + " HTTP/1.1".len();
     let header = |(name, value): (&actix_web::http::header::HeaderName, &_)| {
@@ -214,7 +211,7 @@ fn size(request: &HttpRequest) -> usize {
     line + request.headers().iter().map(header).sum::<usize>() + length
 }
 
-fn header_length(request: &HttpRequest) -> usize {
+fn header_length(request: &Request) -> usize {
     let length = header(request.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
     length.unwrap_or(0)
 }

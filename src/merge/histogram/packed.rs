@@ -155,14 +155,19 @@ impl Packed {
 
     pub(super) fn read(&self, into: &mut HistogramReading) {
         let mut count = 0;
+        let mut bucket = |(&upper_bound, own)| {
+            count += own;
+            let cumulative_count = Number::Int(count);
+            BucketReading { upper_bound, cumulative_count, exemplar: None }
+        };
         if let Some(bounds) = self.bounds() {
-            into.buckets.extend(bounds.iter().chain([&f64::INFINITY]).zip(self.own()).map(
-                |(&upper_bound, own)| {
-                    count += own;
-                    let cumulative_count = Number::Int(count);
-                    BucketReading { upper_bound, cumulative_count, exemplar: None }
-                },
-            ));
+            let bounds = bounds.iter().chain([&f64::INFINITY]);
+            if self.is_wide() {
+                into.buckets.extend(bounds.zip(self.own()).map(&mut bucket));
+            } else {
+                let own = self.0.slice.iter().map(|&own| own.into());
+                into.buckets.extend(bounds.zip(own).map(&mut bucket));
+            }
         }
         into.count = Number::Int(count);
         into.sum = self.sum().map(Exact::to_f64);

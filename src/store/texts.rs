@@ -1,0 +1,150 @@
+//! Label texts that several series of a family share.
+//!
+//! Many instances push the same series, each under its own grouping key. What their label texts have
+//! besides the key is then the same, and need not be stored with each. Of a text that comes for the
+//! first time nobody knows whether it will come again, so a family keeps as many as have come again,
+//! and a few more: where they are all different, that is a few.
+//!
+//! Texts have numbers, which are smaller than pointers, and stay as long as the family. Readers take
+//! no lock: a place that is filled never changes.
+
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+
+/// So many are kept before any has come again.
+const AHEAD: usize = 64;
+
+/// Each part is twice as long as the one before.
+const PARTS: usize = 9;
+const FIRST_PART: usize = 8;
+/// A family that has shared so many goes on without sharing others.
+const TEXTS_MAX: usize = FIRST_PART * ((1 << PARTS) - 1);
+
+/// Places for texts, which are filled one after the other.
+type Part = Box<[OnceLock<Box<[u8]>>]>;
+
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    parts: [OnceLock<Part>; PARTS],
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    numbers: HashTable<u16>,
+    hasher: RandomState,
+    came_again: usize,
+}
+
+/// The part a number is in, and its place there.
+fn place(number: u16) -> (usize, usize) {
+    let at = usize::from(number) + FIRST_PART;
+    let part = (at / FIRST_PART).ilog2() as usize;
+    (part, at - (FIRST_PART << part))
+}
+
+impl Texts {
+    /// The text with this number; empty if there is none.
+    #[inline]
+    pub(super) fn get(&self, number: u16) -> &[u8] {
+        let (part, at) = place(number);
+        let text =
+            self.parts.get(part).and_then(OnceLock::get).and_then(|part| part.get(at)?.get());
+        text.map_or(&[], |text| text)
+    }
+
+    /// The number of this text, if it is one to be shared.
+    pub(super) fn share(&self, text: &[u8]) -> Option<u16> {
+        let Known { numbers, hasher, came_again } = &mut *self.known.lock();
+        let hash = hasher.hash_one(text);
+        if let Some(number) = numbers.find(hash, |&number| self.get(number) == text) {
+            *came_again += 1;
+            return Some(*number);
+        }
+        if numbers.len() >= TEXTS_MAX.min(*came_again + AHEAD) {
+            return None;
+        }
+        let number = numbers.len() as u16;
+        let (nth, at) = place(number);
+        let empty = || (0..FIRST_PART << nth).map(|_| OnceLock::new()).collect();
+        let part = self.parts.get(nth)?.get_or_init(empty);
+        part.get(at)?.set(text.into()).ok()?;
+        numbers.insert_unique(hash, number, |&number| hasher.hash_one(self.get(number)));
+        Some(number)
+    }
+}
+
+/// The order of texts that are in pieces.
+pub(super) fn compare(mut a: [&[u8]; 3], mut b: [&[u8]; 3]) -> Ordering {
+    let (mut a, mut b) = (a.iter_mut(), b.iter_mut());
+    let (mut left, mut right) = (a.next(), b.next());
+    loop {
+        match (&mut left, &mut right) {
+            (Some([]), _) => left = a.next(),
+            (_, Some([])) => right = b.next(),
+            (Some(one), Some(other)) => {
+                let shared = one.len().min(other.len());
+                match one[..shared].cmp(&other[..shared]) {
+                    Ordering::Equal => (**one, **other) = (&one[shared..], &other[shared..]),
+                    different => return different,
+                }
+            }
+            (one, other) => return one.is_some().cmp(&other.is_some()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_place_of_its_own() {
+        let mut next = (0, 0);
+        for number in 0..TEXTS_MAX as u16 {
+            assert_eq!(place(number), next);
+            next.1 += 1;
+            if next.1 == FIRST_PART << next.0 {
+                next = (next.0 + 1, 0);
+            }
+        }
+        assert_eq!(next, (PARTS, 0));
+    }
+
+    #[test]
+    fn what_comes_again_is_shared() {
+        let texts = Texts::default();
+        let text = |at: usize| format!("code=\"{at}\"").into_bytes();
+        for round in 0..10 {
+            for at in 0..1_000 {
+                if let Some(number) = texts.share(&text(at)) {
+                    assert_eq!(texts.get(number), text(at), "{round}");
+                }
+            }
+        }
+        let numbers: Vec<_> = (0..1_000).map(|at| texts.share(&text(at)).unwrap()).collect();
+        assert!((0..1_000).all(|at| texts.get(numbers[at]) == text(at)));
+        assert!((0..1_000).all(|at| texts.share(&text(at)) == Some(numbers[at])));
+    }
+
+    #[test]
+    fn what_does_not_is_not() {
+        let texts = Texts::default();
+        let shared = (0..10_000).filter(|at: &usize| texts.share(&at.to_le_bytes()).is_some());
+        assert_eq!(shared.count(), AHEAD);
+    }
+
+    #[test]
+    fn there_is_an_end_to_it() {
+        let texts = Texts::default();
+        texts.known.lock().came_again = usize::MAX - AHEAD;
+        let shared = (0..10_000).filter(|at: &usize| texts.share(&at.to_le_bytes()).is_some());
+        assert_eq!(shared.count(), TEXTS_MAX);
+        assert_eq!(texts.get(u16::MAX), b"");
+    }
+}
