@@ -259,7 +259,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
 
     /// Records, states, deletions and births again, upkeep, failures and torn ends in any order: what
     /// is found is what a model holds after some commit since the last sync.
