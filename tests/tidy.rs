@@ -20,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("format", &["model"]),
     ("telemetry", &["model", "striped"]),
     ("persistence", &["model", "striped", "telemetry"]),
-    ("store", &["model", "merge", "persistence"]),
+    ("store", &["model", "striped", "merge", "persistence"]),
     ("groups", &["model", "format", "persistence"]),
     ("import", &["model", "format", "groups"]),
     ("delivery", &["model", "persistence"]),

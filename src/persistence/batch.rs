@@ -25,6 +25,20 @@ pub enum Change<'a> {
 const HEAD_BYTES: usize = 13;
 const NONE: u32 = u32::MAX;
 
+/// Makes room for more in a buffer that is sometimes large for a moment.
+///
+/// One that grows by doubling leaves pieces behind that the system's allocator keeps: it gives back at
+/// once what is larger than 32 MiB, and of what it was asked for, only what was touched takes memory.
+/// So the step from a few MiB leads beyond that.
+pub(super) fn make_room<T>(buffer: &mut Vec<T>, more: usize) {
+    const LARGE_BYTES: usize = 2 << 20;
+    const GIVEN_BACK_BYTES: usize = 33 << 20;
+    let needed = buffer.len() + more;
+    if needed > buffer.capacity() && needed * size_of::<T>() > LARGE_BYTES {
+        buffer.reserve(more.max(GIVEN_BACK_BYTES / size_of::<T>()));
+    }
+}
+
 impl Batch {
     /// A record without a state of its own.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
@@ -45,6 +59,8 @@ impl Batch {
 
     fn push(&mut self, table: Table, key: &[u8], value: Option<&[u8]>, state: Option<&[u8]>) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("records are below 4 GiB");
+        let parts = [Some(key), value, state].into_iter().flatten();
+        make_room(&mut self.bytes, HEAD_BYTES + parts.map(<[u8]>::len).sum::<usize>());
         self.bytes.push(table as u8);
         for length in [length(key), value.map_or(NONE, length), state.map_or(NONE, length)] {
             self.bytes.extend_from_slice(&length.to_le_bytes());
@@ -56,6 +72,7 @@ impl Batch {
     }
 
     pub fn append(&mut self, later: &Batch) {
+        make_room(&mut self.bytes, later.bytes.len());
         self.bytes.extend_from_slice(&later.bytes);
         self.len += later.len;
     }
@@ -81,7 +98,7 @@ impl Batch {
         self.bytes.len()
     }
 
-    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> + Clone {
         let mut rest = &*self.bytes;
         std::iter::from_fn(move || {
             let (change, after) = Change::read(rest)?;

@@ -18,7 +18,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// ... and so often when somebody asks.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
 /// So long a commit waits at the most for those who are likely to join it.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 /// More than this is not left unsynced, whatever the interval.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 

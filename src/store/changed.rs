@@ -17,7 +17,7 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
 
@@ -25,9 +25,10 @@ use super::Store;
 use super::series::{Family, SeriesRef};
 use crate::model::packed::Packer;
 use crate::persistence::{Batch, Table};
+use crate::striped::Striped;
 
-/// As many lists as there are threads that push, or nearly.
-const LISTS: usize = 16;
+/// Series that are asked of the memory together.
+const FETCHED: usize = 16;
 
 /// Version of records of families.
 pub(super) const FAMILY_VERSION: u8 = 1;
@@ -36,7 +37,7 @@ pub(super) const SERIES_VERSION: u8 = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Changed {
-    series: [Mutex<Vec<SeriesRef>>; LISTS],
+    series: Striped<Mutex<Vec<SeriesRef>>>,
     families: Mutex<Vec<Arc<Family>>>,
     /// Deletions. They come first in a commit: what was removed may have been born again since, and
     /// what was born and removed is not written.
@@ -46,12 +47,12 @@ pub(super) struct Changed {
 impl Changed {
     pub(super) fn note_series(&self, series: &SeriesRef) {
         if series.mark_changed() {
-            self.series[list_of_this_thread()].lock().push(series.clone());
+            self.series.own().lock().push(series.clone());
         }
     }
 
     pub(super) fn series(&self) -> usize {
-        self.series.iter().map(|list| list.lock().len()).sum()
+        self.series.all().map(|list| list.lock().len()).sum()
     }
 
     pub(super) fn note_family(&self, family: &Arc<Family>) {
@@ -68,14 +69,6 @@ impl Changed {
     pub(super) fn note_removed_family(&self, family: &Family) {
         self.removed.lock().delete(Table::Families, family.name().as_bytes());
     }
-}
-
-fn list_of_this_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static LIST: usize = NEXT.fetch_add(1, Relaxed) % LISTS;
-    }
-    LIST.with(|list| *list)
 }
 
 fn series_key(series: &SeriesRef, mut buffer: Vec<u8>) -> Vec<u8> {
@@ -104,12 +97,15 @@ impl Store {
             }
         }
         let mut key = Vec::new();
-        for list in &changed.series {
+        for list in changed.series.all() {
             let mut list = list.lock();
-            for series in list.drain(..) {
+            for (at, series) in list.iter().enumerate() {
+                if at % FETCHED == 0 {
+                    SeriesRef::fetch(&list[at..list.len().min(at + FETCHED)]);
+                }
                 series.unmark_changed();
                 if !series.is_dead() {
-                    key = series_key(&series, mem::take(&mut key));
+                    key = series_key(series, mem::take(&mut key));
                     state.clear();
                     series.pack_state(&mut Packer(&mut state));
                     if series.mark_stored() {
@@ -121,6 +117,7 @@ impl Store {
                     }
                 }
             }
+            list.clear();
             // One large push must not hold memory for ever.
             list.shrink_to(1024);
         }

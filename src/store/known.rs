@@ -27,25 +27,20 @@ impl Plan {
     /// was known from another push of the same form.
     pub fn known(&self, exposition: &Exposition, like: Option<&Known>) -> Option<Known> {
         let series: Box<[SeriesRef]> = self.0.iter().cloned().collect::<Option<_>>()?;
+        if exposition.series().count() != series.len() {
+            return None;
+        }
         let mut families = Vec::new();
-        let mut count = 0;
         for (pushed, series) in exposition.series().zip(&series) {
             let at = pushed.family.index();
             families.resize(families.len().max(at + 1), None);
             families[at] = Some(series.family.clone());
-            count += 1;
         }
-        let same = |a: &Option<Arc<Family>>, b: &Option<Arc<Family>>| match (a, b) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        let like = like.filter(|like| {
-            let pairs = like.families.iter().zip(&families);
-            like.families.len() == families.len() && pairs.into_iter().all(|(a, b)| same(a, b))
-        });
-        let families = like.map_or_else(|| families.into(), |like| like.families.clone());
-        (count == exposition.series().count() && count == series.len())
-            .then_some(Known { series, families })
+        let address = |family: &Option<Arc<Family>>| family.as_ref().map(Arc::as_ptr);
+        let families = like
+            .filter(|like| like.families.iter().map(address).eq(families.iter().map(address)))
+            .map_or_else(|| families.into(), |like| like.families.clone());
+        Some(Known { series, families })
     }
 }
 
@@ -85,8 +80,8 @@ impl Store {
                 && still_holds(series, kind, &pushed, terms(&pushed)).ok()?;
             good.then_some(())
         })?;
-        // From here on nothing fails. Each series is waited for when its lock is taken, if not
-        // before; so all are asked for at once, to be written to.
+        // From here on nothing fails. A lock is waited for, and with it the series; so the memory is
+        // asked for all of them first, to be written to.
         let mut busy = 0;
         let now_s = seconds(context.now_ms);
         for series in &known.series {

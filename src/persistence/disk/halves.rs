@@ -2,6 +2,7 @@
 
 use super::Part;
 use super::index::{Id, IdMap};
+use crate::persistence::batch::make_room;
 use crate::persistence::{Record, Visit};
 
 /// They are kept as they are written, one after the other: there may be millions.
@@ -20,6 +21,7 @@ impl Halves {
     /// Keeps the first part of a record until the other comes.
     pub(super) fn keep(&mut self, id: Id, part: &Part<'_>) {
         self.starts.insert(id, self.bytes.len());
+        make_room(&mut self.bytes, part.length());
         part.write(&mut self.bytes);
     }
 

@@ -222,6 +222,16 @@ impl Index {
         self.parts[id.part()].get(id)
     }
 
+    /// Asks the memory for the entries of these, which come together then, where each alone would be
+    /// waited for.
+    pub(super) fn fetch(&self, ids: &[Id]) {
+        let seen = ids.iter().fold(0, |seen, id| {
+            let part = &self.parts[id.part()];
+            seen ^ part.slots.get(part.home(*id)).map_or(0, |entry| entry.id.0[0])
+        });
+        std::hint::black_box(seen);
+    }
+
     /// Makes room for so many records in all.
     pub(super) fn expect(&mut self, records: usize) {
         // The parts are not quite of one size.

@@ -40,6 +40,7 @@ use std::hash::BuildHasher;
 use std::io;
 use std::path::Path;
 
+use super::batch::make_room;
 use super::{Batch, Change, Engine, EngineError, Usage, Visit};
 use change::Part;
 pub use files::{Content, Directory, Files};
@@ -52,6 +53,8 @@ use upkeep::Upkeep;
 
 /// More than this is written before the rest of a frame is made.
 const BUFFER_BYTES: usize = 1 << 20;
+/// Entries of the index that are asked for together.
+const FETCHED: usize = 64;
 /// Zeros are only written ahead where there is room for so many times as much.
 const ROOM_FACTOR: u64 = 64;
 
@@ -294,6 +297,7 @@ impl Disk {
 
     fn set_places(&mut self, id: Id, places: Places) {
         let before = self.index.set(id, places);
+        make_room(&mut self.undo, 1);
         self.undo.push((id, before));
     }
 
@@ -389,8 +393,19 @@ impl Disk {
         let failed = |disk: &Disk, error| disk.io("write", &format::segment_name(segment), error);
         let mut sum = FrameSum::new(&active.header, active.end);
         let mut orphans = IdSet::default();
-        for change in frame.batch.changes() {
-            self.add_change(segment, &change, buffer, &mut orphans);
+        let mut changes = frame.batch.changes();
+        loop {
+            let store = self.store;
+            let next = changes.clone().take(FETCHED);
+            let ids = next.map(|change| Id::new(store, change.table(), change.key()));
+            let ids: Vec<Id> = ids.collect();
+            if ids.is_empty() {
+                break;
+            }
+            self.index.fetch(&ids);
+            for (id, change) in ids.into_iter().zip(&mut changes) {
+                self.add_change(segment, id, &change, buffer, &mut orphans);
+            }
             if buffer.len() >= BUFFER_BYTES {
                 sum.update(buffer);
                 active.write(buffer).map_err(|error| failed(self, error))?;
@@ -415,11 +430,11 @@ impl Disk {
     fn add_change(
         &mut self,
         segment: u64,
+        id: Id,
         change: &Change<'_>,
         buffer: &mut Vec<u8>,
         orphans: &mut IdSet,
     ) {
-        let id = Id::new(self.store, change.table(), change.key());
         let [record, state] = change::parts(change, id).map(|part| {
             part.map(|part| {
                 part.write(buffer);
