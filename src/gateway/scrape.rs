@@ -416,7 +416,7 @@ impl Maker<'_> {
                 let limit = native.of(series);
                 series.with_state(|state| state.read(kind, limit, self.buffer));
                 let created = Some(series.created_ms());
-                let (labels, reading) = (series.pieces(), self.buffer.reading());
+                let (labels, reading) = (series.pieces_in(family), self.buffer.reading());
                 self.encoder.series_in_pieces(self.out, labels, &reading, created);
             }
         }

@@ -394,17 +394,6 @@ impl SeriesRef {
         })
     }
 
-    /// The label text without the grouping key.
-    fn own_text(&self) -> &[u8] {
-        match self.0.slice {
-            [low, high] if self.flags.load(Relaxed) & SHARED != 0 => {
-                let number = u16::from_le_bytes([low, high]);
-                self.family.texts.get().map_or(&[], |texts| texts.get(number))
-            }
-            ref own => own,
-        }
-    }
-
     pub(super) fn is(&self, family: &Arc<Family>, labels: &str) -> bool {
         let mut rest = Some(labels.as_bytes());
         for piece in self.pieces() {
@@ -414,8 +403,20 @@ impl SeriesRef {
     }
 
     /// What the label text consists of, one after the other.
-    pub fn pieces(&self) -> [&[u8]; 3] {
-        let own = self.own_text();
+    fn pieces(&self) -> [&[u8]; 3] {
+        self.pieces_in(&self.family)
+    }
+
+    /// The same for who has the family at hand: to ask the series for it may be a look at memory that
+    /// would not be needed otherwise.
+    pub fn pieces_in<'s>(&'s self, family: &'s Family) -> [&'s [u8]; 3] {
+        let own = match self.0.slice {
+            [low, high] if self.flags.load(Relaxed) & SHARED != 0 => {
+                let number = u16::from_le_bytes([low, high]);
+                family.texts.get().map_or(&[][..], |texts| texts.get(number))
+            }
+            ref own => own,
+        };
         match self.group_at {
             WITHOUT_GROUP => [own, &[], &[]],
             at => {

@@ -17,7 +17,7 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 /// So many are kept before any has come again.
-const AHEAD: usize = 64;
+const AHEAD: usize = 16;
 
 /// Each part is twice as long as the one before.
 const PARTS: usize = 9;
