@@ -229,14 +229,15 @@ impl Commits {
 
     /// Waits for work: a commit that is wanted, a nudge, the end, or the time. False at the end.
     ///
-    /// A commit that is wanted waits for those who are likely to want it too, but not for long: it
-    /// costs the same for one push and for many.
+    /// A commit that is wanted waits for most of those who are likely to want it too, but not for long:
+    /// it costs the same for one push and for many. The others come while it is being written, so that
+    /// disk and processors work at the same time.
     pub(super) fn await_work(&self, until: Instant, gather: Duration) -> bool {
         let mut progress = self.progress.lock();
         let first = if self.failing.load(Relaxed) { NEVER } else { progress.taken + 1 };
         if self.await_asked(&mut progress, first, until) {
-            let all = progress.taken + progress.expected;
-            self.await_asked(&mut progress, all, Instant::now() + gather);
+            let most = progress.taken + progress.expected - progress.expected / 4;
+            self.await_asked(&mut progress, most, Instant::now() + gather);
         }
         !progress.stopping
     }

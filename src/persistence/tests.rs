@@ -243,7 +243,7 @@ fn a_commit_waits_for_those_who_are_likely_to_come_and_not_for_long() {
     let commits = Commits::new(Ack::Synced);
     commits.start_after(0);
     let ask = || commits.enter().ticket();
-    (0..3).for_each(|_| _ = ask());
+    (0..7).for_each(|_| _ = ask());
     awaited(&commits, LONG);
     let number = commits.cut(|| {});
     // This one comes while the others are being written.
@@ -251,16 +251,16 @@ fn a_commit_waits_for_those_who_are_likely_to_come_and_not_for_long() {
     commits.settle(number);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| awaited(&commits, LONG));
-        (0..2).for_each(|_| _ = ask());
+        (0..4).for_each(|_| _ = ask());
         std::thread::sleep(Duration::from_millis(20));
-        assert!(!waiting.is_finished(), "one more was answered");
+        assert!(!waiting.is_finished(), "eight are likely to come, and six are most of them");
         ask();
         waiting.join().unwrap();
     });
     commits.settle(commits.cut(|| {}));
     ask();
     let short = Duration::from_millis(10);
-    assert!(awaited(&commits, short) >= short, "three did not come");
+    assert!(awaited(&commits, short) >= short, "the others did not come");
     commits.settle(commits.cut(|| {}));
     // Who pushes alone waits for nobody.
     ask();
