@@ -43,7 +43,7 @@ pub(super) struct Layouts {
 struct Layout {
     form: Form,
     exposition: Exposition,
-    /// By [`Grouping::id`].
+    /// By [`Grouping::id`](crate::model::Grouping::id).
     groups: HashMap<u64, Known, RandomState>,
 }
 
