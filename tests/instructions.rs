@@ -14,11 +14,11 @@ use common::Work;
 
 /// What is counted, in a gateway with how many series, and the ceiling for doing it once.
 const CEILINGS: [(Work, usize, u64); 5] = [
-    (Work::Text, 0, 75_000),
-    (Work::Text200, 0, 980_000),
-    (Work::Protobuf, 0, 130_000),
-    (Work::Gunzip, 0, 480_000),
-    (Work::Scrape, 100, 2_900_000),
+    (Work::Text, 0, 64_000),
+    (Work::Text200, 0, 960_000),
+    (Work::Protobuf, 0, 122_000),
+    (Work::Gunzip, 0, 240_000),
+    (Work::Scrape, 100, 2_700_000),
 ];
 
 /// Done so often in one process and so much oftener in another: what both do besides differs a
