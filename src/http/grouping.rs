@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -52,17 +52,17 @@ thread_local! {
 #[derive(Default)]
 struct Paths {
     known: HashMap<Box<str>, Arc<Grouping>, RandomState>,
-    /// By their hashes: those that came once, by some bits of them.
-    seen: Vec<u32>,
+    /// Hashes of those that came once.
+    seen: HashSet<u64, RandomState>,
 }
 
 impl Paths {
     /// False if it is the first time.
     fn come_again(&mut self, path: &str) -> bool {
-        let hash = self.known.hasher().hash_one(path);
-        self.seen.resize(REMEMBERED, 0);
-        let mark = (hash >> 32) as u32 | 1;
-        std::mem::replace(&mut self.seen[hash as usize % REMEMBERED], mark) == mark
+        if self.seen.len() >= REMEMBERED {
+            self.seen.clear();
+        }
+        !self.seen.insert(self.known.hasher().hash_one(path))
     }
 }
 
@@ -186,6 +186,14 @@ mod tests {
             Ok(key),
             "{path}"
         );
+    }
+
+    #[test]
+    fn every_path_that_comes_twice_is_remembered() {
+        let of = |at: u32| parse_again(&format!("/job/j/instance/{at}")).unwrap();
+        (0..2).for_each(|_| (0..1000).for_each(|at| _ = of(at)));
+        let again = (0..1000).map(|at| Arc::ptr_eq(&of(at), &of(at))).filter(|same| *same);
+        assert_eq!(again.count(), 1000);
     }
 
     #[test]
