@@ -158,10 +158,13 @@ impl Layouts {
         {
             return;
         }
-        let at = self.layouts.iter_mut().position(|layout| layout.read(format, body));
+        // Which lines are of one series depends on the labels of the path as well.
+        let is_like = |layout: &mut Layout| {
+            layout.read(format, body) && layout.exposition.has_places_of(exposition)
+        };
+        let at = self.layouts.iter_mut().position(is_like);
         let Some(at) = at.or_else(|| self.add(format, body, exposition)) else { return };
         let layout = &mut self.layouts[at];
-        // The labels of the path may have made one of two series.
         let like = layout.groups.values().next();
         let Some(known) = plan.known(&layout.exposition, like) else { return };
         if layout.groups.len() >= GROUPS_MAX {

@@ -21,7 +21,7 @@ use tallygate::rules::{RawRule, Rules};
 use tallygate::telemetry::Telemetry;
 
 /// Bodies; `@` are values. Some refuse each other, by type or by a missing sum.
-const FORMS: [&str; 7] = [
+const FORMS: [&str; 8] = [
     "# TYPE a_total counter\na_total{x=\"1\"} @\na_total{x=\"2\"} @\n# TYPE g gauge\ng @\n",
     "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"1\"} @\n",
     "# TYPE h histogram\nh_bucket{le=\"1\"} @\nh_bucket{le=\"+Inf\"} 99\nh_sum @\nh_count 99\n",
@@ -30,6 +30,9 @@ const FORMS: [&str; 7] = [
     "# TYPE g counter\ng{job=\"body\"} @\ng{job=\"other\"} @\n",
     "# TYPE i gaugehistogram\r\ni_bucket{le=\"1\"} @\r\ni_bucket{le=\"+Inf\"} 99\r\ni_sum @\r\n\
      i_count 99\r\n",
+    // Labels of the path decide which of these lines are of one series.
+    "# TYPE m summary\nm_count{x=\"1\",y=\"1\"} @\nm_count{x=\"2\",y=\"2\"} @\n\
+     m_sum{x=\"1\",y=\"2\"} @\nm_sum{x=\"2\",y=\"1\"} @\n",
 ];
 
 /// Grouping keys as HTTP remembers them: without a number nothing would be known of any push.
@@ -327,7 +330,7 @@ fn text(gateway: &Gateway) -> String {
 #[test]
 fn odd_values_in_bodies_that_are_known() {
     let none = Hints::default();
-    for (form, group) in FORMS.iter().zip([1, 1, 1, 1, 1, 0, 1]) {
+    for (form, group) in FORMS.iter().zip([1, 1, 1, 1, 1, 0, 1, 3]) {
         for odd in ODD {
             let (quick, slow) = (gateway(0), gateway(0));
             for (time, value) in ["1", "1", "1", "1", odd, "1"].into_iter().enumerate() {
@@ -363,6 +366,23 @@ fn odd_values_in_protobuf_that_is_known() {
             }
             assert_eq!(text(&quick), text(&slow), "{odd}");
         }
+    }
+}
+
+/// Under one grouping key the first sum belongs to the first count, under another to the second.
+#[test]
+fn labels_of_the_path_decide_what_is_one_series() {
+    let none = Hints::default();
+    let (quick, slow) = (gateway(0), gateway(0));
+    for time in 0..20 {
+        let values = [1 + time, 200 + time, 10 + time, 3000 + time].map(|value| value.to_string());
+        let body = fill(FORMS[7], &values);
+        // Both keys by turns, and then one of them.
+        let group = if time % 2 == 0 || time > 12 { 3 } else { 4 };
+        let unknown = format!("# {time}\n{body}");
+        let pushed = push(&quick, time, group, &body, &none);
+        assert_eq!(pushed, push(&slow, time, group, &unknown, &none));
+        assert_eq!(text(&quick), text(&slow), "{time}");
     }
 }
 
