@@ -148,6 +148,10 @@ fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_on
                 crashes.push(Crash::Machine { writes, bytes });
             }
         }
+        for names in [false, true] {
+            // Before a sync there are few writes.
+            crashes.extend((0..8).map(|writes| Crash::Scattered { writes, names }));
+        }
         for crash in crashes {
             let after = disk.after(crash);
             let (mut engine, records, commit) =
@@ -162,9 +166,13 @@ fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_on
             expected.apply(&next).unwrap();
             engine.write(commit + 1, &next).and_then(|()| engine.sync()).unwrap();
             drop(engine);
-            let (_, records, _) =
-                open(&after.after(Crash::Machine { writes: 0, bytes: 0 })).unwrap();
-            assert_eq!(records, expected, "{stop} {crash:?}");
+            for again in [
+                Crash::Machine { writes: 0, bytes: 0 },
+                Crash::Scattered { writes: 0, names: false },
+            ] {
+                let (_, records, _) = open(&after.after(again)).unwrap();
+                assert_eq!(records, expected, "{stop} {crash:?}");
+            }
         }
     }
     assert!(torn > 100, "{torn}");
@@ -209,6 +217,65 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
     }
 }
 
+/// Where something damages one of them, the other one tells nearly as much.
+#[test]
+fn the_last_two_marks_stand_in_different_places() {
+    let disk = Simulated::default();
+    let (mut engine, _, _) = open(&disk).unwrap();
+    // Most numbers are those of commits that hold nothing.
+    for commit in [2, 4, 8, 9, 13] {
+        let before = engine.marked;
+        engine.write(commit, batch(1)).and_then(|()| engine.sync()).unwrap();
+        for (slot, mark) in [(engine.slot, engine.marked), (1 - engine.slot, before)] {
+            let mut damaged = disk.contents()[MARK_FILE].clone();
+            assert_eq!(Mark::read(&damaged), Some((engine.marked, engine.slot)));
+            damaged[SLOTS[1 - slot] as usize] ^= 1;
+            assert_eq!(Mark::read(&damaged), Some((mark, slot)), "{commit}");
+        }
+    }
+}
+
+/// Pushes and deletions of a whole day, and then nothing more for long.
+#[test]
+fn segments_in_which_nothing_is_valid_all_go_with_the_next_commit() {
+    let disk = Simulated::default();
+    let (mut engine, _, _) = open(&disk).unwrap();
+    let (mut births, mut deaths) = (Batch::default(), Batch::default());
+    for commit in 1..=20_u64 {
+        let key = commit.to_le_bytes();
+        births.clear();
+        births.put_with_state(Table::Series, &key, &[7; 300], b"state");
+        deaths.delete(Table::Series, &key);
+        engine.write(commit, &births).and_then(|()| engine.sync()).unwrap();
+    }
+    assert!(engine.segments.len() > 15, "{:?}", engine.segments);
+    engine.write(21, &deaths).and_then(|()| engine.sync()).unwrap();
+    engine.write(22, batch(1)).and_then(|()| engine.sync()).unwrap();
+    assert!(engine.segments.len() <= 2, "{:?}", engine.segments);
+    let records = open(&disk).unwrap().1;
+    assert_eq!(records.iter().count(), records_after(1).iter().count());
+}
+
+/// As groups are, that one record holds whole.
+#[test]
+fn large_records_are_copied_no_more_often_than_small_ones() {
+    let written = |bytes: usize, records: u32| {
+        let disk = Simulated::default();
+        let (mut engine, _, _) = open_with(&disk, Sizes::default()).unwrap();
+        let (mut commit, mut batch, value) = (0, Batch::default(), vec![7; bytes]);
+        let start = disk.written_bytes();
+        for n in (0..records).chain((0..3 * records).map(|n| n.wrapping_mul(7) % records)) {
+            commit += 1;
+            batch.clear();
+            batch.put(Table::Groups, &n.to_le_bytes(), &value);
+            engine.write(commit, &batch).and_then(|()| engine.sync()).unwrap();
+        }
+        (disk.written_bytes() - start) as f64 / (4 * records as usize * bytes) as f64
+    };
+    let (small, large) = (written(10_000, 4_000), written(1_000_000, 40));
+    assert!(large < small * 1.3, "{large} bytes are written for each, {small} for small ones");
+}
+
 #[test]
 fn several_writes_may_share_a_sync() {
     let disk = Simulated::default();
@@ -249,12 +316,15 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Faults { failing_syncs: true, ..Faults::default() }),
     ];
     let torn = (0_usize..4, 0_usize..80);
+    let scattered = (any::<u64>(), any::<bool>());
     prop_oneof![
         12 => (any::<u64>(), prop::bool::weighted(0.7))
             .prop_map(|(seed, synced)| Step::Commit { seed, synced }),
         2 => (any::<u64>(), failing).prop_map(|(seed, faults)| Step::Failure { seed, faults }),
         1 => Just(Step::Crash(Crash::Process)),
-        2 => torn.prop_map(|(writes, bytes)| Step::Crash(Crash::Machine { writes, bytes })),
+        1 => torn.prop_map(|(writes, bytes)| Step::Crash(Crash::Machine { writes, bytes })),
+        1 => scattered
+            .prop_map(|(writes, names)| Step::Crash(Crash::Scattered { writes, names })),
     ]
 }
 
