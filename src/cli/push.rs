@@ -61,7 +61,10 @@ busy or restarting. It says nothing if all went well, as a cron job should.",
                    with the same key and content is not counted twice. Without it each run has a \
                    new one.",
         },
-        TIMEOUT,
+        timeout_flag(
+            "Give up after so long; 30s if not given. Until then the push is tried again and \
+             again, and each try may take a third of the time.",
+        ),
         BASIC_AUTH,
         BEARER_TOKEN,
         CA_FILE,
@@ -107,14 +110,10 @@ pub(super) const FORMAT: Flag = Flag {
     repeated: false,
     help: "What the input is. Without it text is assumed, or OpenMetrics if it ends in # EOF.",
 };
-pub(super) const TIMEOUT: Flag = Flag {
-    name: "--timeout",
-    placeholder: "DURATION",
-    repeated: false,
-    help: "Give up after so long. A push is tried again in this time, and each try may take a \
-           third of it; 30s if not given. Each request of a check or an import may take all of it; \
-           10s if not given, for an import 60s.",
-};
+/// What it limits is not the same in all commands.
+pub(super) const fn timeout_flag(help: &'static str) -> Flag {
+    Flag { name: "--timeout", placeholder: "DURATION", repeated: false, help }
+}
 pub(super) const BASIC_AUTH: Flag = Flag {
     name: "--basic-auth-file",
     placeholder: "FILE",
