@@ -2,6 +2,7 @@
 //! in order. Logic worth testing lives in the parts.
 
 mod import_groups;
+mod open_files;
 mod security;
 pub mod store;
 
@@ -111,6 +112,9 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let store = config.store_path().map(|path| path.display().to_string());
     let store = store.as_deref().unwrap_or("none: state is in memory only");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), mode, store, "starting");
+    if let Some(warning) = open_files::allow_for(config.limits.connections) {
+        tracing::warn!("{warning}");
+    }
     let main =
         config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
     let management = config.web.management_address.as_ref().map(resolve).transpose()?;
