@@ -2,6 +2,7 @@
 //! in order. Logic worth testing lives in the parts.
 
 mod import_groups;
+mod open_files;
 mod security;
 pub mod store;
 
@@ -38,7 +39,7 @@ pub enum RunError {
     Address(String, io::Error),
     #[error("{0}")]
     Security(#[from] SecurityError),
-    #[error("listen: {0}")]
+    #[error("cannot listen on {0}{hint}", hint = listen_hint(.0))]
     Listen(io::Error),
     #[error("signals: {0}")]
     Signals(io::Error),
@@ -73,6 +74,23 @@ fn hint(error: &EngineError) -> &'static str {
     }
 }
 
+/// What to do about an address that cannot be listened on.
+fn listen_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ". Stop the process that listens there, or set web.listen_address or \
+             web.management_address to another port"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ". Ports below 1024 need the capability CAP_NET_BIND_SERVICE; 9091 does not"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            ". web.listen_address and web.management_address must be addresses of this machine"
+        }
+        _ => "",
+    }
+}
+
 /// What can be loaded again while running.
 struct Configured {
     sources: Sources,
@@ -92,6 +110,16 @@ pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
 
 async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let level = log::init(level(&config), log_format(&config), http::NOISY_LIBRARY);
+    let mode = match config.mode {
+        config::Mode::Aggregate => "aggregate",
+        config::Mode::Pushgateway => "pushgateway",
+    };
+    let store = config.store_path().map(|path| path.display().to_string());
+    let store = store.as_deref().unwrap_or("none: state is in memory only");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), mode, store, "starting");
+    if let Some(warning) = open_files::allow_for(config.limits.connections) {
+        tracing::warn!("{warning}");
+    }
     let main =
         config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
     let management = config.web.management_address.as_ref().map(resolve).transpose()?;
@@ -157,7 +185,6 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     }
     if loading.is_none() {
         lifecycle.set(Phase::Ready);
-        tracing::info!("ready");
     }
     let servers = http::start(&services, &server, &main, management, security.tls())
         .map_err(RunError::Listen)?;
@@ -176,8 +203,8 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
             }
         }
         lifecycle.set(Phase::Ready);
-        tracing::info!("ready");
     }
+    tracing::info!("ready");
 
     spawn_local(sweep(configured.clone()));
     spawn_local(watch_disk(gateway));
