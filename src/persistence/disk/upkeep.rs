@@ -111,7 +111,7 @@ impl Disk {
             |segment: &&Segment| segment.number == active || self.index.live_in(segment.number) > 0;
         let first = self.segments.iter().find(is_needed).copied();
         let Some(first) = first.filter(|first| first.number != active) else {
-            return Ok(self.from_now_on(active));
+            return Ok(self.needed_from(active));
         };
         let mut upkeep = match self.upkeep.take() {
             Some(upkeep) if upkeep.header.segment == first.number => upkeep,
@@ -120,7 +120,7 @@ impl Disk {
                 let then = self.disk_bytes() + first.end + first.end / 4;
                 let most = self.index.bytes() * 12 / 5 + 2 * self.sizes.segment_bytes[0];
                 if then <= most && self.segments.len() <= SEGMENTS_MAX {
-                    return Ok(self.from_now_on(first.number));
+                    return Ok(self.needed_from(first.number));
                 }
                 self.begin_upkeep(first)?
             }
@@ -147,14 +147,14 @@ impl Disk {
             }
         }
         if self.index.live_in(first.number) == 0 {
-            return Ok(self.from_now_on(first.number + 1));
+            return Ok(self.needed_from(first.number + 1));
         }
         self.upkeep = Some(upkeep);
-        Ok(self.from_now_on(first.number))
+        Ok(self.needed_from(first.number))
     }
 
     /// The next commit says that this is the oldest segment that is needed.
-    fn from_now_on(&mut self, segment: u64) -> u64 {
+    fn needed_from(&mut self, segment: u64) -> u64 {
         self.oldest = segment;
         segment
     }
