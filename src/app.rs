@@ -2,6 +2,7 @@
 //! in order. Logic worth testing lives in the parts.
 
 mod import_groups;
+mod open_files;
 mod security;
 pub mod store;
 
@@ -38,7 +39,7 @@ pub enum RunError {
     Address(String, io::Error),
     #[error("{0}")]
     Security(#[from] SecurityError),
-    #[error("listen: {0}")]
+    #[error("cannot listen on {0}{hint}", hint = listen_hint(.0))]
     Listen(io::Error),
     #[error("signals: {0}")]
     Signals(io::Error),
@@ -46,6 +47,8 @@ pub enum RunError {
     Store(#[from] EngineError),
     #[error("the store cannot be loaded: {0}")]
     Load(String),
+    #[error("there is no store: give store.path")]
+    NoStore,
     #[error("write: {0}")]
     Output(io::Error),
     #[error("nothing was brought in: {0}")]
@@ -63,8 +66,28 @@ fn hint(error: &EngineError) -> &'static str {
         EngineError::Locked { .. } => {
             ". Stop that process, or give this one a store.path of its own"
         }
+        EngineError::Unsuited { .. } => {
+            ". Start with --mode=pushgateway, or give another store.path"
+        }
         EngineError::Missing { .. } => ". Give the directory that store.path names",
         EngineError::Io { .. } => "; store.path must be a directory that can be written to",
+    }
+}
+
+/// What to do about an address that cannot be listened on.
+fn listen_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            ". Stop the process that listens there, or set web.listen_address or \
+             web.management_address to another port"
+        }
+        io::ErrorKind::PermissionDenied => {
+            ". Ports below 1024 need the capability CAP_NET_BIND_SERVICE; 9091 does not"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            ". web.listen_address and web.management_address must be addresses of this machine"
+        }
+        _ => "",
     }
 }
 
@@ -87,6 +110,16 @@ pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
 
 async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     let level = log::init(level(&config), log_format(&config), http::NOISY_LIBRARY);
+    let mode = match config.mode {
+        config::Mode::Aggregate => "aggregate",
+        config::Mode::Pushgateway => "pushgateway",
+    };
+    let store = config.store_path().map(|path| path.display().to_string());
+    let store = store.as_deref().unwrap_or("none: state is in memory only");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), mode, store, "starting");
+    if let Some(warning) = open_files::allow_for(config.limits.connections) {
+        tracing::warn!("{warning}");
+    }
     let main =
         config.web.listen_address.iter().map(resolve).collect::<Result<Vec<_>, _>>()?.concat();
     let management = config.web.management_address.as_ref().map(resolve).transpose()?;
@@ -152,7 +185,6 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     }
     if loading.is_none() {
         lifecycle.set(Phase::Ready);
-        tracing::info!("ready");
     }
     let servers = http::start(&services, &server, &main, management, security.tls())
         .map_err(RunError::Listen)?;
@@ -171,10 +203,11 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
             }
         }
         lifecycle.set(Phase::Ready);
-        tracing::info!("ready");
     }
+    tracing::info!("ready");
 
     spawn_local(sweep(configured.clone()));
+    spawn_local(watch_disk(gateway));
     spawn_local(security.watch());
 
     let drain = signals.end(&configured, &lifecycle).await;
@@ -305,6 +338,14 @@ async fn sweep(configured: Arc<Configured>) {
         sleep(interval).await;
         let gateway = configured.gateway.clone();
         let _ = spawn_blocking(move || gateway.expire()).await;
+    }
+}
+
+/// Looks whether the disk hangs.
+async fn watch_disk(gateway: Arc<Gateway>) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        gateway.lose_patience();
     }
 }
 

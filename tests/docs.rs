@@ -22,6 +22,9 @@ const DOCUMENTS: &[&str] = &[
     "docs/durability.md",
     "docs/kubernetes.md",
     "docs/merging.md",
+    "docs/operating.md",
+    "docs/performance.md",
+    "docs/pushgateway-mode.md",
     "docs/security.md",
     CHART_README,
 ];

@@ -59,7 +59,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("prost", &["format/"]),
     ("metrics::", &["telemetry/"]),
     ("regex", &["rules/"]),
-    ("rustix", &["persistence/disk/files.rs"]),
+    ("rustix", &["persistence/disk/files.rs", "app/open_files.rs"]),
     ("rustls", &["http/", "cli/"]),
     ("x509_cert", &["http/"]),
     ("bcrypt::", &["auth/"]),

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::client::{Answer, Ask, Client, ClientError, ClientOptions, Url};
 use super::flags::{Given, Page};
 use super::inspect::{self, Check};
-use super::push::{BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, TIMEOUT, client_options, timeout};
-use super::push::{bare_url, format_of, target};
+use super::push::{BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, bare_url, client_options};
+use super::push::{format_of, target, timeout, timeout_flag};
 use super::{EXIT_FAILURE, UsageError, say};
 use crate::format::Timestamps;
 use crate::format::negotiate::PushFormat;
@@ -20,15 +20,21 @@ use crate::random;
 pub(super) const PAGE: Page = Page {
     usage: "check [FLAGS] [FILE...|URL]",
     about: "\
-Tells whether expositions in files, or on standard input, can be pushed. Given
-the URL of a gateway, pushes a series of its own there, twice with one key,
+Checks whether the content of files, or of standard input, can be pushed. Given
+the URL of a gateway, it pushes a series of its own there, twice with one key,
 scrapes it, and deletes it.",
-    flags: &[FORMAT, TIMEOUT, BASIC_AUTH, BEARER_TOKEN, CA_FILE],
+    flags: &[
+        FORMAT,
+        timeout_flag("How long each request may take; 10s if not given."),
+        BASIC_AUTH,
+        BEARER_TOKEN,
+        CA_FILE,
+    ],
     more: "\
 Exit status:
   0   all is well
-  1   something is wrong; the messages say what
-  64  bad usage
+  1   something is wrong, as the messages say
+  64  wrong usage
 
 Examples:
   tallygate check metrics.prom

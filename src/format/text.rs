@@ -49,9 +49,19 @@ pub struct TextOptions {
 pub fn parse(body: &[u8], builder: Builder<'_>, options: TextOptions) -> Result<(), ParseError> {
     let text = lex::utf8(body)?;
     let mut reader = Reader::new(builder, options);
-    reader.read(text).map_err(|flaw| flaw.locate(text))?;
+    reader.read(text).map_err(|flaw| {
+        let mut error = flaw.locate(text);
+        if !text.contains('\n') {
+            error.message += LINE_FEEDS_LOST;
+        }
+        error
+    })?;
     Ok(reader.builder.finish()?)
 }
+
+/// What is behind most bodies of one line that cannot be read (clients R20).
+const LINE_FEEDS_LOST: &str =
+    " (the body has no line feed: did curl -d take them out? --data-binary keeps them)";
 
 /// Reads tokens only, and counts samples: the part of [`parse`] that benchmarks want to see alone.
 ///
@@ -148,6 +158,10 @@ impl<'a, 'e> Reader<'a, 'e> {
             cursor.skip_blanks();
             match cursor.peek() {
                 None => {}
+                // It would be a push of nothing, whatever the file held that was sent like this.
+                Some(b'#') if !line.ended && line.start == 0 => {
+                    return Err(Flaw::new(0, "the whole body is one comment"));
+                }
                 Some(b'#') => self.families.comment(&mut self.builder, cursor)?,
                 Some(_) => self.sample(cursor)?,
             }

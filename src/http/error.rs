@@ -357,10 +357,13 @@ impl From<PushError> for Problem {
                         (StatusCode::UNPROCESSABLE_ENTITY, Limit::BucketBounds)
                     }
                 };
-                Problem::new(status, "over a limit", detail).at_limit(limit).hint(format!(
-                    "push fewer different label values, or raise limits.{}",
-                    limit.word()
-                ))
+                let cure = match error.limit {
+                    StoreLimit::Series | StoreLimit::SeriesPerJob => "fewer different label values",
+                    StoreLimit::Families => "fewer different metric names",
+                    StoreLimit::BucketBounds => "the same bucket bounds from everywhere",
+                };
+                let hint = format!("push {cure}, or raise limits.{}", limit.word());
+                Problem::new(status, "over a limit", detail).at_limit(limit).hint(hint)
             }
         }
     }

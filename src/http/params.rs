@@ -53,7 +53,8 @@ pub(super) fn selectors(request: &Request, required: bool) -> Result<Vec<Selecto
     }
     if required && selectors.is_empty() {
         return Err(Problem::bad_request(
-            "match[] is missing: which series? e.g. match[]={job=\"x\"}",
+            "match[] is missing: which series? For example curl -G --data-urlencode \
+             'match[]={job=\"x\"}' URL",
         ));
     }
     Ok(selectors)

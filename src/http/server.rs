@@ -67,7 +67,10 @@ pub fn start(
     management: Option<SocketAddr>,
     tls: Option<&Arc<Tls>>,
 ) -> io::Result<Servers> {
-    let bind = |&address: &SocketAddr| bind(address, options.write_stall_timeout);
+    let bind = |&address: &SocketAddr| {
+        bind(address, options.write_stall_timeout)
+            .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    };
     let bound = main.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
     let management = management.as_ref().map(bind).transpose()?;
     let main = bound.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;

@@ -35,6 +35,8 @@ pub enum Refusal {
     CountMismatch { count: f64, buckets: f64 },
     #[error("there is neither a count nor a +Inf bucket")]
     NoCount,
+    #[error("the summary has no count")]
+    NoSummaryCount,
     #[error("there is no sum, but earlier pushes had one")]
     NoSum,
     #[error("native histogram schema {schema} is not in -4 to 8")]
@@ -68,6 +70,7 @@ impl Refusal {
                 "_count must equal the +Inf bucket; push both from one snapshot"
             }
             Refusal::NoCount => "push _count or a bucket le=\"+Inf\"",
+            Refusal::NoSummaryCount => "push _count, with or without _sum; quantiles are dropped",
             Refusal::NoSum => {
                 "push _sum with every push of this series, or delete the series first"
             }
@@ -178,7 +181,7 @@ pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result
         (_, PushedValue::Histogram { .. }) => PushedHistogram::of(series.value, series.exemplars)
             .map_or(Ok(()), |pushed| pushed.check()),
         (_, PushedValue::Summary { count, sum, .. }) => {
-            let count = count.ok_or(Refusal::NoCount)?;
+            let count = count.ok_or(Refusal::NoSummaryCount)?;
             finite(count.as_f64(), "count")?;
             not_negative(count.as_f64(), "count")?;
             match sum {

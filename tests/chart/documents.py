@@ -12,7 +12,7 @@ import yaml
 
 import restricted
 from served import Pod
-from tools import CHART, HERE, NEWEST, NODE_MODULES, ROOT, chart, check, ci_files, gateway, objects, refused, render, run, tool
+from tools import CHART, HERE, NAMESPACE, NEWEST, NODE_MODULES, ROOT, chart, check, ci_files, gateway, objects, refused, render, run, tool
 
 # Groups whose kinds crds.mjs can check, and those of which no schema can be had.
 CHECKED_GROUPS = ("monitoring.coreos.com", "gateway.networking.k8s.io", "cert-manager.io")
@@ -53,6 +53,9 @@ def run_all():
         assert generated_readme() == (CHART / "README.md").read_text(), "stale: tests/chart/run --update"
     with check("README: alerts"):
         assert alert_table() in (CHART / "README.md").read_text(), "stale: tests/chart/run --update"
+    with check("docs/alerts.yaml: the alerts without Kubernetes"):
+        assert plain_alerts() == PLAIN_ALERTS.read_text(), "stale: tests/chart/run --update"
+        run("promtool", "check", "rules", PLAIN_ALERTS)
     with check("documents: their examples are values"):
         examples()
     with check("documents: every alert is explained"):
@@ -195,7 +198,36 @@ def alert_table():
     return "\n".join([ALERTS[0], *lines, "", ALERTS[1]])
 
 
+PLAIN_ALERTS = ROOT / "docs/alerts.yaml"
+PLAIN_HEAD = """\
+# Alerts for a gateway outside of Kubernetes: a file for rule_files of Prometheus, whose job is called tallygate.
+# What to do about each is in kubernetes.md, under "Alerts". Made from the chart by tests/chart/run --update.
+"""
+# They compare with what only the chart knows.
+OF_THE_CHART = "TallygateMemoryNear", "TallygateReplicasMissing"
+
+
+def plain_alerts():
+    """The alerts that are on by default, for targets without the labels that Kubernetes gives them."""
+    values = {"prometheusRule": {"enabled": True, "job": "tallygate"}}
+    group = next(o for o in objects(values) if o["kind"] == "PrometheusRule")["spec"]["groups"][0]
+    rules = [rule for rule in group["rules"] if rule["alert"] not in OF_THE_CHART]
+    text = yaml.safe_dump({"groups": [{"name": "tallygate", "rules": rules}]}, sort_keys=False, width=1000)
+    for kubernetes, plain in (
+        (f',namespace="{NAMESPACE}"', ""),
+        (f'{{namespace="{NAMESPACE}"}}', ""),
+        (f" in namespace {NAMESPACE}", ""),
+        ("{{ $labels.pod }} ", ""),
+        ("(pod, ", "("),
+    ):
+        assert kubernetes in text, kubernetes
+        text = text.replace(kubernetes, plain)
+    assert "pod" not in text and NAMESPACE not in text, text
+    return PLAIN_HEAD + text
+
+
 def update():
+    PLAIN_ALERTS.write_text(plain_alerts())
     readme = CHART / "README.md"
     readme.write_text(generated_readme())
     before, rest = readme.read_text().split(ALERTS[0])

@@ -222,6 +222,7 @@ const TABLE: &[(&str, &[&str], Outcome)] = &[
     // === text ===
     ("a sample cut in its middle", &["a 1\nb{x=\"1"], Refused(400)),
     ("lines without line breaks", &["a 1b 2c 3"], Refused(400)),
+    ("lines without line breaks behind HELP", &["# HELP a A.# TYPE a countera 1"], Refused(400)),
     ("two values", &["a 1 2 3\n"], Refused(400)),
     ("a number in hexadecimal", &["a 0x10\n"], Refused(400)),
     ("HTML", &["<!doctype html><title>404</title>\n"], Refused(400)),

@@ -189,6 +189,9 @@ fn a_port_that_is_taken() {
     assert_eq!(output.status.code(), Some(1));
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(log.contains("level=error") && log.contains("in use"), "{log}");
+    let cannot = format!("cannot listen on {}: ", gateway.address);
+    assert!(log.contains(&cannot) && log.contains("web.listen_address"), "{log}");
+    assert!(!log.contains("message=ready"), "{log}");
 }
 
 #[test]

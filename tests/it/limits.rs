@@ -237,6 +237,25 @@ fn inflight_push_bytes() {
     assert_eq!(left, 0.0);
 }
 
+/// Most systems begin with a soft limit of 1,024 files, which connections would use up before the
+/// store could open another one.
+#[test]
+fn the_limit_of_open_files_is_lifted() {
+    let shell = |limits: &str| format!("{limits}; exec \"$@\"");
+    let max_fds = |gateway: &Gateway| gateway.sample("tallygate_process_max_fds");
+
+    let lifted = shell("ulimit -S -n 64 && ulimit -H -n 4000");
+    let gateway = flag("--limits.connections=3000").under(&["sh", "-c", &lifted, "sh"]).run();
+    assert_eq!(max_fds(&gateway), 4000.0);
+
+    let low = shell("ulimit -n 200");
+    let mut gateway = flag("--limits.connections=3000").under(&["sh", "-c", &low, "sh"]).run();
+    gateway.expect_log("limits.connections");
+    assert_eq!(max_fds(&gateway), 200.0);
+    let warning = gateway.await_log("limits.connections");
+    assert!(warning.contains("level=warn") && warning.contains("200 files"), "{warning}");
+}
+
 #[test]
 fn connections() {
     let mut gateway = flag("--limits.connections=2").run();

@@ -116,6 +116,7 @@ fn every_refusal_has_a_hint() {
         Refusal::NotFinite { what: "counter", value: f64::NAN },
         Refusal::Negative { what: "counter", value: -1.0 },
         Refusal::NoCount,
+        Refusal::NoSummaryCount,
         Refusal::NoSum,
         Refusal::Untyped,
     ] {

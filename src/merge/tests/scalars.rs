@@ -189,7 +189,7 @@ fn summaries_add_and_drop_their_quantiles() {
 #[test]
 fn refused_summaries() {
     for (push, expected) in [
-        ("sum=1", "there is neither a count nor a +Inf bucket"),
+        ("sum=1", "the summary has no count"),
         ("count=NaN sum=1", "count NaN is not finite"),
         ("count=inf sum=1", "count +Inf is not finite"),
         ("count=-1 sum=1", "count -1 is negative"),

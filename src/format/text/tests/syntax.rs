@@ -240,6 +240,23 @@ fn lenient_line_ends() {
     );
 }
 
+/// `curl -d @file` takes all line feeds out, and what is left may read as one long comment.
+#[test]
+fn lost_line_feeds() {
+    for (body, place) in [
+        ("# HELP a Text.# TYPE a countera 1", "line 1, column 1: the whole body is one comment"),
+        ("#", "line 1, column 1: the whole body is one comment"),
+        ("# TYPE a countera 1", "line 1, column 1: the whole body is one comment"),
+        ("a 1b 2", "line 1, column 3: found \"1b\""),
+    ] {
+        let error = lenient(body.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(place) && error.contains("--data-binary"), "{error}");
+        assert!(strict(body.as_bytes()).unwrap_err().to_string().contains("--data-binary"));
+    }
+    assert_eq!(lenient(b"# x\n"), Ok(String::new()));
+    assert!(!lenient(b"a b\n").unwrap_err().to_string().contains("--data-binary"));
+}
+
 #[test]
 fn timestamps() {
     refused(&[
