@@ -17,6 +17,7 @@ mod shown;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -259,6 +260,15 @@ impl Gateway {
     /// If the last commit failed.
     pub fn check_writable(&self) -> Result<(), NotDurable> {
         self.commits.check()
+    }
+
+    /// Gives up on a commit that the disk has had for too long; to be called now and then.
+    pub fn lose_patience(&self) {
+        /// Clients wait for about as long.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        if let Some(NotDurable(reason)) = self.commits.lose_patience(PATIENCE) {
+            self.telemetry.store_not_writable(&reason);
+        }
     }
 
     /// Waits until what the ticket stands for may be acknowledged.
