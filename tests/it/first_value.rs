@@ -1,7 +1,9 @@
 //! What was pushed before the first scrape is not lost to `increase()`: that scrape shows a new series
 //! at zero (merge-semantics 5).
 
-use crate::harness::{Coding, Gateway, decoded, flag, histogram, start};
+use std::time::Duration;
+
+use crate::harness::{Coding, Gateway, decoded, eventually, flag, histogram, start};
 
 const COUNTER: &str = "# TYPE a_total counter\na_total 5\n";
 
@@ -21,9 +23,16 @@ fn shown(text: &str) -> String {
     text.lines().filter(ours).collect::<Vec<_>>().join("\n")
 }
 
-/// Longer than a push takes to be applied, as the gateway reckons.
-fn pause() {
-    std::thread::sleep(std::time::Duration::from_millis(150));
+/// It shows zero, perhaps once more if the series was born just before the last scrape, and then the
+/// value.
+#[track_caller]
+fn rises(zero: &str, value: &str, mut scrape: impl FnMut() -> String) {
+    assert_eq!(scrape(), zero);
+    eventually("the value is shown", || {
+        let text = scrape();
+        assert!(text == zero || text == value, "{text}");
+        (text == value).then_some(())
+    });
 }
 
 #[test]
@@ -37,13 +46,10 @@ fn each_scraper_sees_a_new_series_at_zero_once() {
     assert_eq!(shown(&gateway.get("/metrics").text()), "a_total 5");
     assert_eq!(scrape(&gateway, "Prometheus/3 a"), "a_total 0");
     gateway.accept("/metrics", COUNTER);
-    pause();
-    assert_eq!(scrape(&gateway, "Prometheus/3 b"), "a_total 0");
-    assert_eq!(scrape(&gateway, "Prometheus/3 a"), "a_total 0", "born just before its last scrape");
-    pause();
-    for scraper in ["Prometheus/3 a", "Prometheus/3 b"] {
-        assert_eq!(scrape(&gateway, scraper), "a_total 10", "{scraper}");
-    }
+    rises("a_total 0", "a_total 10", || scrape(&gateway, "Prometheus/3 b"));
+    eventually("the other one sees the value, too", || {
+        (scrape(&gateway, "Prometheus/3 a") == "a_total 10").then_some(())
+    });
     assert_eq!(shown(&gateway.get("/metrics").text()), "a_total 10");
 }
 
@@ -61,13 +67,9 @@ fn histograms_as_a_whole_and_no_gauges() {
     gateway.accept("/metrics", body);
     let zero = "g 7\nh_bucket{le=\"1\"} 0\nh_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n\
                 i_info 1\ns_sum 0\ns_count 0\nu 8";
-    assert_eq!(scrape(&gateway, "p"), zero);
-    pause();
-    scrape(&gateway, "p");
-    pause();
     let value = "g 7\nh_bucket{le=\"1\"} 2\nh_bucket{le=\"+Inf\"} 3\nh_sum 4.5\nh_count 3\n\
                  i_info 1\ns_sum 3\ns_count 2\nu 8";
-    assert_eq!(scrape(&gateway, "p"), value);
+    rises(zero, value, || scrape(&gateway, "p"));
 }
 
 /// To a Prometheus that is new, what is there must not seem to grow from zero; a series that a
@@ -76,8 +78,8 @@ fn histograms_as_a_whole_and_no_gauges() {
 fn who_is_not_known_is_told_the_values_of_what_is_not_new() {
     let gateway = start();
     gateway.accept("/metrics", COUNTER);
-    pause();
     let timeout_s = "0.05";
+    std::thread::sleep(Duration::from_millis(150));
     assert_eq!(scrape_with(&gateway, "/metrics", "new", timeout_s), "a_total 5");
     let directory = gateway.directory.clone();
     drop(gateway);
@@ -95,11 +97,9 @@ fn scrapers_with_a_name() {
     let named = |name: &str| shown(&gateway.get(&format!("/metrics?scraper={name}")).text());
     assert_eq!((named("a"), named("b")), (String::new(), String::new()));
     gateway.accept("/metrics", COUNTER);
-    assert_eq!((named("a"), named("b")), ("a_total 0".to_owned(), "a_total 0".to_owned()));
-    pause();
-    (named("a"), named("b"));
-    pause();
-    assert_eq!((named("a"), named("b")), ("a_total 5".to_owned(), "a_total 5".to_owned()));
+    for name in ["a", "b"] {
+        rises("a_total 0", "a_total 5", || named(name));
+    }
 }
 
 #[test]
@@ -129,12 +129,12 @@ fn what_is_kept_of_scrapes_does_not_mix_scrapers() {
     for _ in 0..2 {
         assert_eq!(gzip(None), "a_total 5");
     }
-    assert_eq!(gzip(Some("a")), "a_total 0");
-    assert_eq!(gzip(None), "a_total 5");
-    assert_eq!(gzip(Some("b")), "a_total 0");
-    pause();
-    (gzip(Some("a")), gzip(Some("b")));
-    pause();
+    for scraper in ["a", "b"] {
+        rises("a_total 0", "a_total 5", || {
+            assert_eq!(gzip(None), "a_total 5");
+            gzip(Some(scraper))
+        });
+    }
     for reader in [Some("a"), Some("b"), None] {
         assert_eq!(gzip(reader), "a_total 5");
     }
@@ -145,8 +145,9 @@ fn what_is_kept_of_scrapes_does_not_mix_scrapers() {
 fn a_series_that_comes_back_is_new() {
     let gateway = start();
     gateway.accept("/metrics/job/j", COUNTER);
-    scrape(&gateway, "p");
-    pause();
+    eventually("it is no longer new", || {
+        (scrape(&gateway, "p") == "a_total{job=\"j\"} 5").then_some(())
+    });
     assert_eq!(gateway.request("DELETE", "/metrics/job/j").send().status, 202);
     scrape(&gateway, "p");
     gateway.accept("/metrics/job/j", COUNTER);
