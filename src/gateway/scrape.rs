@@ -165,7 +165,8 @@ impl Gateway {
         scraper: Option<&Scraper>,
     ) -> io::Result<Scrape> {
         let settings = Guard::into_inner(self.settings());
-        let scraper = scraper.filter(|_| settings.zero_first);
+        // Who asks for our own metrics apart has seen nothing that was pushed.
+        let scraper = scraper.filter(|_| settings.zero_first && request.content != Content::Own);
         // Before the first look at what is stored: what is born later may be new to it next time, too.
         let now_ms = self.clock.now().ms;
         let new_since_ms = scraper.map_or(i64::MAX, |who| self.scrapers.begin(who, now_ms));
