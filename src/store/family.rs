@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Arc, OnceLock};
 
 use foldhash::quality::RandomState;
@@ -30,6 +32,7 @@ pub struct Family {
     quoted: AtomicBool,
     /// Of the label texts of its live series.
     label_bytes: AtomicUsize,
+    last_birth_ms: AtomicI64,
     kind: AtomicU8,
     metadata: RwLock<Metadata>,
     layouts: Mutex<Layouts>,
@@ -80,6 +83,7 @@ impl Family {
             changes: Changes::default(),
             quoted: AtomicBool::new(false),
             label_bytes: AtomicUsize::new(0),
+            last_birth_ms: AtomicI64::new(i64::MIN),
             kind: AtomicU8::new(kind as u8),
             metadata: RwLock::default(),
             layouts: Mutex::default(),
@@ -145,7 +149,15 @@ impl Family {
         self.label_bytes.load(Relaxed)
     }
 
-    pub(super) fn note_birth(&self, labels: &str) {
+    /// When the youngest series was born, milliseconds since the Unix epoch. It is true of a list of
+    /// series that was taken before.
+    pub fn last_birth_ms(&self) -> i64 {
+        self.last_birth_ms.load(Relaxed)
+    }
+
+    /// To be called before the series can be found.
+    pub(super) fn note_birth(&self, labels: &str, created_ms: i64) {
+        self.last_birth_ms.fetch_max(created_ms, Relaxed);
         self.label_bytes.fetch_add(labels.len(), Relaxed);
         if has_quoted_name(labels) {
             self.quoted.store(true, Relaxed);

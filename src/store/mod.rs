@@ -199,7 +199,7 @@ impl Store {
         self.series.insert(hash, series.clone());
         self.series_count.fetch_add(1, Relaxed);
         let family = series.family.clone();
-        family.note_birth(labels);
+        family.note_birth(labels, series.created_ms());
         family.index.add(series);
         family.note_change();
         if family.live.fetch_add(1, Relaxed) == 0 {

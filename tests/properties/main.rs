@@ -1,10 +1,11 @@
 //! Properties of merge-semantics 7, by their numbers, for all kinds. Values are compared bit by bit.
 //!
 //! Those that need time or threads (9, 15 and more of 4) are in `model.rs`; those that need keys,
-//! sources, logs or scrapers belong to what keeps these.
+//! sources or logs belong to what keeps these.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod accounting;
 mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
