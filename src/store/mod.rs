@@ -17,6 +17,7 @@
 mod admit;
 mod apply;
 mod changed;
+mod family;
 mod group;
 mod index;
 mod known;
@@ -40,12 +41,13 @@ use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use changed::Changed;
+pub use family::{Family, Metadata};
 use group::Groups;
 use index::Index;
 pub use known::Known;
 pub use remove::{Removed, SLICE};
 pub use restore::Restore;
-pub use series::{Family, Metadata, SeriesRef};
+pub use series::SeriesRef;
 use table::Table;
 
 #[derive(Debug)]
