@@ -166,10 +166,11 @@ impl Gateway {
     ) -> io::Result<Scrape> {
         let settings = Guard::into_inner(self.settings());
         // Who asks for our own metrics apart has seen nothing that was pushed.
-        let scraper = scraper.filter(|_| settings.zero_first && request.content != Content::Own);
+        let scraper = scraper.filter(|_| request.content != Content::Own);
         // Before the first look at what is stored: what is born later may be new to it next time, too.
         let now_ms = self.clock.now().ms;
-        let new_since_ms = scraper.map_or(i64::MAX, |who| self.scrapers.begin(who, now_ms));
+        let begun = scraper.map(|who| self.scrapers.begin(who, now_ms));
+        let new_since_ms = begun.filter(|_| settings.zero_first).unwrap_or(i64::MAX);
         let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();
         let mut sources = Vec::new();
         if request.content != Content::Own {
