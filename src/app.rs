@@ -47,6 +47,8 @@ pub enum RunError {
     Store(#[from] EngineError),
     #[error("the store cannot be loaded: {0}")]
     Load(String),
+    #[error("there is no store: give store.path")]
+    NoStore,
     #[error("write: {0}")]
     Output(io::Error),
     #[error("nothing was brought in: {0}")]
@@ -63,6 +65,9 @@ fn hint(error: &EngineError) -> &'static str {
         EngineError::Newer { .. } => ". Run the version that wrote it, or a newer one",
         EngineError::Locked { .. } => {
             ". Stop that process, or give this one a store.path of its own"
+        }
+        EngineError::Unsuited { .. } => {
+            ". Start with --mode=pushgateway, or give another store.path"
         }
         EngineError::Missing { .. } => ". Give the directory that store.path names",
         EngineError::Io { .. } => "; store.path must be a directory that can be written to",
@@ -202,6 +207,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     tracing::info!("ready");
 
     spawn_local(sweep(configured.clone()));
+    spawn_local(watch_disk(gateway));
     spawn_local(security.watch());
 
     let drain = signals.end(&configured, &lifecycle).await;
@@ -335,6 +341,14 @@ async fn sweep(configured: Arc<Configured>) {
     }
 }
 
+/// Looks whether the disk hangs.
+async fn watch_disk(gateway: Arc<Gateway>) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        gateway.lose_patience();
+    }
+}
+
 impl Configured {
     fn reload(&self) -> Result<String, String> {
         let telemetry = self.gateway.telemetry();
@@ -415,6 +429,7 @@ fn settings(config: &Config) -> Settings {
         gzip_level: config.scrape.gzip_level as u32,
         cache_bytes: config.scrape.cache_bytes.bytes(),
         created_samples: config.scrape.created_samples,
+        zero_first: config.scrape.zero_first,
         native_buckets: config.scrape.native_buckets,
         group_names: match config.push.enable_utf8_names {
             true => Names::Utf8,

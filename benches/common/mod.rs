@@ -56,9 +56,10 @@ fn fill_mix(gateway: &Gateway, pushes: usize) {
     }
 }
 
-/// The key that the pushes of the corpus come under.
+/// The key that the pushes of the corpus come under, as HTTP remembers it.
 pub(crate) fn grouping() -> Grouping {
-    Grouping::new([("job", "checkout"), ("instance", "10.0.3.17")]).expect("a grouping key")
+    let pairs = [("job", "checkout"), ("instance", "10.0.3.17")];
+    Grouping::new(pairs).expect("a grouping key").numbered()
 }
 
 pub(crate) fn request(format: Format, compression: Compression) -> ScrapeRequest {

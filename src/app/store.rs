@@ -14,7 +14,7 @@ use crate::format::compress::Compression;
 use crate::format::escaping::Escaping;
 use crate::format::negotiate::{Format, PushFormat};
 use crate::format::openmetrics;
-use crate::gateway::{Content, Gateway, Loaded, PushRequest, ScrapeRequest};
+use crate::gateway::{Content, Gateway, Limits, Loaded, PushRequest, ScrapeRequest};
 use crate::model::Grouping;
 use crate::persistence::disk::Disk;
 use crate::persistence::{Ack, Commits, Committer, CommitterOptions, Engine};
@@ -39,7 +39,8 @@ fn check(config: &Config, path: Option<&Path>, out: &mut impl Write) -> Result<(
         None => path_of(config)?,
     };
     let mut engine = Disk::open_to_read(&path)?;
-    let gateway = gateway(config, Commits::default());
+    // Whatever mode it is of.
+    let gateway = gateway(config, Commits::default()).with_groups();
     let Loaded { commit, series } = gateway.read(&mut engine, &mut |_| {})?;
     let (families, bytes) = (gateway.store().family_count(), engine.usage().disk_bytes);
     let groups = gateway.groups().map_or(0, |groups| groups.size().groups);
@@ -117,13 +118,14 @@ fn format_of(body: &[u8]) -> PushFormat {
 }
 
 fn path_of(config: &Config) -> Result<PathBuf, RunError> {
-    config.store_path().ok_or_else(|| RunError::Import("store.path is empty".to_owned()))
+    config.store_path().ok_or(RunError::NoStore)
 }
 
 fn gateway(config: &Config, commits: Commits) -> Gateway {
     let mut settings = settings(config);
     // What was accepted once goes through as a whole, however much it is.
-    settings.limits.samples_per_push = usize::MAX;
+    settings.limits = Limits::default();
+    settings.require_key = false;
     settings.rules = crate::rules::Rules::default();
     let gateway = Gateway::with_commits(settings, Arc::new(Telemetry::new(0)), Arc::new(commits));
     match config.mode {

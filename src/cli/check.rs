@@ -20,8 +20,8 @@ use crate::random;
 pub(super) const PAGE: Page = Page {
     usage: "check [FLAGS] [FILE...|URL]",
     about: "\
-Tells whether expositions in files, or on standard input, can be pushed. Given
-the URL of a gateway, pushes a series of its own there, twice with one key,
+Checks whether the content of files, or of standard input, can be pushed. Given
+the URL of a gateway, it pushes a series of its own there, twice with one key,
 scrapes it, and deletes it.",
     flags: &[
         FORMAT,
@@ -33,8 +33,8 @@ scrapes it, and deletes it.",
     more: "\
 Exit status:
   0   all is well
-  1   something is wrong; the messages say what
-  64  bad usage
+  1   something is wrong, as the messages say
+  64  wrong usage
 
 Examples:
   tallygate check metrics.prom

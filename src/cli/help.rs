@@ -9,46 +9,45 @@ const WIDTH: usize = 80;
 const INDENT: usize = 6;
 
 const ABOUT: &str = "\
-Jobs and functions that end before Prometheus could scrape them push their
-counts here. Tallygate adds up what all of them push, exactly, and Prometheus
-scrapes the sums.";
+Jobs and functions that end before Prometheus can scrape them push their counts
+here. Tallygate adds them all up, exactly, and Prometheus scrapes the totals.";
 
 const EXAMPLES: &str = "  tallygate
       Listens on port 9091.
 
   echo 'mails_sent_total 3' |
     curl --data-binary @- http://localhost:9091/metrics/job/newsletter
-      Pushes: adds 3 to mails_sent_total{job=\"newsletter\"}. Pushing it again
-      adds 3 again, so push what was counted since the last push.
+      Adds 3 to mails_sent_total{job=\"newsletter\"}. Pushing it again adds 3
+      again, so push only what was counted since the last push.
 
   curl http://localhost:9091/metrics
-      Scrapes. In Prometheus give the job honor_labels: true, so that pushed
-      labels such as job are kept.
+      Shows what Prometheus scrapes. In Prometheus, set honor_labels: true for
+      this job, so that pushed labels such as job are kept.
 
   tallygate --web.listen-address=127.0.0.1:9091 --ttl.default=36h
-      Listens on one address only; forgets a series that nobody has pushed for
+      Listens on one address only, and forgets series that nobody has pushed for
       36 hours.
 
   tallygate check-config tallygate.yaml
-      Checks a file before it is used.";
+      Checks a configuration file before it is used.";
 
 const LAYERS: &str = "\
-Later layers win: defaults, the file given with --config.file (YAML), variables,
-flags. The flag --web.listen-address is the key listen_address in the section
-web of the file, and the variable TALLYGATE__WEB__LISTEN_ADDRESS; and so for all
-flags below. Of the switches, --no-web.enable-lifecycle is the same as
---web.enable-lifecycle=false. tallygate print-config shows the result, in the
-form of such a file.
+Settings come from the defaults, the file given by --config.file (YAML),
+environment variables and flags; later ones win. The flag --web.listen-address
+is the key listen_address in the section web of the file, and the variable
+TALLYGATE__WEB__LISTEN_ADDRESS. All other flags work the same way. Switches can
+be negated: --no-web.enable-lifecycle is --web.enable-lifecycle=false. tallygate
+print-config shows the result in the form of such a file.
 
-SIGHUP (or PUT /-/reload) reads the file again. What cannot change while the
-gateway runs is named in the log and in the answer.";
+SIGHUP (or PUT /-/reload) loads the file again. The log and the answer list the
+changes that need a restart.";
 
-const STATUS: &str = "  0   all went well; serve was asked to stop
-  1   it did not work: the port is taken, the gateway is not healthy
-  64  bad usage or configuration; nothing was started";
+const STATUS: &str = "  0   success; for serve: it was asked to stop
+  1   failure, such as a port that is in use or a gateway that is not healthy
+  64  wrong usage or configuration; nothing was started";
 
 const MORE: &str = "\
-README.md beside the source explains pushing from each client and platform, what
+README.md in the source explains how to push from each client and platform, what
 a sum means for each type of metric, and the HTTP API.";
 
 /// For `-h`: a line or two per flag.

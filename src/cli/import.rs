@@ -14,11 +14,11 @@ use super::push::{
 pub(super) const PAGE: Page = Page {
     usage: "import FILE|--from=URL [FLAGS]",
     about: "\
-Takes over the groups of an old Pushgateway, from its persistence file or from
-itself while it runs: push times, and families of all types. They go into the
-store that the configuration names, which must have no groups yet: all of them,
-or, if they cannot be read, nothing. It tells what does not go together and was
-left out. No gateway may be running on the store.",
+Takes over the groups of an old Pushgateway, from its persistence file or while
+it runs, with push times and families of all types. They go into the store of
+this configuration, which must not have groups yet. If they cannot be read,
+nothing is imported. Families that contradict each other are left out and
+reported. No gateway may be running on the store.",
     flags: &[
         FROM,
         timeout_flag("How long each request may take; 60s if not given."),
@@ -27,9 +27,9 @@ left out. No gateway may be running on the store.",
         CA_FILE,
     ],
     more: "\
-All flags of serve say where the store is, and must be those that serve gets.
-The metrics of the old Pushgateway are looked for where --web.telemetry-path
-says. It is asked again if somebody pushes in the meantime.
+Pass the same flags as to serve, which say where the store is. The old
+Pushgateway has its metrics at --web.telemetry-path. It is asked again if
+somebody pushes to it in the meantime.
 
 Examples:
   tallygate import /data/groups --mode=pushgateway \\

@@ -136,47 +136,47 @@ const COMMANDS: [(&str, &str); 11] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
         "check-config [FILE]",
-        "Tell everything that is wrong with the configuration, or that it is fine. \
-         It takes the same flags as serve.",
+        "List everything that is wrong with the configuration, or say that it is fine. Takes the \
+         same flags as serve.",
     ),
     (
         "print-config",
-        "Print the configuration that results from all layers, with secrets hidden. \
-         What is not a default says where it comes from.",
+        "Print the configuration that results from all layers, without secrets, and where each \
+         value that is not a default comes from.",
     ),
     (
         "healthcheck [PATH|URL]",
-        "Ask the gateway that runs with this configuration for /-/healthy, or for the path or URL \
-         given. It exits with 0 if the answer is 200, or 401 from a gateway that asks for \
-         credentials; with 1 otherwise.",
+        "Ask the gateway that runs with this configuration for /-/healthy, or for the given path or \
+         URL. Exits with 0 if the answer is 200, or 401 from a gateway that asks for credentials, \
+         and with 1 otherwise.",
     ),
     (
         "push URL [FILE...]",
-        "Push what stands in files or on standard input, once, however often it has to be tried. \
-         See tallygate push --help.",
+        "Push the content of files or of standard input. It is counted once, however often it has \
+         to be retried. See tallygate push --help.",
     ),
     (
         "check [FILE...|URL]",
-        "Tell whether files can be pushed, or whether the gateway at a URL works from push to \
+        "Check whether files can be pushed, or whether the gateway at a URL works from push to \
          scrape. See tallygate check --help.",
     ),
     (
         "import FILE|--from=URL",
-        "Take over the groups of an old Pushgateway, from its persistence file or from itself while it \
-         runs, into the store that this configuration names, and that has no groups yet. It takes \
-         the same flags as serve, and some more: see tallygate import --help.",
+        "Take over the groups of an old Pushgateway, from its persistence file or while it runs, \
+         into the store of this configuration, which must not have groups yet. Takes the same \
+         flags as serve, and some more: see tallygate import --help.",
     ),
     (
         "store check [PATH]",
-        "Read all of a store, and tell whether it is whole. PATH is store.path unless it is given. \
-         No gateway may be running on it; the same holds for the next two.",
+        "Read a whole store and report whether it is intact. Without PATH it is the one at \
+         store.path. For this and the next two commands, no gateway may be running on the store.",
     ),
     (
         "store export [text|protobuf]",
-        "Write all series of the store as an exposition. Sums beyond what a double can hold are \
-         rounded.",
+        "Write all series of the store to standard output, as an exposition. Totals are rounded to \
+         doubles.",
     ),
-    ("store import FILE", "Add an exposition to the store as one push: all of it, or nothing."),
+    ("store import FILE", "Add an exposition to the store, as one push: all of it or nothing."),
     ("help", "Print this page."),
 ];
 

@@ -27,10 +27,10 @@ use crate::random;
 pub(super) const PAGE: Page = Page {
     usage: "push [FLAGS] URL [FILE...]",
     about: "\
-Pushes what stands in the files, or on standard input, to the gateway at URL.
-The push is checked first. It carries a key of its own, so that it counts once
-however often it is tried: after broken connections, and when the gateway is
-busy or restarting. It says nothing if all went well, as a cron job should.",
+Pushes the content of the files, or of standard input, to the gateway at URL.
+The content is checked first. The push has a key, so that it counts once even if
+it has to be retried, after broken connections or while the gateway is busy or
+restarting. Nothing is printed if all goes well, as a cron job expects it.",
     flags: &[
         JOB,
         LABEL,
@@ -39,7 +39,7 @@ busy or restarting. It says nothing if all went well, as a cron job should.",
             name: "--method",
             placeholder: "POST|PUT",
             repeated: false,
-            help: "POST if not given. It only matters to a gateway that replaces groups.",
+            help: "POST if not given. It only matters in mode pushgateway.",
         },
         Flag {
             name: "--merge",
@@ -51,19 +51,19 @@ busy or restarting. It says nothing if all went well, as a cron job should.",
             name: "--ttl",
             placeholder: "DURATION",
             repeated: false,
-            help: "Forget the series if nobody pushes them for so long, such as 36h.",
+            help: "Forget the series if nobody pushes them for this long, such as 36h.",
         },
         Flag {
             name: "--key",
             placeholder: "KEY",
             repeated: false,
-            help: "Use this idempotency key, for jobs that are themselves started again: a push \
-                   with the same key and content is not counted twice. Without it each run has a \
-                   new one.",
+            help: "Use this idempotency key. It is for jobs that may be started again as a whole: a \
+                   push with the same key and content is not counted twice. Without this flag, \
+                   each run has a new key.",
         },
         timeout_flag(
-            "Give up after so long; 30s if not given. Until then the push is tried again and \
-             again, and each try may take a third of the time.",
+            "Give up after this time; 30s if not given. Until then the push is retried, and each \
+             attempt may take a third of this time.",
         ),
         BASIC_AUTH,
         BEARER_TOKEN,
@@ -72,16 +72,16 @@ busy or restarting. It says nothing if all went well, as a cron job should.",
             name: "--verbose",
             placeholder: "",
             repeated: false,
-            help: "Tell of each try, and what was pushed.",
+            help: "Report each attempt, and what was pushed.",
         },
     ],
     more: "\
 Exit status:
-  0   the push was applied, now or by an earlier try
-  1   it was refused, or it is not fit to be sent; trying again is of no use
-  64  bad usage
-  75  it could not be delivered in time; trying again may work, with --key if it
-      must not count twice
+  0   the push was applied, now or by an earlier attempt
+  1   it was refused, or its content has errors; do not retry
+  64  wrong usage
+  75  it could not be delivered in time; a retry may work, with --key if it must
+      not count twice
 
 Examples:
   mails=$(count-mails)
@@ -108,7 +108,7 @@ pub(super) const FORMAT: Flag = Flag {
     name: "--format",
     placeholder: "text|openmetrics|protobuf",
     repeated: false,
-    help: "What the input is. Without it text is assumed, or OpenMetrics if it ends in # EOF.",
+    help: "Format of the input. If not given it is text, or OpenMetrics if it ends in # EOF.",
 };
 /// What it limits is not the same in all commands.
 pub(super) const fn timeout_flag(help: &'static str) -> Flag {

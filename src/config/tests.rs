@@ -302,7 +302,7 @@ fn the_reference_has_every_key() {
         assert!(reference.contains(&format!("| `{}`", key.name)), "{}", key.name);
     }
     let row = "| `scrape.gzip_level` | `--scrape.gzip-level=NUMBER` | \
-               `TALLYGATE__SCRAPE__GZIP_LEVEL` | `1` | Effort of compression";
+               `TALLYGATE__SCRAPE__GZIP_LEVEL` | `1` | Compression level";
     assert!(reference.contains(row), "{reference}");
     let cells = |line: &str| line.replace("\\|", "").matches('|').count();
     for line in reference.lines().filter(|line| line.starts_with('|')) {

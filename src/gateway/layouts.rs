@@ -2,11 +2,13 @@
 //!
 //! A *layout* is a body whose values are known by their places. A body of the same layout is
 //! compared with it instead of parsed, and under a grouping key that was seen with it the series
-//! need not be looked up either. Everything here is a shortcut: what it cannot do, or is not sure
+//! need not be looked up either; that is for grouping keys that have a number, because somebody
+//! remembers them. Everything here is a shortcut: what it cannot do, or is not sure
 //! of, goes the long way, with the same result.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -28,9 +30,8 @@ const SEEN_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Layouts {
+    /// The oldest one first, which is the next to be replaced.
     layouts: Vec<Layout>,
-    /// The layout to be replaced next.
-    oldest: usize,
     seen: [u64; SEEN_MAX],
     next_seen: usize,
     hasher: RandomState,
@@ -43,8 +44,8 @@ pub(super) struct Layouts {
 struct Layout {
     form: Form,
     exposition: Exposition,
-    /// By [`Grouping::id`](crate::model::Grouping::id).
-    groups: HashMap<u64, Known, RandomState>,
+    /// By [`Grouping::number`](crate::model::Grouping::number).
+    groups: HashMap<NonZeroU64, Known, RandomState>,
 }
 
 /// What bodies of a layout have in common.
@@ -117,20 +118,25 @@ impl Layouts {
 
     /// Reads a body whose layout is known. Its position, and whether the series of this group are
     /// known too.
-    pub(super) fn read(&mut self, format: PushFormat, body: &[u8], group: u64) -> Option<usize> {
+    pub(super) fn read(
+        &mut self,
+        format: PushFormat,
+        body: &[u8],
+        group: NonZeroU64,
+    ) -> Option<usize> {
         let known =
             |layout: &mut Layout| layout.groups.contains_key(&group) && layout.read(format, body);
         self.layouts.iter_mut().position(known)
     }
 
     /// What [`Layouts::read`] has read; the labels in it may be those of another group.
-    pub(super) fn get(&self, at: usize, group: u64) -> Option<(&Exposition, &Known)> {
+    pub(super) fn get(&self, at: usize, group: NonZeroU64) -> Option<(&Exposition, &Known)> {
         let layout = self.layouts.get(at)?;
         Some((&layout.exposition, layout.groups.get(&group)?))
     }
 
     /// The series have changed in a way that the shortcut does not take.
-    pub(super) fn forget(&mut self, at: usize, group: u64) {
+    pub(super) fn forget(&mut self, at: usize, group: NonZeroU64) {
         if let Some(layout) = self.layouts.get_mut(at) {
             layout.groups.remove(&group);
         }
@@ -142,7 +148,7 @@ impl Layouts {
         &mut self,
         format: PushFormat,
         body: &[u8],
-        group: u64,
+        group: NonZeroU64,
         exposition: &mut Exposition,
         plan: &Plan,
     ) {
@@ -152,10 +158,13 @@ impl Layouts {
         {
             return;
         }
-        let at = self.layouts.iter_mut().position(|layout| layout.read(format, body));
+        // Which lines are of one series depends on the labels of the path as well.
+        let is_like = |layout: &mut Layout| {
+            layout.read(format, body) && layout.exposition.has_places_of(exposition)
+        };
+        let at = self.layouts.iter_mut().position(is_like);
         let Some(at) = at.or_else(|| self.add(format, body, exposition)) else { return };
         let layout = &mut self.layouts[at];
-        // The labels of the path may have made one of two series.
         let like = layout.groups.values().next();
         let Some(known) = plan.known(&layout.exposition, like) else { return };
         if layout.groups.len() >= GROUPS_MAX {
@@ -179,17 +188,12 @@ impl Layouts {
             self.next_seen = (self.next_seen + 1) % SEEN_MAX;
             return None;
         }
-        let mut taken = Exposition::new(exposition.hasher().clone());
-        let at = if self.layouts.len() < LAYOUTS_MAX {
-            self.layouts.len()
-        } else {
-            self.oldest = (self.oldest + 1) % LAYOUTS_MAX;
-            taken = self.layouts.swap_remove(self.oldest).exposition;
-            self.layouts.len()
+        let spare = match self.layouts.len() {
+            LAYOUTS_MAX => self.layouts.remove(0).exposition,
+            _ => Exposition::new(exposition.hasher().clone()),
         };
-        std::mem::swap(&mut taken, exposition);
-        let groups = HashMap::default();
-        self.layouts.push(Layout { form, exposition: taken, groups });
-        Some(at)
+        let exposition = std::mem::replace(exposition, spare);
+        self.layouts.push(Layout { form, exposition, groups: HashMap::default() });
+        Some(self.layouts.len() - 1)
     }
 }

@@ -67,8 +67,12 @@ impl Gateway {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Loaded, EngineError> {
         let store = self.store.restore();
-        let mut loading = Loading { gateway: self, store, records: 0, progress };
+        let mut loading = Loading { gateway: self, store, records: 0, has_groups: false, progress };
         let commit = engine.load(&mut loading)?;
+        if loading.has_groups && self.groups.is_none() {
+            let what = "groups of mode pushgateway";
+            return Err(EngineError::Unsuited { path: engine.place(), what });
+        }
         self.delivery.restored(self.settings().memory());
         loading
             .store
@@ -89,6 +93,7 @@ struct Loading<'l> {
     gateway: &'l Gateway,
     store: Restore<'l>,
     records: u64,
+    has_groups: bool,
     progress: &'l mut dyn FnMut(u64),
 }
 
@@ -108,10 +113,11 @@ impl Visit for Loading<'_> {
         match (table, key) {
             (Table::Families | Table::Series, _) => self.store.record(record),
             _ if state.is_some() => Err(format!("a record of {table:?} that has a state")),
-            (Table::Groups, _) => match &self.gateway.groups {
-                Some(groups) => groups.restore(key, value),
-                None => Err("groups are stored here: start with mode pushgateway".into()),
-            },
+            (Table::Groups, _) => {
+                self.has_groups = true;
+                // Where they have no place, that is told when all the rest is known to be whole.
+                self.gateway.groups.as_ref().map_or(Ok(()), |groups| groups.restore(key, value))
+            }
             (Table::Meta, STAMP_KEY) => self.gateway.load_stamp(value),
             _ => match self.gateway.delivery.restore(table, key, value) {
                 Ok(true) => Ok(()),

@@ -11,11 +11,13 @@ mod pool;
 mod push;
 mod query;
 mod scrape;
+mod scrapers;
 mod shown;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -43,6 +45,7 @@ pub use load::Loaded;
 pub use push::{Identity, PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
+pub use scrapers::Scraper;
 pub use shown::{PUSH_FAILURE_TIME_HELP, PUSH_TIME_HELP};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
@@ -69,6 +72,8 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
+    /// The first scrape of each scraper that finds a series shows it at zero.
+    pub zero_first: bool,
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
     /// What pushes to groups may bear.
@@ -93,6 +98,7 @@ impl Default for Settings {
             gzip_level: 1,
             cache_bytes: 64 << 20,
             created_samples: false,
+            zero_first: true,
             native_buckets: 160,
             group_names: Names::Legacy,
             limits: Limits::default(),
@@ -153,6 +159,7 @@ pub struct Gateway {
     buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
+    scrapers: scrapers::Scrapers,
     pool: pool::Pool,
     inflight_bytes: AtomicUsize,
     connections: Arc<AtomicUsize>,
@@ -181,6 +188,7 @@ impl Gateway {
             clock,
             buffers: Striped::default(),
             kept: Arc::default(),
+            scrapers: scrapers::Scrapers::default(),
             pool: pool::Pool::default(),
             inflight_bytes: AtomicUsize::default(),
             connections: Arc::default(),
@@ -252,6 +260,15 @@ impl Gateway {
     /// If the last commit failed.
     pub fn check_writable(&self) -> Result<(), NotDurable> {
         self.commits.check()
+    }
+
+    /// Gives up on a commit that the disk has had for too long; to be called now and then.
+    pub fn lose_patience(&self) {
+        /// Clients wait for about as long.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        if let Some(NotDurable(reason)) = self.commits.lose_patience(PATIENCE) {
+            self.telemetry.store_not_writable(&reason);
+        }
     }
 
     /// Waits until what the ticket stands for may be acknowledged.

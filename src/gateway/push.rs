@@ -1,6 +1,7 @@
 //! One push, from bytes to merged (DESIGN 4): parse, validate, relabel, admit, apply. Everything
 //! that can refuse comes before anything changes.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::layouts::Layouts;
@@ -174,13 +175,17 @@ impl Gateway {
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
         let has_key = claim.is_some() || !settings.require_key;
-        let learning =
-            request.format != PushFormat::OpenMetrics && has_key && buffers.layouts.fit(settings);
-        if learning
-            && let Some(pushed) =
-                self.push_again(request, settings, default, &mut claim, &mut buffers.layouts)
-        {
-            return Ok(pushed);
+        // The number that the push is remembered by, if it is.
+        let group = match request.format {
+            PushFormat::OpenMetrics => None,
+            _ => request.grouping.number().filter(|_| has_key && buffers.layouts.fit(settings)),
+        };
+        if let Some(group) = group {
+            let layouts = &mut buffers.layouts;
+            let pushed = self.push_again(request, group, settings, default, &mut claim, layouts);
+            if let Some(pushed) = pushed {
+                return Ok(pushed);
+            }
         }
         let exposition = &mut buffers.exposition;
         parse(request, settings, exposition)?;
@@ -210,16 +215,19 @@ impl Gateway {
             if let Some(claim) = claim {
                 claim.done();
             }
-            layouts.forget_removed(self.store.removals());
+            if group.is_some() {
+                layouts.forget_removed(self.store.removals());
+            }
             (applied, pass.ticket())
         };
 
         self.telemetry.series_born(applied.series_born);
         self.telemetry.series_dropped_by_rule(relabelled.dropped);
         let pushed = self.pushed(exposition, applied, ticket);
-        if learning && applied.series_born == 0 {
-            let PushRequest { format, body, grouping, .. } = *request;
-            layouts.learn(format, body, grouping.id(), exposition, plan);
+        if let Some(group) = group
+            && applied.series_born == 0
+        {
+            layouts.learn(request.format, request.body, group, exposition, plan);
         }
         Ok(pushed)
     }
@@ -228,12 +236,12 @@ impl Gateway {
     fn push_again(
         &self,
         request: &PushRequest<'_>,
+        group: NonZeroU64,
         settings: &Settings,
         terms: Terms,
         claim: &mut Option<Claim<'_>>,
         layouts: &mut Layouts,
     ) -> Option<Pushed> {
-        let group = request.grouping.id();
         let at = layouts.read(request.format, request.body, group)?;
         let context = self.context(request, settings);
         let pass = self.commits.enter();

@@ -66,7 +66,8 @@ impl Paths {
     }
 }
 
-/// As [`parse`], but what was parsed is remembered: the same programs push again and again.
+/// As [`parse`], but what was parsed is remembered: the same programs push again and again. What is
+/// remembered has a [number](Grouping::number).
 ///
 /// # Errors
 /// As [`parse`].
@@ -75,16 +76,18 @@ pub fn parse_again(path: &str) -> Result<Arc<Grouping>, PathError> {
     if let Some(known) = known {
         return Ok(known);
     }
-    let grouping = Arc::new(parse(path)?);
+    let grouping = parse(path)?;
     PATHS.with_borrow_mut(|paths| {
-        if path.len() <= REMEMBERED_BYTES && paths.come_again(path) {
-            if paths.known.len() >= REMEMBERED {
-                paths.known.clear();
-            }
-            paths.known.insert(path.into(), grouping.clone());
+        if path.len() > REMEMBERED_BYTES || !paths.come_again(path) {
+            return Ok(Arc::new(grouping));
         }
-    });
-    Ok(grouping)
+        if paths.known.len() >= REMEMBERED {
+            paths.known.clear();
+        }
+        let grouping = Arc::new(grouping.numbered());
+        paths.known.insert(path.into(), grouping.clone());
+        Ok(grouping)
+    })
 }
 
 /// `path` is what follows `/metrics`, still encoded.
@@ -194,6 +197,15 @@ mod tests {
         (0..2).for_each(|_| (0..1000).for_each(|at| _ = of(at)));
         let again = (0..1000).map(|at| Arc::ptr_eq(&of(at), &of(at))).filter(|same| *same);
         assert_eq!(again.count(), 1000);
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_number_and_nothing_else() {
+        let numbers = |path: &str| [0; 4].map(|_| parse_again(path).unwrap().number());
+        let [first, second, third, fourth] = numbers("/job/numbered");
+        assert_eq!(first, None);
+        assert!(second.is_some() && second == third && third == fourth);
+        assert_eq!(numbers(&format!("/job/{}", "x".repeat(REMEMBERED_BYTES))), [None; 4]);
     }
 
     #[test]

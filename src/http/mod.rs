@@ -14,10 +14,12 @@
 //! There is no router but [`route`]: paths must be matched raw, and no push is ever redirected.
 
 mod api;
+mod body;
 mod cors;
 mod error;
 pub mod grouping;
 mod guard;
+mod overlooked;
 mod params;
 mod probes;
 mod push;
@@ -153,7 +155,7 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
         }
         None => answer(surface, services, &request, &mut payload).await,
     };
-    let in_step = push::drain(&mut payload).await;
+    let in_step = body::drain(&mut payload).await;
     let mut response = response.unwrap_or_else(|problem| match pushgateway {
         Some(_) => problem.plain_response(),
         None => problem.response(),
@@ -167,7 +169,7 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     if !in_step {
-        response = push::hold_payload(response, payload);
+        response = body::hold_payload(response, payload);
     }
     if surface == Surface::Main {
         services.cors.decorate(&request, &mut response);

@@ -1,32 +1,24 @@
-//! `POST` and `PUT /metrics…`: read the body under its limits, hand it to the gateway, answer.
+//! `POST` and `PUT /metrics…`: what the head says, the body, the gateway, the answer.
 
 use std::borrow::Cow;
-use std::future::{Future, poll_fn};
-use std::mem;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use actix_http::{HttpMessage, Payload, Request};
 use actix_web::HttpResponse;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-};
-use actix_web::web::{Bytes, BytesMut};
-use futures_core::Stream;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::web::Bytes;
 
-use super::error::{self, Problem};
+use super::body::read_body;
+use super::error::Problem;
 use super::params::{PushParams, header, list_header};
 use super::{Services, guard, probes};
 use crate::auth::Caller;
 use crate::format::compress::{self, Coding};
 use crate::format::negotiate::{self, PushFormat};
-use crate::gateway::limits::BodyPermit;
-use crate::gateway::{Gateway, Identity, OverLimit, PushRequest, Pushed};
+use crate::gateway::{Gateway, Identity, PushRequest, Pushed};
 use crate::model::Grouping;
-use crate::telemetry::{BodyEncoding, BodyFormat, Limit, Outcome};
+use crate::telemetry::{BodyEncoding, BodyFormat, Outcome};
 
 /// Bodies above this size are decoded and merged on a thread of their own, so that the connections
 /// that share a worker do not wait for one large push.
@@ -199,167 +191,6 @@ pub(super) fn decoded<'b>(
 
 fn unsupported(error: negotiate::Unsupported) -> Problem {
     Problem::unsupported(error.to_string())
-}
-
-/// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
-pub(super) async fn read_body<'s>(
-    services: &'s Services,
-    request: &Request,
-    payload: &mut Payload,
-) -> Result<(Bytes, BodyPermit<'s>), Problem> {
-    let gateway = &services.gateway;
-    let length = header(request.headers(), CONTENT_LENGTH).and_then(|n| n.parse::<usize>().ok());
-    let announced = length.unwrap_or(0);
-    let max = {
-        let limits = &gateway.settings().limits;
-        limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
-        limits.body_bytes
-    };
-    let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;
-    let (first, all) = (Bytes::new(), BytesMut::new());
-    let mut body = Body { gateway, max, announced, permit, first, all };
-
-    let mut read = Poll::Pending;
-    if matches!(payload, Payload::H1 { .. }) {
-        read = body.take(payload, &mut Context::from_waker(Waker::noop()));
-        if read.is_pending() {
-            next_look().await;
-        }
-    }
-    if read.is_pending() {
-        read = poll_fn(|cx| Poll::Ready(body.take(payload, cx))).await;
-    }
-    match read {
-        Poll::Ready(read) => read?,
-        Poll::Pending => {
-            let reading = poll_fn(|cx| body.take(payload, cx));
-            let timed = tokio::time::timeout(services.options.read_body_timeout, reading);
-            let late = |_| Problem::timed_out("the body did not arrive in time");
-            Box::pin(timed).await.map_err(late)??;
-        }
-    }
-    *payload = Payload::None;
-    Ok((body.whole(), body.permit))
-}
-
-/// A body on its way.
-struct Body<'g> {
-    gateway: &'g Gateway,
-    max: usize,
-    /// By Content-Length; 0 if it comes in chunks.
-    announced: usize,
-    permit: BodyPermit<'g>,
-    /// Most bodies come in one piece, which then need not be copied.
-    first: Bytes,
-    /// All pieces, if there are several.
-    all: BytesMut,
-}
-
-impl Body<'_> {
-    /// Takes what has come, until that is all.
-    fn take(&mut self, payload: &mut Payload, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
-        while let Some(piece) = ready!(Pin::new(&mut *payload).poll_next(cx)) {
-            let piece = piece.map_err(|error| Problem::bad_request(format!("body: {error}")))?;
-            self.add(piece)?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn add(&mut self, piece: Bytes) -> Result<(), Problem> {
-        let found = self.first.len().max(self.all.len()) + piece.len();
-        if self.max > 0 && found > self.max {
-            let (limit, max) = (Limit::BodyBytes, self.max);
-            return Err(error::over_limit(OverLimit { limit, max, found }));
-        }
-        if found > self.announced && !self.gateway.extend_body(&mut self.permit, piece.len()) {
-            return Err(Problem::busy());
-        }
-        if self.first.is_empty() {
-            self.first = piece;
-            return Ok(());
-        }
-        if self.all.is_empty() {
-            self.all.reserve(self.announced.max(found));
-            self.all.extend_from_slice(&self.first);
-        }
-        self.all.extend_from_slice(&piece);
-        Ok(())
-    }
-
-    fn whole(&mut self) -> Bytes {
-        let (first, all) = (mem::take(&mut self.first), mem::take(&mut self.all));
-        if all.is_empty() { first } else { all.freeze() }
-    }
-}
-
-/// Ready when it is asked for the second time, which nobody is woken for.
-///
-/// Over HTTP/1, the server asks for the answer as soon as it has read the head of a request, then hands
-/// over what has come of the body, and always asks again. Who has the body wake it in between makes it
-/// look at the connection once more for nothing, which costs as much as all else that it does for a
-/// small push.
-async fn next_look() {
-    let mut asked = false;
-    poll_fn(|_| if mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
-}
-
-/// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
-/// use; not for ever, though. False if there may be more of it.
-pub(super) async fn drain(payload: &mut Payload) -> bool {
-    const ENOUGH_BYTES: usize = 1 << 20;
-    const ENOUGH_TIME: Duration = Duration::from_secs(1);
-    let reading = pin!(async {
-        let mut drained = 0;
-        loop {
-            match poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx)).await {
-                Some(Ok(chunk)) => drained += chunk.len(),
-                Some(Err(_)) => return false,
-                None => return true,
-            }
-            if drained > ENOUGH_BYTES {
-                return false;
-            }
-        }
-    });
-    within(ENOUGH_TIME, reading).await.unwrap_or(false)
-}
-
-/// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
-/// a chunked one that is dropped it would await the rest for ever.
-pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResponse {
-    struct Unfinished {
-        body: BoxBody,
-        _payload: Payload,
-    }
-
-    impl MessageBody for Unfinished {
-        type Error = <BoxBody as MessageBody>::Error;
-
-        fn size(&self) -> BodySize {
-            self.body.size()
-        }
-
-        fn poll_next(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-            self.body.as_pin_mut().poll_next(cx)
-        }
-    }
-
-    response.map_body(|_, body| Unfinished { body, _payload: payload }.boxed())
-}
-
-/// `None` if it takes too long. What is ready at once costs no timer.
-async fn within<F: Future + Unpin>(timeout: Duration, mut future: F) -> Option<F::Output> {
-    let at_once = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    });
-    match at_once.await {
-        Some(output) => Some(output),
-        None => Box::pin(tokio::time::timeout(timeout, future)).await.ok(),
-    }
 }
 
 pub(super) fn body_format(format: PushFormat) -> BodyFormat {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::labels::{self, Extent, LabelError};
@@ -18,7 +19,7 @@ pub struct Grouping {
     labels: Vec<GroupingLabel>,
     key: String,
     keeps_empty: bool,
-    id: u64,
+    number: Option<NonZeroU64>,
 }
 
 /// All but the number, which tells nothing about it.
@@ -100,15 +101,21 @@ impl Grouping {
         for label in &labels {
             label.append(&mut key, 0, &mut Extent::default());
         }
-        // The empty one has 0.
+        Ok(Grouping { labels, key, keeps_empty, number: None })
+    }
+
+    /// The same with a new [number](Grouping::number). Only for one that is kept to be used again:
+    /// things are remembered by numbers, and would be for nothing.
+    #[must_use]
+    pub fn numbered(self) -> Grouping {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Ok(Grouping { labels, key, keeps_empty, id: NEXT.fetch_add(1, Relaxed) })
+        Grouping { number: NonZeroU64::new(NEXT.fetch_add(1, Relaxed)), ..self }
     }
 
     /// What has the same number is the same grouping key, but not the other way round: it is that of
-    /// this value and its clones, and spares them the comparison.
-    pub fn id(&self) -> u64 {
-        self.id
+    /// one value and its clones, and spares them the comparison.
+    pub fn number(&self) -> Option<NonZeroU64> {
+        self.number
     }
 
     /// It is one of [`Grouping::of_group`].

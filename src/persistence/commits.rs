@@ -74,10 +74,21 @@ struct Progress {
     /// Commits up to this one, but for the safe ones, have failed.
     failed: u64,
     reason: Option<Arc<str>>,
-    waiting: Vec<(u64, Waker)>,
+    waiting: Vec<Waiting>,
+    /// How many have waited so far.
+    waited: u64,
+    /// When the commit was cut that is being written.
+    writing_since: Option<Instant>,
     /// Somebody would like to know at once whether it works again.
     nudged: bool,
     stopping: bool,
+}
+
+struct Waiting {
+    /// No other has it.
+    number: u64,
+    commit: u64,
+    waker: Waker,
 }
 
 impl fmt::Debug for Progress {
@@ -194,7 +205,7 @@ impl Commits {
 
     /// Waits until what the ticket stands for is safe.
     pub fn safe(&self, ticket: Ticket) -> Safe<'_> {
-        Safe { commits: self, ticket }
+        Safe { commits: self, ticket, waiting: None }
     }
 
     /// The same for threads that may be held up.
@@ -216,6 +227,24 @@ impl Commits {
                 Poll::Pending => std::thread::park(),
             }
         }
+    }
+
+    /// A disk may hang, and fail only much later or not at all. A commit that has taken longer than
+    /// `patience` counts as failed until it is done: nobody waits any longer. Why, if that is news.
+    /// To be called now and then.
+    pub fn lose_patience(&self, patience: Duration) -> Option<NotDurable> {
+        let mut progress = self.progress.lock();
+        let took = progress.writing_since?.elapsed();
+        if took <= patience {
+            return None;
+        }
+        let reason = format!("the disk has not answered for {} s", took.as_secs());
+        let news = !self.failing.load(Relaxed);
+        // Also who would go with the next one.
+        let open = self.open.load(Relaxed);
+        self.have_failed(&mut progress, open, &reason);
+        wake(progress, open);
+        news.then(|| NotDurable(reason.into()))
     }
 
     // === for the committer
@@ -273,13 +302,21 @@ impl Commits {
         let asked = self.asked.load(SeqCst);
         let mut progress = self.progress.lock();
         progress.expected = asked - std::mem::replace(&mut progress.taken, asked);
+        progress.writing_since = Some(Instant::now());
         self.open.fetch_add(1, Relaxed)
+    }
+
+    /// The disk has answered. True if others have not waited for that.
+    pub(super) fn answered(&self) -> bool {
+        let since = self.progress.lock().writing_since.take();
+        since.is_some() && self.failing.load(Relaxed)
     }
 
     /// This commit, and all before it, are safe.
     pub(super) fn settle(&self, commit: u64) {
         let mut progress = self.progress.lock();
         self.safe.store(commit, SeqCst);
+        progress.failed = commit;
         progress.expected += self.asked.load(SeqCst) - progress.taken;
         progress.reason = None;
         self.failing.store(false, Relaxed);
@@ -289,11 +326,15 @@ impl Commits {
     /// This commit, and all before it that are not safe yet, could not be written.
     pub(super) fn fail(&self, commit: u64, reason: &str) {
         let mut progress = self.progress.lock();
+        self.have_failed(&mut progress, commit, reason);
+        progress.nudged = false;
+        wake(progress, commit);
+    }
+
+    fn have_failed(&self, progress: &mut Progress, commit: u64, reason: &str) {
         progress.failed = commit;
         progress.reason = Some(reason.into());
-        progress.nudged = false;
         self.failing.store(true, Relaxed);
-        wake(progress, commit);
     }
 
     pub(super) fn ack(&self) -> Ack {
@@ -308,9 +349,9 @@ impl Commits {
 
 /// Wakes those who wait for commits up to this one, without the lock that they will want.
 fn wake(mut progress: MutexGuard<'_, Progress>, commit: u64) {
-    let woken: Vec<_> = progress.waiting.extract_if(.., |(number, _)| *number <= commit).collect();
+    let woken: Vec<_> = progress.waiting.extract_if(.., |one| one.commit <= commit).collect();
     drop(progress);
-    woken.into_iter().for_each(|(_, waker)| waker.wake());
+    woken.into_iter().for_each(|one| one.waker.wake());
 }
 
 /// See [`Commits::safe`]. Dropping it gives up waiting, nothing else.
@@ -318,29 +359,58 @@ fn wake(mut progress: MutexGuard<'_, Progress>, commit: u64) {
 pub struct Safe<'c> {
     commits: &'c Commits,
     ticket: Ticket,
+    /// Its number among those that wait; it may have been woken since.
+    waiting: Option<u64>,
 }
 
-impl Future for Safe<'_> {
-    type Output = Result<(), NotDurable>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Ticket(number) = self.ticket;
-        if number == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let is_safe = || number <= self.commits.safe.load(SeqCst);
-        if is_safe() {
+impl Safe<'_> {
+    fn look(&mut self, context: &Context<'_>) -> Poll<Result<(), NotDurable>> {
+        let Ticket(commit) = self.ticket;
+        let is_safe = || commit <= self.commits.safe.load(SeqCst);
+        if commit == 0 || is_safe() {
             return Poll::Ready(Ok(()));
         }
         let mut progress = self.commits.progress.lock();
         if is_safe() {
             return Poll::Ready(Ok(()));
         }
-        if number <= progress.failed {
+        if commit <= progress.failed {
             return Poll::Ready(Err(NotDurable(progress.reason.clone().unwrap_or_default())));
         }
         // It goes with the commit, also if nobody waits any more.
-        progress.waiting.push((number, context.waker().clone()));
+        let waker = context.waker();
+        if let Some(number) = self.waiting
+            && let Some(one) = progress.waiting.iter_mut().find(|one| one.number == number)
+        {
+            one.waker.clone_from(waker);
+        } else {
+            progress.waited += 1;
+            let number = progress.waited;
+            self.waiting = Some(number);
+            progress.waiting.push(Waiting { number, commit, waker: waker.clone() });
+        }
         Poll::Pending
+    }
+}
+
+impl Future for Safe<'_> {
+    type Output = Result<(), NotDurable>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let safe = self.get_mut();
+        let done = safe.look(context);
+        if done.is_ready() {
+            safe.waiting = None;
+        }
+        done
+    }
+}
+
+impl Drop for Safe<'_> {
+    /// While a disk hangs, many may give up that nobody wakes.
+    fn drop(&mut self) {
+        if let Some(number) = self.waiting {
+            self.commits.progress.lock().waiting.retain(|one| one.number != number);
+        }
     }
 }

@@ -63,7 +63,11 @@ impl Committer {
             failing: false,
             usage_told_at: None,
         };
-        let thread = thread::Builder::new().name("committer".into()).spawn(|| work.run())?;
+        let thread = thread::Builder::new().name("committer".into()).spawn(|| {
+            let (commits, telemetry) = (work.commits.clone(), work.options.telemetry.clone());
+            let _end = End { commits, telemetry };
+            work.run()
+        })?;
         Ok(Committer { commits, thread })
     }
 
@@ -74,6 +78,23 @@ impl Committer {
     pub fn stop(self) -> Result<(), EngineError> {
         self.commits.stop();
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// The end of the thread. If that is a panic, nobody must wait for it.
+struct End {
+    commits: Arc<Commits>,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            const REASON: &str =
+                "what writes it has ended by a mistake of its own; a restart helps";
+            self.telemetry.store_not_writable(REASON);
+            self.commits.fail(u64::MAX, REASON);
+        }
     }
 }
 
@@ -119,6 +140,7 @@ impl Work {
         if anything || written.is_err() {
             self.options.telemetry.committed(outcome, started.elapsed());
         }
+        self.failing |= self.commits.answered();
         self.tell_usage();
         self.tell_change(&written);
         match &written {

@@ -138,6 +138,9 @@ pub enum EngineError {
     Missing { path: String },
     #[error("{path} is in use by another process")]
     Locked { path: String },
+    /// All is well with it, but it holds what has no place here.
+    #[error("{path} holds {what}")]
+    Unsuited { path: String, what: &'static str },
     #[error("{path} has format {found}, this version reads formats up to {known}")]
     Newer { path: String, found: u32, known: u32 },
 }

@@ -47,7 +47,7 @@ fn kept(records: &Mutex<Records>) -> u64 {
     value.map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()))
 }
 
-/// Fails while told to.
+/// Fails, hangs or panics while told to.
 struct Failing {
     engine: Memory,
     broken: Arc<Mutex<Option<&'static str>>>,
@@ -72,6 +72,10 @@ impl Engine for Failing {
     }
 
     fn write(&mut self, commit: u64, batch: &Batch) -> Result<(), EngineError> {
+        while *self.broken.lock() == Some("hang") {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(*self.broken.lock() != Some("panic"), "as the test wants it");
         self.fail("write")?;
         self.engine.write(commit, batch)
     }
@@ -208,16 +212,62 @@ fn what_was_written_and_not_synced_goes_again_after_a_failure() {
 #[test]
 fn who_gives_up_waiting_leaves_nothing_behind() {
     let rig = rig(Ack::Synced, Duration::from_secs(60));
+    *rig.broken.lock() = Some("hang");
+    let waiting = |count: usize| {
+        let commits = format!("{:?}", rig.commits);
+        assert!(commits.contains(&format!("waiting: {count},")), "{commits}");
+    };
     for _ in 0..100 {
-        let ticket = rig.counter.push(&rig.commits);
-        let waker = std::task::Waker::noop();
-        let mut safe = rig.commits.safe(ticket);
-        let _ = std::pin::Pin::new(&mut safe).poll(&mut std::task::Context::from_waker(waker));
+        let mut safe = rig.commits.safe(rig.counter.push(&rig.commits));
+        for _ in 0..2 {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(std::pin::Pin::new(&mut safe).poll(&mut context).is_pending());
+            waiting(1);
+        }
     }
+    waiting(0);
+    *rig.broken.lock() = None;
     rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
-    let commits = format!("{:?}", rig.commits);
-    assert!(commits.contains("waiting: 0"), "{commits}");
     rig.committer.stop().unwrap();
+    assert_eq!(kept(&rig.records), 101, "what they have pushed is there");
+}
+
+#[test]
+fn nobody_waits_for_long_while_the_disk_hangs() {
+    let rig = rig(Ack::Synced, Duration::from_secs(60));
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+    assert_eq!(rig.commits.lose_patience(Duration::ZERO), None, "nothing is being written");
+    *rig.broken.lock() = Some("hang");
+    let ticket = rig.counter.push(&rig.commits);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| rig.commits.wait(ticket));
+        eventually(|| rig.commits.lose_patience(Duration::ZERO).is_some());
+        assert_eq!(rig.commits.lose_patience(Duration::ZERO), None, "it is told once");
+        assert_eq!(rig.commits.lose_patience(Duration::from_secs(60)), None);
+        let error = waiting.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("has not answered for 0 s"), "{error}");
+    });
+    // Who has looked before that goes with the next commit.
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap_err();
+    rig.commits.check().unwrap_err();
+
+    *rig.broken.lock() = None;
+    eventually(|| rig.commits.check().is_ok());
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
+    assert_eq!(kept(&rig.records), 4);
+    rig.committer.stop().unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_committer_that_has_ended() {
+    let rig = rig(Ack::Synced, Duration::from_secs(60));
+    *rig.broken.lock() = Some("panic");
+    let error = rig.commits.wait(rig.counter.push(&rig.commits)).unwrap_err();
+    assert!(error.to_string().contains("a restart helps"), "{error}");
+    rig.commits.check().unwrap_err();
+    rig.commits.wait(rig.counter.push(&rig.commits)).unwrap_err();
+    let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rig.committer.stop()));
+    assert!(stopped.is_err(), "and it is told at the end");
 }
 
 #[test]

@@ -23,8 +23,9 @@ pub struct Known {
 }
 
 impl Plan {
-    /// What the push was merged into. `None` if that is not one series for each that it names. `like`
-    /// was known from another push of the same form.
+    /// What the push was merged into. `None` if that is not one series for each that it names, or not
+    /// of the same type: what is untyped may join counters. `like` was known from another push of the
+    /// same form.
     pub fn known(&self, exposition: &Exposition, like: Option<&Known>) -> Option<Known> {
         let series: Box<[SeriesRef]> = self.0.iter().cloned().collect::<Option<_>>()?;
         if exposition.series().count() != series.len() {
@@ -32,6 +33,9 @@ impl Plan {
         }
         let mut families = Vec::new();
         for (pushed, series) in exposition.series().zip(&series) {
+            if series.family.kind() != exposition.kind(pushed.family) {
+                return None;
+            }
             let at = pushed.family.index();
             families.resize(families.len().max(at + 1), None);
             families[at] = Some(series.family.clone());

@@ -166,6 +166,46 @@ fn roles() -> Vec<Role> {
     ]
 }
 
+/// While a password is checked nobody looks at what comes of the body.
+#[test]
+fn bodies_that_stall_behind_a_password_get_408() {
+    let files = Files::new("", Some(&users()));
+    let mut gateway = files.run(&["--web.read-body-timeout=300ms"]);
+    gateway.expect_log("push refused");
+    // Each is another sender, so that none is known already.
+    for (user, sent) in [("scraper", ""), ("checkout", ""), ("both", "a_")] {
+        let path = "/metrics/job/checkout/team/a";
+        let push = gateway.request("POST", path).body("a_total 1\n");
+        let push = with(push, Some(&basic(user, "secret")));
+        let mut connection = Connection::open(gateway.address);
+        let started = Instant::now();
+        connection.write([push.head_bytes(), sent.into()].concat());
+        let expected = if user == "scraper" { 403 } else { 408 };
+        assert_eq!(connection.read().status, expected, "{user}");
+        assert!(connection.is_closed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{user}");
+    }
+}
+
+/// What is remembered of a push to a path is not remembered of who may push there.
+#[test]
+fn known_pushes_of_another_sender() {
+    let files = Files::new("", Some(&users()));
+    let mut gateway = files.run(&[]);
+    gateway.expect_log("push refused");
+    let body = "a_total 1\n";
+    for _ in 0..5 {
+        for path in ["/metrics/job/other", "/metrics/job/checkout/team/a"] {
+            assert_eq!(push(&gateway, &bearer("pusher"), path, body).status, 200);
+        }
+        let checkout = bearer("checkout");
+        assert_eq!(push(&gateway, &checkout, "/metrics/job/other", body).status, 403);
+        assert_eq!(push(&gateway, &checkout, "/metrics/job/checkout/team/a", body).status, 200);
+        assert_eq!(push(&gateway, &bearer("scraper"), "/metrics/job/other", body).status, 403);
+    }
+    assert_eq!(sums(&gateway), "a_total{job=\"checkout\",team=\"a\"} 10\na_total{job=\"other\"} 5");
+}
+
 #[test]
 fn every_route_with_every_role() {
     let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), Some(&users()));

@@ -400,6 +400,40 @@ fn what_is_exported_can_be_imported() {
     }
 }
 
+/// What the operator has asked of pushes since, or forbidden them, does not matter to an import.
+#[test]
+fn what_is_exported_can_be_imported_under_stricter_rules() {
+    let directory = filled();
+    let (_, exposition, _) = tool(&directory, &["export"]);
+    let stricter = "push: {require_key: true}\nlimits: {labels_per_series: 1, series: 3}\n";
+    let other = Arc::new(Scratch::default());
+    fs::write(other.0.join("config.yaml"), stricter).unwrap();
+    fs::write(other.0.join("exposition"), &exposition).unwrap();
+    let (code, out, errors) = tool(&other, &["import", "exposition", "--config.file=config.yaml"]);
+    assert_eq!(code, Some(0), "{errors}{}", String::from_utf8_lossy(&out));
+    // In text a stateset is one series for each of its states.
+    assert_eq!(String::from_utf8(out).unwrap(), "ok: 22 series, 22 of them new\n");
+}
+
+#[test]
+fn a_store_of_the_other_mode_is_whole_and_has_no_place() {
+    let mut gateway = flag("--mode=pushgateway").flag("--store.path=./data").run();
+    gateway.accept("/metrics/job/j", "a 1\n");
+    gateway.signal("TERM");
+    gateway.wait();
+    let directory = gateway.directory.clone();
+    let (code, log) = refused(&directory, &[]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("holds groups of mode pushgateway"), "{log}");
+    assert!(log.contains("--mode=pushgateway") && !log.contains("damaged"), "{log}");
+    let (code, out, errors) = tool(&directory, &["check"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("ok: 0 series in 0 families, 1 groups, "), "{out}");
+    assert_eq!(tool(&directory, &["export"]).0, Some(1));
+    assert_eq!(tool(&directory, &["check", "--store.path="]).0, Some(1));
+}
+
 /// Until all is loaded it says how far it has come, and takes and shows nothing.
 #[test]
 fn a_slow_disk_is_waited_for_with_open_ports() {

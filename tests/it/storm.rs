@@ -2,10 +2,13 @@
 //! balance.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
-use crate::harness::{Connection, Gateway, flag, histogram, promtool_accepts, start};
+use crate::harness::{
+    Coding, Connection, Gateway, config, encoded, flag, histogram, promtool_accepts, start,
+};
 
 fn own(gateway: &Gateway, name: &str) -> f64 {
     gateway.sample(&format!("tallygate_{name}"))
@@ -180,4 +183,115 @@ fn large_and_small_pushes_at_once() {
         20_000
     );
     assert_eq!(gateway.sample("small_total"), 300.0);
+}
+
+/// Bodies that are pushed again and again take a shorter way, however they come and whatever happens
+/// around them; each that is acknowledged counts once, and no other.
+#[test]
+fn known_pushes_in_every_form_amid_everything() {
+    const WORKERS: u64 = 3;
+    const TURNS: u64 = 60;
+    let mut gateway = config("rules: []")
+        .flag("--web.enable-lifecycle")
+        .flag("--store.path=")
+        .flag("--web.workers=3")
+        .run();
+    gateway.expect_log("push refused");
+    let body =
+        |n: u64| format!("known_total {n}\n{}", histogram("h", 0.5, &[("1", n), ("+Inf", n)]));
+    let done = AtomicBool::new(false);
+    let acknowledged: Vec<(u64, u64)> = thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0.. {
+                let files =
+                    ["rules: []", "push: {gauge: max}", "rules: [{match: never, drop: true}]"];
+                gateway.rewrite_config(files[turn % files.len()]);
+                assert_eq!(gateway.request("POST", "/-/reload").send().status, 200);
+                gateway.accept("/metrics/job/flicker", "flicker_total 1\n");
+                let delete = gateway.request("DELETE", "/metrics/job/flicker").send();
+                assert_eq!(delete.status, 202);
+                gateway.accept(&format!("/metrics/job/new/at/{turn}"), "flicker_total 1\n");
+                assert_eq!(gateway.get("/metrics").status, 200);
+                if done.load(Relaxed) {
+                    break;
+                }
+                // Time for pushes to become known.
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                let (gateway, body) = (&gateway, &body);
+                scope.spawn(move || {
+                    let mut connection = Connection::open(gateway.address);
+                    let own_path = format!("/metrics/job/own/worker/{worker}");
+                    let (mut shared, mut own) = (0, 0);
+                    for turn in 0..TURNS {
+                        let n = 1 + (worker + turn) % 4;
+                        let to = |path: &str| gateway.request("POST", path);
+                        let key = format!("{worker}-{turn}");
+                        let push = match turn % 5 {
+                            0 => to("/metrics/job/shared").body(body(n)).chunked(),
+                            1 => to("/metrics/job/shared")
+                                .header("Content-Encoding", "gzip")
+                                .body(encoded(Coding::Gzip, body(n))),
+                            2 => to("/metrics/job/shared").body(body(n)),
+                            _ => to("/metrics/job/shared")
+                                .header("Idempotency-Key", &key)
+                                .body(body(n)),
+                        };
+                        for half in push.bytes().chunks(if turn % 2 == 0 { 10_000 } else { 150 }) {
+                            connection.write(half);
+                        }
+                        assert_eq!(connection.read().status, 200);
+                        shared += n;
+                        if turn % 5 >= 3 {
+                            let again = connection.send(&push);
+                            assert_eq!(again.header("idempotent-replayed"), Some("?1"));
+                        }
+                        // Refused, for its last value.
+                        let bad = body(n).replace(&format!("h_count {n}"), "h_count -1");
+                        let bad = to("/metrics/job/shared").body(bad);
+                        assert_eq!(connection.send(&bad).status, 400);
+                        // Given up in the middle, between two lines.
+                        let cut = to("/metrics/job/shared").body(body(n));
+                        let mut other = Connection::open(gateway.address);
+                        other.write(
+                            &cut.bytes()[..cut.head_bytes().len() + "known_total 1\n".len()],
+                        );
+                        drop(other);
+
+                        let push = [
+                            to(&own_path).body(body(n)).bytes(),
+                            to(&own_path).body(body(n)).bytes(),
+                        ];
+                        connection.write(push.concat());
+                        assert_eq!(connection.read().status, 200);
+                        assert_eq!(connection.read().status, 200);
+                        own += 2 * n;
+                        if turn % 17 == 16 {
+                            let delete = gateway.request("DELETE", &own_path);
+                            assert_eq!(connection.send(&delete).status, 202);
+                            own = 0;
+                        }
+                    }
+                    (shared, own)
+                })
+            })
+            .collect();
+        let workers = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        done.store(true, Relaxed);
+        workers
+    });
+    let all: u64 = acknowledged.iter().map(|(shared, _)| shared).sum();
+    assert_eq!(gateway.sample("known_total{job=\"shared\"}"), all as f64);
+    assert_eq!(gateway.sample("h_count{job=\"shared\"}"), all as f64);
+    assert_eq!(gateway.sample("h_bucket{job=\"shared\",le=\"1\"}"), all as f64);
+    assert_eq!(gateway.sample("h_sum{job=\"shared\"}"), 0.5 * (WORKERS * TURNS) as f64);
+    for (worker, (_, own)) in acknowledged.iter().enumerate() {
+        let labels = format!("job=\"own\",worker=\"{worker}\"");
+        assert_eq!(gateway.sample(&format!("known_total{{{labels}}}")), *own as f64);
+        assert_eq!(gateway.sample(&format!("h_count{{{labels}}}")), *own as f64);
+    }
+    check_books(&gateway);
 }

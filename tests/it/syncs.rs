@@ -76,12 +76,20 @@ fn before_answers(trace: &str) -> Vec<Before> {
         .collect()
 }
 
-#[test]
-fn an_answer_comes_after_the_sync() {
+/// Whether this may watch other processes; if not, says that `test` is skipped.
+fn can_trace(test: &str) -> bool {
     let mut probe = Command::new("strace");
     probe.args(["-o", "/dev/null", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
-    if !probe.status().expect("strace runs; run tests/setup first").success() {
-        eprintln!("skipped: an_answer_comes_after_the_sync (ptrace is not permitted here)");
+    let can = probe.status().expect("strace runs; run tests/setup first").success();
+    if !can {
+        eprintln!("skipped: {test} (ptrace is not permitted here)");
+    }
+    can
+}
+
+#[test]
+fn an_answer_comes_after_the_sync() {
+    if !can_trace("an_answer_comes_after_the_sync") {
         return;
     }
     for (ack, expected) in [
@@ -110,4 +118,44 @@ fn an_answer_comes_after_the_sync() {
             assert_eq!(*before, expected, "{ack}, push {push}");
         }
     }
+}
+
+/// A disk that says nothing is no better than one that fails.
+#[test]
+fn a_sync_that_hangs_is_not_waited_for() {
+    if !can_trace("a_sync_that_hangs_is_not_waited_for") {
+        return;
+    }
+    let scratch = Scratch::default();
+    let trace = scratch.0.join("trace").display().to_string();
+    let mut gateway = Start::default().run();
+    gateway.signal("TERM");
+    gateway.wait();
+    // The first commit begins a file and syncs the mark as well; the sync of the second one, and it
+    // alone, takes 13 seconds.
+    let hang = "--inject=fdatasync:delay_enter=13000000:when=3";
+    let strace = ["strace", "-D", "-f", "-o", &trace, "--trace=fdatasync", hang];
+    let directory = gateway.directory.clone();
+    let mut gateway = Start::default().under(&strace).in_directory(&directory).run();
+    gateway.expect_log("has not answered").expect_log("can be written again");
+    gateway.expect_log("push refused");
+    let push = |value: u32| gateway.push("/metrics/job/j", format!("a_total {value}\n"));
+    assert_eq!(push(1).status, 200);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| push(2));
+        eventually("it is merged", || (gateway.sample("a_total{job=\"j\"}") == 3.0).then_some(()));
+        let second = push(4);
+        for refused in [first.join().unwrap(), second] {
+            assert_eq!(refused.status, 503);
+            assert!(refused.text().contains("the disk has not answered for"), "{}", refused.text());
+        }
+    });
+    assert_eq!(push(8).status, 503, "at once, and not merged");
+    assert_eq!(gateway.sample("tallygate_store_writable"), 0.0);
+    eventually("it goes on", || (push(16).status == 200).then_some(()));
+    assert_eq!(gateway.sample("tallygate_store_writable"), 1.0);
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = Start::default().in_directory(&directory).run();
+    assert_eq!(gateway.sample("a_total{job=\"j\"}"), 23.0);
 }

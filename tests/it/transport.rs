@@ -2,7 +2,7 @@
 
 use std::net::Shutdown;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Coding, Connection, Gateway, encoded, eventually, flag, start};
 
@@ -272,6 +272,68 @@ fn slow_bodies_get_408_and_apply_nothing() {
     }
     assert_eq!(gateway.pushed(), "# TYPE a_total untyped\na_total{job=\"j\"} 1\n");
     assert_eq!(gateway.sample("tallygate_pushes_total{outcome=\"timed_out\"}"), 2.0);
+}
+
+/// Nothing of the body has come when the push is looked at, nor ever comes. What is in front of it
+/// decides who looks, and when.
+#[test]
+fn bodies_that_never_begin_get_408() {
+    let mut gateway = flag("--web.read-body-timeout=300ms").run();
+    gateway.expect_log("push refused");
+    let push = gateway.request("POST", "/metrics/job/j").body(BODY);
+    let request = |method, path| gateway.request(method, path).bytes();
+    let bad_push = || gateway.request("POST", "/metrics/job").body(BODY).bytes();
+    let cases: [(&str, Vec<u8>, u16); 5] = [
+        ("nothing", vec![], 0),
+        ("an answer with a body", request("GET", "/-/healthy"), 200),
+        ("a refused push", bad_push(), 400),
+        ("an accepted push", gateway.request("PUT", "/metrics").body("").bytes(), 200),
+        ("a scrape", request("GET", "/metrics"), 200),
+    ];
+    for (what, before, status) in cases {
+        for chunked in [false, true] {
+            let push = if chunked { push.clone().chunked() } else { push.clone() };
+            let mut connection = Connection::open(gateway.address);
+            connection.write([&before[..], &push.head_bytes()].concat());
+            let started = Instant::now();
+            if status > 0 {
+                assert_eq!(connection.read().status, status, "{what}");
+            }
+            // Or it is closed at once, as after some answers.
+            if let Ok(answer) = connection.try_read() {
+                assert_eq!(answer.status, 408, "{what}");
+            }
+            assert!(connection.is_closed(), "{what}");
+            assert!(started.elapsed() < Duration::from_secs(10), "{what}: {:?}", started.elapsed());
+        }
+    }
+    assert_eq!(gateway.sample("tallygate_inflight_push_bytes"), 0.0);
+}
+
+/// A push that comes in two pieces, cut at any place, and one that comes byte by byte.
+#[test]
+fn bodies_in_pieces_cut_anywhere() {
+    let gateway = flag("--store.path=").run();
+    let push = gateway.request("POST", "/metrics/job/j").body("a_total 1\nb_total 1\n");
+    let mut expected = 0.0;
+    for push in [push.clone(), push.chunked()] {
+        let bytes = push.bytes();
+        let mut connection = Connection::open(gateway.address);
+        for at in 1..bytes.len() {
+            connection.write(&bytes[..at]);
+            sleep(Duration::from_millis(1));
+            connection.write(&bytes[at..]);
+            assert_eq!(connection.read().status, 200, "cut at {at}");
+        }
+        for byte in &bytes {
+            connection.write([*byte]);
+            sleep(Duration::from_micros(200));
+        }
+        assert_eq!(connection.read().status, 200);
+        expected += bytes.len() as f64;
+    }
+    assert_eq!(pushes(&gateway), expected);
+    assert_eq!(gateway.sample("b_total{job=\"j\"}"), expected);
 }
 
 /// Whose next body has not come when a push is answered has to connect again: nothing waits for it.

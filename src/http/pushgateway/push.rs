@@ -16,11 +16,12 @@ use crate::gateway::{
     Gateway, GroupPushError, GroupPushRequest, GroupPushed, Identity, PushId, PushRefused, Pushed,
     Replace,
 };
+use crate::http::body::read_body;
 use crate::http::error::{Problem, over_limit};
 use crate::http::guard;
 use crate::http::params::{self, header, push_id};
 use crate::http::push::{
-    body_encoding, body_format, decoded, is_small, read_body, receive as add_up, replayed, try_push,
+    body_encoding, body_format, decoded, is_small, receive as add_up, replayed, try_push,
 };
 use crate::model::Grouping;
 use crate::telemetry::Method;

@@ -1,7 +1,7 @@
 //! Where the values of a body stand in it, so that a body that differs from it in nothing but its
 //! values need not be parsed again: the values are put into the exposition that is there.
 
-use super::{Exposition, Number, SeriesId};
+use super::{Exposition, Member, Number, SeriesId};
 use crate::model::Kind;
 
 /// A value in the body of a push, and where it belongs.
@@ -87,6 +87,23 @@ impl Exposition {
     /// members were brought into another order than the body has.
     pub fn places(&self) -> Option<[usize; 3]> {
         (!self.reordered).then_some([self.series.len(), self.buckets.len(), self.quantiles.len()])
+    }
+
+    /// Whether both have the values of a body in the same places. Both were read from bodies that
+    /// differ in their values only, but perhaps under other labels of the path, and these may make
+    /// one series of two, or keep apart what was one.
+    pub fn has_places_of(&self, other: &Exposition) -> bool {
+        fn series<T>(members: &[Member<T>]) -> impl Iterator<Item = SeriesId> {
+            members.iter().map(|member| member.series)
+        }
+        fn places(exposition: &Exposition) -> impl Iterator<Item = Place> {
+            exposition.slots.iter().map(|slot| slot.place)
+        }
+        self.places().is_some()
+            && self.places() == other.places()
+            && places(self).eq(places(other))
+            && series(&self.buckets).eq(series(&other.buckets))
+            && series(&self.quantiles).eq(series(&other.quantiles))
     }
 
     /// Puts another value into its place.

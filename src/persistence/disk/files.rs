@@ -57,13 +57,8 @@ impl Directory {
     /// # Errors
     /// If another process has it open, or it cannot be written to.
     pub(super) fn lock(path: &Path) -> Result<Directory, LockError> {
-        let create = || {
-            fs::create_dir_all(path)?;
-            let above = path.canonicalize()?;
-            above.parent().map_or(Ok(()), |above| File::open(above)?.sync_all())
-        };
         if !path.exists() {
-            create().map_err(LockError::Io)?;
+            create(path).map_err(LockError::Io)?;
         }
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).open(path.join(LOCK));
@@ -93,6 +88,16 @@ impl Directory {
         })?;
         Ok(Directory { path: path.to_owned(), _lock: Some(lock) })
     }
+}
+
+/// Creates a directory and those above it where they are missing, such that they survive a power
+/// failure.
+fn create(path: &Path) -> io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    let missing = path.ancestors().take_while(is_missing).count();
+    fs::create_dir_all(path)?;
+    let path = path.canonicalize()?;
+    path.ancestors().skip(1).take(missing).try_for_each(|above| File::open(above)?.sync_all())
 }
 
 impl Files for Directory {

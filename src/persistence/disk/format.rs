@@ -88,14 +88,15 @@ impl Mark {
         bytes
     }
 
-    /// The larger one of the slots that are whole.
-    pub(super) fn read(file: &[u8]) -> Option<Mark> {
-        let slot = |at: &u64| {
-            let [commit, segment, end, sum] = words(file.get(*at as usize..)?)?;
-            let bytes = file.get(*at as usize..)?.get(..24)?;
-            (sum == xxh3_64_with_seed(bytes, SEED)).then_some(Mark { commit, segment, end })
+    /// The larger one of those that are whole, and the slot it stands in.
+    pub(super) fn read(file: &[u8]) -> Option<(Mark, usize)> {
+        let mark = |slot: usize| {
+            let file = file.get(SLOTS[slot] as usize..)?;
+            let [commit, segment, end, sum] = words(file)?;
+            let whole = sum == xxh3_64_with_seed(&file[..24], SEED);
+            whole.then_some((Mark { commit, segment, end }, slot))
         };
-        SLOTS.iter().filter_map(slot).max_by_key(|mark| mark.commit)
+        [0, 1].into_iter().filter_map(mark).max_by_key(|(mark, _)| mark.commit)
     }
 }
 
@@ -177,6 +178,8 @@ impl FrameSum {
 pub(super) struct Frame<'b> {
     pub(super) tail: Tail,
     pub(super) changes: &'b [u8],
+    /// Where in the frame they begin.
+    pub(super) changes_at: usize,
 }
 
 /// Bytes of the frame whose first ones these are, as far as they tell.
@@ -192,16 +195,13 @@ pub(super) fn read_frame<'b>(bytes: &'b [u8], header: &Header, offset: u64) -> O
     if u64::from_le_bytes(*sum) != xxh3_64_with_seed(body, header.seed(offset)) {
         return None;
     }
-    let (tail, changes) = if header.format == 1 {
-        let (head, changes) = body.split_at_checked(FRAME_HEAD_BYTES_1)?;
-        (&head[8..], changes)
-    } else {
-        let changes = length - FRAME_BYTES;
-        let (changes, tail) = body.get(FRAME_HEAD_BYTES..)?.split_at_checked(changes)?;
-        (tail, changes)
+    let (tail_at, changes_at) = match header.format {
+        1 => (FRAME_HEAD_BYTES, FRAME_HEAD_BYTES_1),
+        _ => (length - FRAME_BYTES + FRAME_HEAD_BYTES, FRAME_HEAD_BYTES),
     };
-    let [commit, oldest, records] = words(tail)?;
-    Some(Frame { tail: Tail { commit, oldest, records }, changes })
+    let [commit, oldest, records] = words(body.get(tail_at..)?)?;
+    let changes = body.get(changes_at..)?.get(..length - FRAME_BYTES)?;
+    Some(Frame { tail: Tail { commit, oldest, records }, changes, changes_at })
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
         frame.extend_from_slice(&sum.end(tail));
         assert_eq!(frame.len(), FRAME_BYTES + 7);
         let read = read_frame(&frame, &header, 40);
-        assert_eq!(read, Some(Frame { tail, changes: b"changes" }));
+        assert_eq!(read, Some(Frame { tail, changes: b"changes", changes_at: FRAME_HEAD_BYTES }));
         assert_eq!(read_frame(&frame, &header, 41), None, "at another place");
         let other = Header { store: 8, ..header };
         assert_eq!(read_frame(&frame, &other, 40), None, "of another store");
@@ -251,10 +251,10 @@ mod tests {
         for (mark, at) in marks.iter().zip(SLOTS) {
             file[at as usize..][..SLOT_BYTES].copy_from_slice(&mark.bytes());
         }
-        assert_eq!(Mark::read(&file), Some(marks[1]));
+        assert_eq!(Mark::read(&file), Some((marks[1], 1)));
         file[SLOTS[1] as usize] ^= 1;
-        assert_eq!(Mark::read(&file), Some(marks[0]));
-        assert_eq!(Mark::read(&file[..40]), Some(marks[0]));
+        assert_eq!(Mark::read(&file), Some((marks[0], 0)));
+        assert_eq!(Mark::read(&file[..40]), Some((marks[0], 0)));
         file[0] ^= 1;
         assert_eq!(Mark::read(&file), None);
     }

@@ -15,8 +15,10 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::persistence::Table;
 
-/// Sizes are kept in units of so many bytes.
+/// Sizes are kept in units of so many bytes, ...
 const UNIT: usize = 4;
+/// ... large ones roughly: in the lowest bits what is doubled as often as the others say.
+const ROUGH_BITS: u32 = 12;
 const PARTS: usize = 16;
 /// Of so many slots of a part ...
 const SLOTS_OF: usize = 8;
@@ -70,14 +72,19 @@ impl Id {
 pub(super) struct Place {
     /// The lowest bits of its number; never are there so many segments that these are not clear.
     segment: u16,
-    units: NonZeroU16,
+    size: NonZeroU16,
 }
 
 impl Place {
     /// Of so many bytes in a frame.
     pub(super) fn new(segment: u64, bytes: usize) -> Place {
-        let units = u16::try_from(bytes.div_ceil(UNIT)).unwrap_or(u16::MAX);
-        Place { segment: segment as u16, units: NonZeroU16::new(units).unwrap_or(NonZeroU16::MIN) }
+        let (mut units, mut doubled) = (bytes.div_ceil(UNIT), 0);
+        while units >> ROUGH_BITS > 0 {
+            units = units.div_ceil(2);
+            doubled += 1;
+        }
+        let size = u16::try_from(doubled << ROUGH_BITS | units).unwrap_or(u16::MAX);
+        Place { segment: segment as u16, size: NonZeroU16::new(size).unwrap_or(NonZeroU16::MIN) }
     }
 
     pub(super) fn is_in(self, segment: u64) -> bool {
@@ -85,7 +92,9 @@ impl Place {
     }
 
     fn bytes(self) -> u64 {
-        u64::from(self.units.get()) * UNIT as u64
+        let size = u64::from(self.size.get());
+        let units = size & ((1 << ROUGH_BITS) - 1);
+        (units << (size >> ROUGH_BITS)) * UNIT as u64
     }
 }
 
@@ -316,6 +325,15 @@ mod tests {
         index.set(ids[2], Places { record: None, state });
         assert_eq!((index.len(), index.live_in(65_537), index.live_in(3)), (999, 997, 1));
         assert_eq!(size_of::<Entry>(), 20);
+    }
+
+    #[test]
+    fn large_parts_are_counted_roughly_and_not_less() {
+        for bytes in [1, 4, 16_380, 16_384, 262_144, 1_000_003, 64 << 20, 500 << 20] {
+            let counted = Place::new(7, bytes).bytes() as usize;
+            assert!((bytes..bytes + 4 + bytes / 1_000).contains(&counted), "{bytes} {counted}");
+        }
+        assert!(Place::new(7, usize::MAX >> 1).bytes() > 500 << 20);
     }
 
     /// Against a map that is known to be right.

@@ -221,7 +221,7 @@ fn read_frames<'b>(
     let bytes = &bytes[..end as usize];
     let (mut frames, mut last, mut offset) = (Vec::new(), None, HEADER_BYTES);
     while let Some(rest) = bytes.get(offset as usize..)
-        && let Some(Frame { tail, changes }) = read_frame(rest, header, offset)
+        && let Some(Frame { tail, changes, .. }) = read_frame(rest, header, offset)
     {
         frames.push(changes);
         last = Some(tail);

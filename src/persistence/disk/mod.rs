@@ -92,9 +92,11 @@ pub struct Disk {
     active: Option<Active>,
     mark: Option<Box<dyn Content>>,
     marked: Mark,
+    /// Where that stands in the file.
+    slot: usize,
     upkeep: Option<Upkeep>,
-    /// A frame since the last sync says that this segment is not needed any more.
-    told: Option<u64>,
+    /// A frame since the last sync says that segments before this one are not needed any more.
+    oldest: u64,
     buffer: Vec<u8>,
 }
 
@@ -178,8 +180,9 @@ impl Disk {
             active: None,
             mark: None,
             marked: Mark::default(),
+            slot: 0,
             upkeep: None,
-            told: None,
+            oldest: 0,
             buffer: Vec::new(),
         };
         let names = disk.files.list().map_err(|error| disk.io("list", "", error))?;
@@ -190,7 +193,7 @@ impl Disk {
         let has = |name: &str| names.iter().any(|other| other == name);
         if has(FORMAT_FILE) && !disk.is_unfinished()? {
             disk.check_format()?;
-            disk.marked = disk.read_mark()?;
+            (disk.marked, disk.slot) = disk.read_mark()?;
         } else if let Some(first) = disk.segments.first() {
             let what =
                 format!("it is missing, but {} is there", format::segment_name(first.number));
@@ -232,7 +235,7 @@ impl Disk {
     fn is_unfinished(&self) -> Result<bool, EngineError> {
         let (text, whole) = (self.read(FORMAT_FILE)?, format::format_text());
         let begun = text.len() < whole.len() && whole.as_bytes().starts_with(&text);
-        Ok(begun && self.segments.is_empty() && self.read_mark()? == Mark::default())
+        Ok(begun && self.segments.is_empty() && self.read_mark()?.0 == Mark::default())
     }
 
     fn check_format(&mut self) -> Result<(), EngineError> {
@@ -265,7 +268,8 @@ impl Disk {
         Ok(())
     }
 
-    fn read_mark(&self) -> Result<Mark, EngineError> {
+    /// And the slot it stands in.
+    fn read_mark(&self) -> Result<(Mark, usize), EngineError> {
         let file = match self.files.read(MARK_FILE) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -349,7 +353,7 @@ impl Disk {
             self.index.set(id, before);
         }
         self.upkeep = None;
-        self.told = None;
+        self.oldest = 0;
         let Some(mut active) = self.active.take() else { return };
         // As much as is needed of it; the rest would only take space. If that fails, it stays.
         match self.segments.last().filter(|last| last.number == active.header.segment) {
@@ -482,15 +486,15 @@ impl Disk {
         if new {
             self.sync_mark()?;
         }
-        self.remove_told();
+        self.remove_old();
         Ok(())
     }
 
     /// Tells how far what is safe reaches, in the slot that does not hold the last mark.
     fn set_mark(&mut self, mark: Mark) -> Result<(), EngineError> {
-        let slot = SLOTS[(mark.commit % 2) as usize];
         let Some(file) = &mut self.mark else { return Ok(()) };
-        let written = file.write_at(slot, &mark.bytes());
+        self.slot = 1 - self.slot;
+        let written = file.write_at(SLOTS[self.slot], &mark.bytes());
         self.marked = mark;
         written.map_err(|error| self.io("write", MARK_FILE, error))
     }

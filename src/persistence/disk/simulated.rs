@@ -1,6 +1,7 @@
 //! A disk for tests, without a disk: it fails when told to, and forgets at a crash what a real one
 //! may forget.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -18,11 +19,13 @@ struct State {
     files: BTreeMap<String, Inode>,
     /// Names that survive, and what they stand for.
     named: BTreeMap<String, u64>,
+    /// What has lost its name since the directory was synced.
+    unlinked: BTreeMap<u64, Inode>,
     next: u64,
     faults: Faults,
     /// Writes and syncs so far.
     operations: u64,
-    syncs: u64,
+    written_bytes: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,9 @@ pub enum Crash {
     /// Of the machine: the first so many, of the one after these so many bytes, and none of the
     /// rest.
     Machine { writes: usize, bytes: usize },
+    /// Of the machine: of each file those whose bit is set, whatever their order. The directory is as
+    /// it was synced, with all that was removed since, or already as it is now.
+    Scattered { writes: u64, names: bool },
 }
 
 impl State {
@@ -63,6 +69,29 @@ impl State {
         }
         self.operations += 1;
         Ok(())
+    }
+
+    /// The name stands for something else from now on, or for nothing.
+    fn unlink(&mut self, name: &str) -> Option<()> {
+        let file = self.files.remove(name)?;
+        if self.named.get(name) == Some(&file.number) {
+            self.unlinked.insert(file.number, file);
+        }
+        Some(())
+    }
+
+    /// What is found under which name after a crash.
+    fn found(&self, crash: Crash) -> Vec<(&String, &Inode)> {
+        if matches!(crash, Crash::Process | Crash::Scattered { names: true, .. }) {
+            return self.files.iter().collect();
+        }
+        let synced = self.named.iter().filter_map(|(name, number)| {
+            let file = self.files.get(name).filter(|file| file.number == *number);
+            // What was removed or replaced since may be found again.
+            let is_back = matches!(crash, Crash::Scattered { .. });
+            file.or_else(|| self.unlinked.get(number).filter(|_| is_back)).map(|file| (name, file))
+        });
+        synced.collect()
     }
 
     fn room_for(&self, more: u64) -> io::Result<()> {
@@ -83,8 +112,9 @@ impl Simulated {
         self.0.lock().operations
     }
 
-    pub fn syncs(&self) -> u64 {
-        self.0.lock().syncs
+    /// In all writes so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.0.lock().written_bytes
     }
 
     pub fn bytes(&self) -> u64 {
@@ -100,12 +130,17 @@ impl Simulated {
     pub fn after(&self, crash: Crash) -> Simulated {
         let state = self.0.lock();
         let mut after = State { next: state.next, ..State::default() };
-        for (name, file) in &state.files {
+        for (name, file) in state.found(crash) {
             let content = match crash {
                 Crash::Process => file.content.clone(),
-                // A file that was created since the directory was synced is not found.
-                Crash::Machine { .. } if state.named.get(name) != Some(&file.number) => continue,
-                Crash::Machine { writes, bytes } => torn(file, writes, bytes),
+                Crash::Machine { writes, bytes } => file.with(|at, length| match at.cmp(&writes) {
+                    Ordering::Less => Some(length),
+                    Ordering::Equal => Some(length.min(bytes)),
+                    Ordering::Greater => None,
+                }),
+                Crash::Scattered { writes, .. } => {
+                    file.with(|at, length| (writes >> (at % 64) & 1 == 1).then_some(length))
+                }
             };
             let inode = Inode {
                 number: file.number,
@@ -141,19 +176,24 @@ impl Simulated {
     }
 }
 
-fn torn(file: &Inode, writes: usize, bytes: usize) -> Vec<u8> {
-    let mut content = file.synced.clone();
-    for (at, (offset, write)) in file.unsynced.iter().enumerate().take(writes + 1) {
-        match write {
-            Some(write) => {
-                let length = if at < writes { write.len() } else { bytes.min(write.len()) };
-                put(&mut content, *offset, &write[..length]);
+impl Inode {
+    /// What was synced, and of each write since as many bytes as `kept` says, given its number and
+    /// length. Where a file was cut off, it stays so if all of that is kept.
+    fn with(&self, kept: impl Fn(usize, usize) -> Option<usize>) -> Vec<u8> {
+        let mut content = self.synced.clone();
+        for (at, (offset, write)) in self.unsynced.iter().enumerate() {
+            match write {
+                Some(write) => {
+                    if let Some(length) = kept(at, write.len()) {
+                        put(&mut content, *offset, &write[..length]);
+                    }
+                }
+                None if kept(at, 1) == Some(1) => content.truncate(*offset as usize),
+                None => {}
             }
-            None if at < writes => content.truncate(*offset as usize),
-            None => {}
         }
+        content
     }
-    content
 }
 
 fn put(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
@@ -183,6 +223,7 @@ impl Files for Simulated {
             return Err(io::Error::other("simulated"));
         }
         state.room_for(0)?;
+        state.unlink(name);
         let number = state.next;
         state.next += 1;
         state.files.insert(name.to_owned(), Inode { number, ..Inode::default() });
@@ -197,7 +238,7 @@ impl Files for Simulated {
     fn remove(&mut self, name: &str) -> io::Result<()> {
         let mut state = self.0.lock();
         state.operation()?;
-        state.files.remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        state.unlink(name).ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -206,6 +247,7 @@ impl Files for Simulated {
         if state.faults.failing_syncs {
             return Err(io::Error::other("simulated"));
         }
+        state.unlinked.clear();
         state.named = state.files.iter().map(|(name, file)| (name.clone(), file.number)).collect();
         Ok(())
     }
@@ -247,6 +289,7 @@ impl Content for Handle {
             let fits = state.room_for((offset + bytes.len() as u64).saturating_sub(length));
             // What a full disk still takes of a write stays there.
             let taken = if fits.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+            state.written_bytes += taken.len() as u64;
             let file = inode(state, name)?;
             put(&mut file.content, offset, taken);
             file.unsynced.push((offset, Some(taken.to_vec())));
@@ -273,7 +316,6 @@ impl Content for Handle {
 
     fn sync(&mut self) -> io::Result<()> {
         self.with(|state, name| {
-            state.syncs += 1;
             let failing = state.faults.failing_syncs;
             let file = inode(state, name)?;
             if failing {

@@ -11,7 +11,7 @@ use std::io;
 
 use super::format::{self, HEADER_BYTES, Header};
 use super::index::{Place, Places};
-use super::{BUFFER_BYTES, Content, Disk, Part, Segment};
+use super::{Content, Disk, Part, Segment};
 use crate::persistence::EngineError;
 
 /// More segments than this are too many, however small they are: each start begins one.
@@ -27,8 +27,8 @@ pub(super) struct Upkeep {
     header: Header,
     /// Where the frames are that are still to be read.
     frames: Vec<u64>,
-    /// The changes of the last frame read, and where those begin that are still to be looked at.
-    changes: Vec<u8>,
+    /// The last frame read, and where those of its parts begin that are still to be looked at.
+    frame: Vec<u8>,
     starts: Vec<usize>,
 }
 
@@ -52,8 +52,8 @@ impl Upkeep {
             let after = length.and_then(|length| offset.checked_add(length));
             offset = after.filter(|after| *after <= end).ok_or(Unread::Damage { offset })?;
         }
-        let (changes, starts) = (Vec::new(), Vec::new());
-        Ok(Upkeep { file, header, frames, changes, starts })
+        let (frame, starts) = (Vec::new(), Vec::new());
+        Ok(Upkeep { file, header, frames, frame, starts })
     }
 
     /// The last part that was not looked at yet.
@@ -64,7 +64,7 @@ impl Upkeep {
         }
         let Some(start) = self.starts.pop() else { return Ok(None) };
         // It was read before.
-        Ok(Part::read(&self.changes[start..], &self.header).map(|(part, _)| part))
+        Ok(Part::read(&self.frame[start..], &self.header).map(|(part, _)| part))
     }
 
     fn read_frame(&mut self, offset: u64) -> Result<(), Unread> {
@@ -72,15 +72,15 @@ impl Upkeep {
         let mut head = [0; 8];
         self.file.read_at(offset, &mut head).map_err(Unread::Io)?;
         let length = format::frame_length(&head).and_then(|length| usize::try_from(length).ok());
-        let mut frame = vec![0; length.ok_or_else(damage)?];
-        self.file.read_at(offset, &mut frame).map_err(Unread::Io)?;
-        let read = format::read_frame(&frame, &self.header, offset).ok_or_else(damage)?;
-        self.changes.clear();
-        self.changes.extend_from_slice(read.changes);
-        self.changes.shrink_to(BUFFER_BYTES);
-        let mut rest = &*self.changes;
+        // Only one at a time is held: a commit may be large.
+        self.frame = Vec::new();
+        self.frame.resize(length.ok_or_else(damage)?, 0);
+        self.file.read_at(offset, &mut self.frame).map_err(Unread::Io)?;
+        let read = format::read_frame(&self.frame, &self.header, offset).ok_or_else(damage)?;
+        let end = read.changes_at + read.changes.len();
+        let mut rest = read.changes;
         while let Some((_, after)) = Part::read(rest, &self.header) {
-            self.starts.push(self.changes.len() - rest.len());
+            self.starts.push(end - rest.len());
             rest = after;
         }
         if rest.is_empty() { Ok(()) } else { Err(damage()) }
@@ -107,17 +107,20 @@ impl Disk {
         frame: &mut Vec<u8>,
     ) -> Result<u64, EngineError> {
         let active = self.active.as_ref().map_or(1, |active| active.header.segment);
-        let first = self.segments.first().filter(|first| first.number != active).copied();
-        let Some(first) = first else { return Ok(active) };
+        let is_needed =
+            |segment: &&Segment| segment.number == active || self.index.live_in(segment.number) > 0;
+        let first = self.segments.iter().find(is_needed).copied();
+        let Some(first) = first.filter(|first| first.number != active) else {
+            return Ok(self.needed_from(active));
+        };
         let mut upkeep = match self.upkeep.take() {
-            _ if self.index.live_in(first.number) == 0 => return Ok(self.done_with(first.number)),
-            Some(upkeep) => upkeep,
-            None => {
+            Some(upkeep) if upkeep.header.segment == first.number => upkeep,
+            _ => {
                 // While it is copied and commits go on, its size comes on top.
                 let then = self.disk_bytes() + first.end + first.end / 4;
                 let most = self.index.bytes() * 12 / 5 + 2 * self.sizes.segment_bytes[0];
                 if then <= most && self.segments.len() <= SEGMENTS_MAX {
-                    return Ok(first.number);
+                    return Ok(self.needed_from(first.number));
                 }
                 self.begin_upkeep(first)?
             }
@@ -144,16 +147,16 @@ impl Disk {
             }
         }
         if self.index.live_in(first.number) == 0 {
-            return Ok(self.done_with(first.number));
+            return Ok(self.needed_from(first.number + 1));
         }
         self.upkeep = Some(upkeep);
-        Ok(first.number)
+        Ok(self.needed_from(first.number))
     }
 
-    /// The next commit says that this segment is not needed any more, and which one is then.
-    fn done_with(&mut self, segment: u64) -> u64 {
-        self.told = Some(segment);
-        segment + 1
+    /// The next commit says that this is the oldest segment that is needed.
+    fn needed_from(&mut self, segment: u64) -> u64 {
+        self.oldest = segment;
+        segment
     }
 
     fn begin_upkeep(&mut self, segment: Segment) -> Result<Upkeep, EngineError> {
@@ -163,12 +166,12 @@ impl Disk {
         Upkeep::begin(end, file).map_err(|unread| self.unread(number, unread))
     }
 
-    /// Removes the oldest segment when a commit that says so is safe.
-    pub(super) fn remove_told(&mut self) {
-        if let Some(told) = self.told.take() {
+    /// Removes the segments that are not needed any more, when a commit that says so is safe.
+    pub(super) fn remove_old(&mut self) {
+        let is_old = |segment: &mut Segment| segment.number < self.oldest;
+        for segment in self.segments.extract_if(.., is_old) {
             // If it stays, the next start removes it.
-            let _ = self.files.remove(&format::segment_name(told));
-            self.segments.retain(|segment| segment.number != told);
+            let _ = self.files.remove(&format::segment_name(segment.number));
         }
     }
 

@@ -1,0 +1,133 @@
+//! Who scrapes, and which series are new to whom (merge-semantics 5).
+//!
+//! Prometheus counts the differences between samples: the first one of a series only sets the level,
+//! and what was pushed before it would be in no `increase()`. So the first scrape of a scraper that
+//! finds a series shows it at zero, and the next one its value. This depends on who scrapes, so that
+//! several scrapers do not take each other's zeros away, and people see values at once.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+/// Somebody who scrapes again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scraper {
+    /// The same for all scrapes of this one, and of nobody else.
+    pub identity: Box<[u8]>,
+    /// How long it waits for an answer: less than the time between its scrapes. 0 if it does not say.
+    pub timeout_ms: i64,
+}
+
+/// Those that have scraped lately, each with the time of its last scrape, in milliseconds since the Unix
+/// epoch.
+#[derive(Debug, Default)]
+pub(super) struct Scrapers(Mutex<HashMap<Box<[u8]>, i64, RandomState>>);
+
+/// More are not known at a time.
+const SCRAPERS_MAX: usize = 1000;
+
+const FORGOTTEN_AFTER_MS: i64 = 3_600_000;
+
+/// A push takes its time before it is applied: so much earlier, at the most, a series may be born than
+/// it is found. Then it is shown at zero once more, which does no harm.
+const APPLIED_WITHIN_MS: i64 = 100;
+
+/// Of series that are older than this, a scraper that is not known is told the value.
+const NEW_FOR_AT_MOST_MS: i64 = 300_000;
+
+impl Scrapers {
+    /// A scrape begins. Series that were born at or after the returned time were not shown to this
+    /// scraper before.
+    ///
+    /// A scraper that is not known may be a new one, to which old series must not seem to grow from
+    /// zero; or it was known before a restart of ours, and must not see series fall to zero. When it
+    /// sees a series for the third time, two of its intervals have passed, of which each is at least
+    /// as long as its timeout: so what is younger than one and a half timeouts has not been shown to
+    /// it with a value that the next one could not have either.
+    pub(super) fn begin(&self, scraper: &Scraper, now_ms: i64) -> i64 {
+        let seen_ms = now_ms - APPLIED_WITHIN_MS;
+        let mut known = self.0.lock();
+        let last_ms = match known.get_mut(&scraper.identity) {
+            Some(last_ms) => {
+                // The clock may have stepped back.
+                let last = (*last_ms).min(seen_ms);
+                *last_ms = seen_ms;
+                Some(last)
+            }
+            None => {
+                if known.len() >= SCRAPERS_MAX {
+                    let oldest = known.iter().min_by_key(|(_, last_ms)| **last_ms);
+                    if let Some(oldest) = oldest.map(|(identity, _)| identity.clone()) {
+                        known.remove(&oldest);
+                    }
+                }
+                known.insert(scraper.identity.clone(), seen_ms);
+                None
+            }
+        };
+        last_ms.filter(|last_ms| now_ms - last_ms < FORGOTTEN_AFTER_MS).unwrap_or_else(|| {
+            now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = FORGOTTEN_AFTER_MS;
+
+    fn scraper(name: &str) -> Scraper {
+        Scraper { identity: name.as_bytes().into(), timeout_ms: 10_000 }
+    }
+
+    #[test]
+    fn each_scraper_has_its_own_last_scrape() {
+        let scrapers = Scrapers::default();
+        let (a, b) = (scraper("a"), scraper("b"));
+        assert_eq!(scrapers.begin(&a, HOUR), HOUR - 15_000);
+        assert_eq!(scrapers.begin(&b, HOUR + 5_000), HOUR - 10_000);
+        assert_eq!(scrapers.begin(&a, HOUR + 15_000), HOUR - 100);
+        assert_eq!(scrapers.begin(&a, HOUR + 30_000), HOUR + 14_900);
+        assert_eq!(scrapers.begin(&b, HOUR + 30_000), HOUR + 4_900);
+    }
+
+    #[test]
+    fn who_was_away_for_long_is_a_new_one() {
+        let scrapers = Scrapers::default();
+        scrapers.begin(&scraper("a"), 0);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 200), -100);
+        assert_eq!(scrapers.begin(&scraper("a"), 3 * HOUR), 3 * HOUR - 15_000);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_hides_nothing_for_long() {
+        let scrapers = Scrapers::default();
+        scrapers.begin(&scraper("a"), HOUR);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 60_000), HOUR - 60_100);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 50_000), HOUR - 60_100);
+    }
+
+    #[test]
+    fn timeouts_are_believed_within_bounds() {
+        let scrapers = Scrapers::default();
+        for (timeout_ms, new_for_ms) in
+            [(0, 0), (60_000, 90_000), (200_000, 300_000), (i64::MAX, 300_000)]
+        {
+            let scraper = Scraper { timeout_ms, ..scraper(&timeout_ms.to_string()) };
+            assert_eq!(scrapers.begin(&scraper, HOUR), HOUR - new_for_ms, "{timeout_ms}");
+        }
+    }
+
+    #[test]
+    fn the_one_that_was_silent_for_longest_makes_room() {
+        let scrapers = Scrapers::default();
+        for at in 0..2 * SCRAPERS_MAX as i64 {
+            scrapers.begin(&scraper(&at.to_string()), at);
+        }
+        let known = scrapers.0.lock();
+        assert_eq!(known.len(), SCRAPERS_MAX);
+        assert!(known.values().all(|&last_ms| last_ms >= SCRAPERS_MAX as i64 - 100));
+    }
+}

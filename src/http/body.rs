@@ -1,0 +1,196 @@
+//! Bodies of requests: read under their limits, or read and forgotten.
+
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use actix_http::error::PayloadError;
+use actix_http::{HttpMessage, Payload, Request};
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::{Bytes, BytesMut};
+use futures_core::Stream;
+
+use super::Services;
+use super::error::{self, Problem};
+use super::overlooked::Waiting;
+use super::params::header;
+use crate::gateway::limits::BodyPermit;
+use crate::gateway::{Gateway, OverLimit};
+use crate::telemetry::Limit;
+
+/// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
+///
+/// # Errors
+/// If it is longer than the limit allows, there is no room for it, it does not come in time or not
+/// to its end.
+pub(super) async fn read_body<'s>(
+    services: &'s Services,
+    request: &Request,
+    payload: &mut Payload,
+) -> Result<(Bytes, BodyPermit<'s>), Problem> {
+    let gateway = &services.gateway;
+    let length = header(request.headers(), CONTENT_LENGTH).and_then(|n| n.parse::<usize>().ok());
+    let announced = length.unwrap_or(0);
+    let max = {
+        let limits = &gateway.settings().limits;
+        limits.check(Limit::BodyBytes, announced).map_err(error::over_limit)?;
+        limits.body_bytes
+    };
+    let permit = gateway.permit_body(announced).ok_or_else(Problem::busy)?;
+    let (first, all) = (Bytes::new(), BytesMut::new());
+    let mut body = Body { gateway, max, announced, permit, first, all };
+
+    let timeout = services.options.read_body_timeout;
+    let over_http_1 = matches!(payload, Payload::H1 { .. });
+    let read = {
+        let mut reading = pin!(body.fill(payload));
+        let read = if over_http_1 { soon(reading.as_mut()).await } else { None };
+        if read.is_some() { read } else { within(timeout, reading).await }
+    };
+    read.unwrap_or_else(|| Err(Problem::timed_out("the body did not arrive in time")))?;
+    *payload = Payload::None;
+    Ok((body.whole(), body.permit))
+}
+
+/// A body on its way.
+struct Body<'g> {
+    gateway: &'g Gateway,
+    max: usize,
+    /// By Content-Length; 0 if it comes in chunks.
+    announced: usize,
+    permit: BodyPermit<'g>,
+    /// Most bodies come in one piece, which then need not be copied.
+    first: Bytes,
+    /// All pieces, if there are several.
+    all: BytesMut,
+}
+
+impl Body<'_> {
+    async fn fill(&mut self, payload: &mut Payload) -> Result<(), Problem> {
+        while let Some(piece) = next_piece(payload).await {
+            self.add(piece.map_err(|error| Problem::bad_request(format!("body: {error}")))?)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, piece: Bytes) -> Result<(), Problem> {
+        let found = self.first.len().max(self.all.len()) + piece.len();
+        if self.max > 0 && found > self.max {
+            let (limit, max) = (Limit::BodyBytes, self.max);
+            return Err(error::over_limit(OverLimit { limit, max, found }));
+        }
+        if found > self.announced && !self.gateway.extend_body(&mut self.permit, piece.len()) {
+            return Err(Problem::busy());
+        }
+        if self.first.is_empty() {
+            self.first = piece;
+            return Ok(());
+        }
+        if self.all.is_empty() {
+            self.all.reserve(self.announced.max(found));
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    fn whole(&mut self) -> Bytes {
+        let (first, all) = (mem::take(&mut self.first), mem::take(&mut self.all));
+        if all.is_empty() { first } else { all.freeze() }
+    }
+}
+
+/// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
+/// use; not for ever, though. False if there may be more of it.
+pub(super) async fn drain(payload: &mut Payload) -> bool {
+    const ENOUGH_BYTES: usize = 1 << 20;
+    const ENOUGH_TIME: Duration = Duration::from_secs(1);
+    let reading = async {
+        let mut drained = 0;
+        while let Some(piece) = next_piece(payload).await {
+            match piece {
+                Ok(piece) => drained += piece.len(),
+                Err(_) => return false,
+            }
+            if drained > ENOUGH_BYTES {
+                return false;
+            }
+        }
+        true
+    };
+    within(ENOUGH_TIME, pin!(reading)).await.unwrap_or(false)
+}
+
+fn next_piece(payload: &mut Payload) -> impl Future<Output = Option<Result<Bytes, PayloadError>>> {
+    poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx))
+}
+
+/// What comes of reading a body over HTTP/1 if all of it is there, or as good as there. Of `None` the
+/// reading goes on.
+///
+/// The server asks for the answer as soon as it has the head of a request, then hands over what it has
+/// read of the body, and asks again. If the body woke who waits for it in between, the server would look
+/// at the connection once more for nothing, which costs as much as all else that it does for a small
+/// push. So the first look is made with a waker that wakes nobody.
+///
+/// In two cases the server does not ask again by itself: if the request was pipelined behind an answer
+/// with a body, and if something was waited for before, as the check of a password. If no more of the
+/// body comes then, [`Waiting`] sees to it that time goes on.
+async fn soon<F: Future>(mut reading: Pin<&mut F>) -> Option<F::Output> {
+    let mut waiting = None;
+    poll_fn(|cx| {
+        if waiting.take().is_some() {
+            return Poll::Ready(None);
+        }
+        match reading.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => {
+                waiting = Some(Waiting::begin(cx.waker()));
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// `None` if it takes too long. What is ready at once costs no timer.
+async fn within<F: Future>(timeout: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let at_once = poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(output) => Some(output),
+        None => Box::pin(tokio::time::timeout(timeout, future)).await.ok(),
+    }
+}
+
+/// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
+/// a chunked one that is dropped it would await the rest for ever.
+pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResponse {
+    struct Unfinished {
+        body: BoxBody,
+        _payload: Payload,
+    }
+
+    impl MessageBody for Unfinished {
+        type Error = <BoxBody as MessageBody>::Error;
+
+        fn size(&self) -> BodySize {
+            self.body.size()
+        }
+
+        fn poll_next(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+            self.body.as_pin_mut().poll_next(cx)
+        }
+    }
+
+    response.map_body(|_, body| Unfinished { body, _payload: payload }.boxed())
+}
