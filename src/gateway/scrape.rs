@@ -451,6 +451,7 @@ impl Maker<'_> {
         let native = self.settings.native_limit(family.name(), kind);
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
+        self.encoder.names_are_free(!family.has_reserved_names());
         let may_have_new = grows(kind) && family.last_birth_ms() >= self.new_since_ms;
         for some in all.chunks(FETCHED) {
             SeriesRef::fetch(some);
