@@ -304,11 +304,13 @@ impl Gateway {
         removed
     }
 
-    /// Removes what nobody has pushed for its time to live, and forgets what was delivered long ago.
+    /// Removes what nobody has pushed for its time to live and every scraper has seen, and forgets what
+    /// was delivered long ago.
     pub fn expire(&self) -> Removed {
         let now_ms = self.clock.now().ms;
         self.delivery.expire(now_ms, self.settings().memory());
-        let removed = self.store.remove_expired(seconds(now_ms));
+        let seen_s = self.scrapers.all_have_seen_ms(now_ms).map_or(u32::MAX, seconds);
+        let removed = self.store.remove_expired_and_seen(seconds(now_ms), seen_s);
         self.note_removed(Cause::Expired, &removed, false);
         removed
     }

@@ -165,10 +165,12 @@ impl Gateway {
         scraper: Option<&Scraper>,
     ) -> io::Result<Scrape> {
         let settings = Guard::into_inner(self.settings());
-        let scraper = scraper.filter(|_| settings.zero_first);
+        // Who asks for our own metrics apart has seen nothing that was pushed.
+        let scraper = scraper.filter(|_| request.content != Content::Own);
         // Before the first look at what is stored: what is born later may be new to it next time, too.
         let now_ms = self.clock.now().ms;
-        let new_since_ms = scraper.map_or(i64::MAX, |who| self.scrapers.begin(who, now_ms));
+        let begun = scraper.map(|who| self.scrapers.begin(who, now_ms));
+        let new_since_ms = begun.filter(|_| settings.zero_first).unwrap_or(i64::MAX);
         let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();
         let mut sources = Vec::new();
         if request.content != Content::Own {
@@ -449,6 +451,7 @@ impl Maker<'_> {
         let native = self.settings.native_limit(family.name(), kind);
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
+        self.encoder.names_are_free(!family.has_reserved_names());
         let may_have_new = grows(kind) && family.last_birth_ms() >= self.new_since_ms;
         for some in all.chunks(FETCHED) {
             SeriesRef::fetch(some);

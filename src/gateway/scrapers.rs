@@ -19,10 +19,18 @@ pub struct Scraper {
     pub timeout_ms: i64,
 }
 
-/// Those that have scraped lately, each with the time of its last scrape, in milliseconds since the Unix
-/// epoch.
+/// Those that have scraped lately.
 #[derive(Debug, Default)]
-pub(super) struct Scrapers(Mutex<HashMap<Box<[u8]>, i64, RandomState>>);
+pub(super) struct Scrapers(Mutex<HashMap<Box<[u8]>, Known, RandomState>>);
+
+/// Times are milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When its last scrape began.
+    last_ms: i64,
+    /// What was pushed before was shown to it with its value.
+    seen_ms: i64,
+}
 
 /// More are not known at a time.
 const SCRAPERS_MAX: usize = 1000;
@@ -46,30 +54,38 @@ impl Scrapers {
     /// as long as its timeout: so what is younger than one and a half timeouts has not been shown to
     /// it with a value that the next one could not have either.
     pub(super) fn begin(&self, scraper: &Scraper, now_ms: i64) -> i64 {
-        let seen_ms = now_ms - APPLIED_WITHIN_MS;
         let mut known = self.0.lock();
-        let last_ms = match known.get_mut(&scraper.identity) {
-            Some(last_ms) => {
-                // The clock may have stepped back.
-                let last = (*last_ms).min(seen_ms);
-                *last_ms = seen_ms;
-                Some(last)
-            }
-            None => {
-                if known.len() >= SCRAPERS_MAX {
-                    let oldest = known.iter().min_by_key(|(_, last_ms)| **last_ms);
-                    if let Some(oldest) = oldest.map(|(identity, _)| identity.clone()) {
-                        known.remove(&oldest);
-                    }
-                }
-                known.insert(scraper.identity.clone(), seen_ms);
-                None
-            }
+        let last_ms = known.get(&scraper.identity).map(|known| known.last_ms);
+        // The clock may have stepped back.
+        let last_ms =
+            last_ms.map(|last_ms| last_ms.min(now_ms)).filter(|&ms| is_recent(ms, now_ms));
+        let new_since_ms = match last_ms {
+            Some(last_ms) => last_ms - APPLIED_WITHIN_MS,
+            None => now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2,
         };
-        last_ms.filter(|last_ms| now_ms - last_ms < FORGOTTEN_AFTER_MS).unwrap_or_else(|| {
-            now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2
-        })
+        if known.len() >= SCRAPERS_MAX && !known.contains_key(&scraper.identity) {
+            let oldest = known.iter().min_by_key(|(_, known)| known.last_ms);
+            if let Some(oldest) = oldest.map(|(identity, _)| identity.clone()) {
+                known.remove(&oldest);
+            }
+        }
+        let now = Known { last_ms: now_ms, seen_ms: new_since_ms };
+        known.insert(scraper.identity.clone(), now);
+        new_since_ms
     }
+
+    /// What was pushed before this time was shown, with its value, to all who have scraped lately. `None`
+    /// if nobody has.
+    pub(super) fn all_have_seen_ms(&self, now_ms: i64) -> Option<i64> {
+        let known = self.0.lock();
+        let recent = known.values().filter(|known| is_recent(known.last_ms, now_ms));
+        recent.map(|known| known.seen_ms).min()
+    }
+}
+
+/// Whoever was away for longer is forgotten.
+fn is_recent(last_ms: i64, now_ms: i64) -> bool {
+    now_ms - last_ms < FORGOTTEN_AFTER_MS
 }
 
 #[cfg(test)]
@@ -107,6 +123,22 @@ mod tests {
         scrapers.begin(&scraper("a"), HOUR);
         assert_eq!(scrapers.begin(&scraper("a"), HOUR - 60_000), HOUR - 60_100);
         assert_eq!(scrapers.begin(&scraper("a"), HOUR - 50_000), HOUR - 60_100);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 40_000), HOUR - 50_100);
+    }
+
+    /// A push is seen by all when each has begun two scrapes since, or one if it is not new to it.
+    #[test]
+    fn what_all_have_seen() {
+        let scrapers = Scrapers::default();
+        assert_eq!(scrapers.all_have_seen_ms(HOUR), None);
+        scrapers.begin(&scraper("a"), HOUR);
+        assert_eq!(scrapers.all_have_seen_ms(HOUR), Some(HOUR - 15_000));
+        scrapers.begin(&scraper("b"), HOUR + 5_000);
+        scrapers.begin(&scraper("a"), HOUR + 15_000);
+        assert_eq!(scrapers.all_have_seen_ms(HOUR + 15_000), Some(HOUR - 10_000));
+        scrapers.begin(&scraper("b"), HOUR + 20_000);
+        assert_eq!(scrapers.all_have_seen_ms(HOUR + 20_000), Some(HOUR - 100));
+        assert_eq!(scrapers.all_have_seen_ms(3 * HOUR), None);
     }
 
     #[test]
@@ -128,6 +160,6 @@ mod tests {
         }
         let known = scrapers.0.lock();
         assert_eq!(known.len(), SCRAPERS_MAX);
-        assert!(known.values().all(|&last_ms| last_ms >= SCRAPERS_MAX as i64 - 100));
+        assert!(known.values().all(|known| known.last_ms >= SCRAPERS_MAX as i64));
     }
 }

@@ -52,7 +52,7 @@ pub struct HistogramReading {
 pub struct BucketReading {
     pub upper_bound: f64,
     pub cumulative_count: Number,
-    pub exemplar: Option<Exemplar>,
+    pub exemplar: Option<Box<Exemplar>>,
 }
 
 impl Default for Number {

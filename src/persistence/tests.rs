@@ -302,8 +302,7 @@ fn space_is_freed_while_nobody_pushes() {
         interval: Duration::from_millis(10),
         telemetry: Arc::new(Telemetry::new(0)),
     };
-    let committer =
-        Committer::start(Box::new(engine), 0, commits.clone(), collect, options).unwrap();
+    let committer = Committer::start(Box::new(engine), 0, commits, collect, options).unwrap();
     eventually(|| round.load(SeqCst) > 1);
     eventually(|| disk.bytes() < 10 << 20);
     // And then it is at rest.
@@ -315,7 +314,11 @@ fn space_is_freed_while_nobody_pushes() {
     committer.stop().unwrap();
     let mut engine = Disk::over(Box::new(disk), Sizes::default()).unwrap();
     let mut left = Vec::new();
-    engine.load(&mut each(|record| Ok(left.push(record.key.to_vec())))).unwrap();
+    let visit = |record: Record<'_>| {
+        left.push(record.key.to_vec());
+        Ok(())
+    };
+    engine.load(&mut each(visit)).unwrap();
     assert_eq!(left, [0_u32.to_le_bytes()]);
 }
 

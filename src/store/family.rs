@@ -18,7 +18,7 @@ use super::texts::Texts;
 use crate::merge::histogram::{Layout, union};
 use crate::model::Kind;
 use crate::model::exposition::SeriesHasher;
-use crate::model::labels::has_quoted_name;
+use crate::model::labels::{has_quoted_name, raw_pairs};
 
 /// One metric name with its live series. It exists as long as it has some.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct Family {
     changes: Changes,
     /// Some series has a label name that stands in quotes.
     quoted: AtomicBool,
+    /// Some series has a label that its samples need.
+    reserved: AtomicBool,
     /// Of the label texts of its live series.
     label_bytes: AtomicUsize,
     last_birth_ms: AtomicI64,
@@ -82,6 +84,7 @@ impl Family {
             id: next_id(),
             changes: Changes::default(),
             quoted: AtomicBool::new(false),
+            reserved: AtomicBool::new(false),
             label_bytes: AtomicUsize::new(0),
             last_birth_ms: AtomicI64::new(i64::MIN),
             kind: AtomicU8::new(kind as u8),
@@ -144,6 +147,11 @@ impl Family {
         self.quoted.load(Relaxed)
     }
 
+    /// Some series has a label that samples of its type have (`le`, `quantile`).
+    pub fn has_reserved_names(&self) -> bool {
+        self.reserved.load(Relaxed)
+    }
+
     /// Of the label texts of all series, together.
     pub fn label_bytes(&self) -> usize {
         self.label_bytes.load(Relaxed)
@@ -161,6 +169,11 @@ impl Family {
         self.label_bytes.fetch_add(labels.len(), Relaxed);
         if has_quoted_name(labels) {
             self.quoted.store(true, Relaxed);
+        }
+        if let Some(reserved) = self.kind().sample_label()
+            && raw_pairs(labels).any(|pair| pair.name == reserved)
+        {
+            self.reserved.store(true, Relaxed);
         }
     }
 

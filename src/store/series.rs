@@ -230,9 +230,13 @@ impl Series {
         (ttl > 0).then(|| self.touched_s().saturating_add(ttl))
     }
 
-    /// The whole time to live has passed; clocks in seconds, so up to one second late.
-    pub(super) fn is_expired(&self, now_s: u32) -> bool {
-        self.expires_s().is_some_and(|expires| expires < now_s)
+    /// The whole time to live has passed; clocks in seconds, so up to one second late. What was pushed at
+    /// `seen_s` or later has not been shown to all who should see it, and is kept for up to ten times
+    /// as long (merge-semantics 4).
+    pub(super) fn is_expired(&self, now_s: u32, seen_s: u32) -> bool {
+        let (touched_s, ttl_s) = (self.touched_s(), self.ttl_s());
+        let over = |times: u32| touched_s.saturating_add(ttl_s.saturating_mul(times)) < now_s;
+        ttl_s > 0 && over(1) && (touched_s < seen_s || over(10))
     }
 
     pub(super) fn is_dead(&self) -> bool {

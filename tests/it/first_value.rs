@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Coding, Gateway, decoded, eventually, flag, histogram, start};
+use crate::harness::{Coding, Gateway, Request, decoded, eventually, flag, histogram, start};
 
 const COUNTER: &str = "# TYPE a_total counter\na_total 5\n";
 
@@ -100,6 +100,18 @@ fn scrapers_with_a_name() {
     for name in ["a", "b"] {
         rises("a_total 0", "a_total 5", || named(name));
     }
+}
+
+/// A Prometheus scrapes our own metrics elsewhere. That is no scrape of what was pushed.
+#[test]
+fn scrapes_of_own_metrics_do_not_count() {
+    let gateway = flag("--web.management-address=127.0.0.1:0").run();
+    scrape(&gateway, "p");
+    gateway.accept("/metrics", COUNTER);
+    std::thread::sleep(Duration::from_millis(150));
+    let own = Request::new(gateway.management(), "GET", "/metrics").header("User-Agent", "p");
+    own.header("X-Prometheus-Scrape-Timeout-Seconds", "10").send();
+    assert_eq!(scrape(&gateway, "p"), "a_total 0");
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn value_shown(reading: Reading<'_>) -> (PushValue, Vec<tallygate::model::Exempl
             let buckets = histogram.buckets.iter().map(|bucket| Bucket {
                 upper_bound: bucket.upper_bound,
                 cumulative_count: bucket.cumulative_count,
-                exemplar: bucket.exemplar.clone().map(Box::new),
+                exemplar: bucket.exemplar.clone(),
             });
             let pushed = PushHistogram {
                 count: Some(histogram.count),
