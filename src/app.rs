@@ -429,6 +429,7 @@ fn settings(config: &Config) -> Settings {
         gzip_level: config.scrape.gzip_level as u32,
         cache_bytes: config.scrape.cache_bytes.bytes(),
         created_samples: config.scrape.created_samples,
+        zero_first: config.scrape.zero_first,
         native_buckets: config.scrape.native_buckets,
         group_names: match config.push.enable_utf8_names {
             true => Names::Utf8,

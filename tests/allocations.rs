@@ -4,11 +4,17 @@
 #[path = "../benches/common/mod.rs"]
 mod common;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use common::{MEDIUM, SMALL, fill, gateway, grouping, push};
 use tallygate::format::compress::Compression;
 use tallygate::format::negotiate::{Format, PushFormat};
-use tallygate::gateway::{Gateway, Settings};
-use tallygate::model::Grouping;
+use tallygate::gateway::{Gateway, Identity, Key, PushId, PushRequest, Settings};
+use tallygate::model::{Grouping, Ttl};
+use tallygate::persistence::disk::Disk;
+use tallygate::persistence::{Ack, Batch, Commits, Engine};
+use tallygate::telemetry::Telemetry;
 
 const MEDIUM_OPENMETRICS: &str = include_str!("../benches/corpus/medium.om.txt");
 
@@ -106,4 +112,78 @@ fn a_line_takes_few_bytes() {
         let bytes = bytes_per_line(body);
         assert!(bytes <= bytes_max, "{what}: {bytes} bytes");
     }
+}
+
+/// Labels that are different each time, with a time to live: a few instances push the same 400 series,
+/// which all expire, and then others. What that leaves behind is nothing, however long it goes on.
+#[test]
+fn what_comes_and_goes_leaves_nothing_behind() {
+    const ROUNDS: usize = 30;
+    for (kept, scraped) in [(false, true), (true, false)] {
+        let settings = Settings {
+            ttl_default: Ttl::from_duration(Duration::from_secs(5)),
+            key_window_ms: 20_000,
+            ..Settings::default()
+        };
+        let commits = if kept { Commits::new(Ack::Synced) } else { Commits::default() };
+        let gateway =
+            Gateway::with_commits(settings, Arc::new(Telemetry::new(0)), Arc::new(commits));
+        let path = std::env::temp_dir().join(format!("tallygate-churn-{}", std::process::id()));
+        let mut engine = kept.then(|| Disk::open(&path).expect("a store"));
+        let mut commit = match &mut engine {
+            Some(engine) => gateway.load(engine, &mut |_| {}).expect("it is empty").commit,
+            None => 0,
+        };
+        // One of them stays, and with it the family.
+        let staying = b"# TYPE jobs_total counter\njobs_total 1\n";
+        let grouping = Grouping::default();
+        let request = PushRequest::new(&grouping, PushFormat::Text, staying);
+        gateway.push(&PushRequest { ttl: Some(Ttl::Never), ..request }).expect("accepted");
+        let mut held = Vec::new();
+        for round in 0..ROUNDS {
+            let counted = allocation_counter::measure(|| {
+                for instance in 0..3 {
+                    come(&gateway, round, instance);
+                }
+                if scraped {
+                    scrape(&gateway);
+                }
+                if let Some(engine) = &mut engine {
+                    let mut batch = Batch::default();
+                    gateway.collect(&mut batch);
+                    commit += 1;
+                    engine.write(commit, &batch).expect("there is room");
+                    engine.sync().expect("there is room");
+                }
+                gateway.clock().advance(10_000);
+                assert_eq!(gateway.expire().series, 1_200);
+            });
+            held.push(counted.bytes_current);
+        }
+        // By then what may grow has grown, such as the texts that are kept for others to come. The
+        // engine holds what it copies for a while; anything else would be a few bytes for each series.
+        let late = held[ROUNDS / 2..].iter().filter(|&&bytes| bytes > 2_400);
+        assert!(late.count() <= 3, "kept: {kept}, scraped: {scraped}, by round: {held:?}");
+        if engine.is_some() {
+            std::fs::remove_dir_all(&path).expect("ours");
+        }
+    }
+}
+
+/// 400 series of one instance.
+fn come(gateway: &Gateway, round: usize, instance: usize) {
+    use std::fmt::Write as _;
+
+    let mut body = String::from("# TYPE jobs_total counter\n");
+    for at in 0..400 {
+        let run = round * 1_000 + at;
+        let _ = writeln!(body, "jobs_total{{run=\"0f5b2c9e-{run:08}\",zone=\"eu-west-1\"}} 1");
+    }
+    let instance = format!("i{instance}");
+    let grouping = Grouping::new([("job", "j"), ("instance", &*instance)]).expect("a key");
+    let key = format!("{round}-{instance}");
+    let id = PushId::Key(Key::parse(key.as_bytes()).expect("a key"));
+    let identity = Some(Identity { principal: None, id: &id });
+    let request = PushRequest::new(&grouping, PushFormat::Text, body.as_bytes());
+    gateway.push(&PushRequest { identity, ..request }).expect("accepted");
 }

@@ -47,6 +47,15 @@ pub(crate) fn fill(gateway: &Gateway, series: usize) {
     }
 }
 
+/// So many pushes of 13 samples under grouping keys of their own.
+fn fill_mix(gateway: &Gateway, pushes: usize) {
+    for at in 0..pushes {
+        let instance = format!("i{at:07}");
+        let grouping = Grouping::new([("job", "checkout"), ("instance", &instance)]);
+        push(gateway, &grouping.expect("a grouping key"), PushFormat::Text, SMALL);
+    }
+}
+
 /// The key that the pushes of the corpus come under, as HTTP remembers it.
 pub(crate) fn grouping() -> Grouping {
     let pairs = [("job", "checkout"), ("instance", "10.0.3.17")];
@@ -83,17 +92,20 @@ pub(crate) enum Work {
     Text200,
     /// Decompressing the body with 13 samples.
     Gunzip,
-    /// A scrape of all that is stored, of which nothing was kept from the one before.
+    /// A scrape of all that is stored, of which nothing was kept from the one before: counters,
+    /// or as many pushes of 13 samples.
     Scrape,
+    ScrapeMix,
 }
 
 impl Work {
-    const ALL: [(Work, &str); 5] = [
+    const ALL: [(Work, &str); 6] = [
         (Work::Text, "push"),
         (Work::Protobuf, "protobuf"),
         (Work::Text200, "push200"),
         (Work::Gunzip, "gunzip"),
         (Work::Scrape, "scrape"),
+        (Work::ScrapeMix, "scrape-mix"),
     ];
 
     pub(crate) fn from_word(word: &str) -> Option<Work> {
@@ -108,7 +120,7 @@ impl Work {
 /// Does it so often, in a gateway with so many series.
 pub(crate) fn work(work: Work, stored: usize, times: u64) {
     let settings = match work {
-        Work::Scrape => Settings { cache_bytes: 0, ..Settings::default() },
+        Work::Scrape | Work::ScrapeMix => Settings { cache_bytes: 0, ..Settings::default() },
         _ => Settings::default(),
     };
     let (gateway, grouping) = (gateway_with(settings), grouping());
@@ -118,7 +130,10 @@ pub(crate) fn work(work: Work, stored: usize, times: u64) {
     encoder.write_all(SMALL).expect("memory");
     let (gzip, mut plain) = (encoder.finish().expect("memory"), Vec::new());
     push(&gateway, &grouping, PushFormat::Text, MEDIUM);
-    fill(&gateway, stored);
+    match work {
+        Work::ScrapeMix => fill_mix(&gateway, stored),
+        _ => fill(&gateway, stored),
+    }
     for _ in 0..times {
         match work {
             Work::Text => push(&gateway, &grouping, PushFormat::Text, SMALL),
@@ -127,7 +142,9 @@ pub(crate) fn work(work: Work, stored: usize, times: u64) {
             Work::Gunzip => {
                 compress::decode(Coding::Gzip, &gzip, usize::MAX, &mut plain).expect("a body");
             }
-            Work::Scrape => _ = scrape(&gateway, Format::Text004, Compression::Identity),
+            Work::Scrape | Work::ScrapeMix => {
+                _ = scrape(&gateway, Format::Text004, Compression::Identity)
+            }
         }
     }
 }

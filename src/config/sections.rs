@@ -113,6 +113,7 @@ section! {
         gzip_level: usize, within(1, 9);
         cache_bytes: ByteSize;
         created_samples: bool;
+        zero_first: bool;
         native_buckets: usize, within(1, 100_000);
         max_in_flight: usize, within(1, 1000);
     }

@@ -257,8 +257,9 @@ impl<'a, 'e> Reader<'a, 'e> {
 
     /// The series of a `_sum` or `_count`.
     fn total_series(&mut self, family: FamilyId, head: &Head<'a>) -> Lexed<SeriesId> {
-        let reserved = if self.builder.kind(family) == Kind::Summary { "quantile" } else { "le" };
-        if self.list.has(reserved) {
+        if let Some(reserved) = self.builder.kind(family).sample_label()
+            && self.list.has(reserved)
+        {
             let message = format!("label {reserved:?} has no place on a sum or count");
             return Err(Flaw::new(head.offset, message));
         }

@@ -11,6 +11,7 @@ mod pool;
 mod push;
 mod query;
 mod scrape;
+mod scrapers;
 mod shown;
 
 use std::num::NonZeroUsize;
@@ -44,6 +45,7 @@ pub use load::Loaded;
 pub use push::{Identity, PushError, PushRequest, Pushed};
 pub use query::{FamilyView, SeriesView};
 pub use scrape::{Content, Scrape, ScrapeRequest};
+pub use scrapers::Scraper;
 pub use shown::{PUSH_FAILURE_TIME_HELP, PUSH_TIME_HELP};
 
 /// What decides how pushes, deletions and scrapes are handled; can change while running.
@@ -70,6 +72,8 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
+    /// The first scrape of each scraper that finds a series shows it at zero.
+    pub zero_first: bool,
     /// How many native buckets of one series are shown at the most, where no rule says otherwise.
     pub native_buckets: usize,
     /// What pushes to groups may bear.
@@ -94,6 +98,7 @@ impl Default for Settings {
             gzip_level: 1,
             cache_bytes: 64 << 20,
             created_samples: false,
+            zero_first: true,
             native_buckets: 160,
             group_names: Names::Legacy,
             limits: Limits::default(),
@@ -154,6 +159,7 @@ pub struct Gateway {
     buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
+    scrapers: scrapers::Scrapers,
     pool: pool::Pool,
     inflight_bytes: AtomicUsize,
     connections: Arc<AtomicUsize>,
@@ -182,6 +188,7 @@ impl Gateway {
             clock,
             buffers: Striped::default(),
             kept: Arc::default(),
+            scrapers: scrapers::Scrapers::default(),
             pool: pool::Pool::default(),
             inflight_bytes: AtomicUsize::default(),
             connections: Arc::default(),
@@ -297,11 +304,13 @@ impl Gateway {
         removed
     }
 
-    /// Removes what nobody has pushed for its time to live, and forgets what was delivered long ago.
+    /// Removes what nobody has pushed for its time to live and every scraper has seen, and forgets what
+    /// was delivered long ago.
     pub fn expire(&self) -> Removed {
         let now_ms = self.clock.now().ms;
         self.delivery.expire(now_ms, self.settings().memory());
-        let removed = self.store.remove_expired(seconds(now_ms));
+        let seen_s = self.scrapers.all_have_seen_ms(now_ms).map_or(u32::MAX, seconds);
+        let removed = self.store.remove_expired_and_seen(seconds(now_ms), seen_s);
         self.note_removed(Cause::Expired, &removed, false);
         removed
     }

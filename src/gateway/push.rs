@@ -388,12 +388,12 @@ fn validate(
         }
         // Two labels of one name on a line: no scrape could show that.
         let own = match family.kind {
-            Kind::Histogram | Kind::GaugeHistogram => "le",
-            Kind::Summary => "quantile",
-            Kind::StateSet => family.name,
-            _ => continue,
+            Kind::StateSet => Some(family.name),
+            kind => kind.sample_label(),
         };
-        if grouping.get(own).is_some_and(|value| !value.is_empty()) {
+        if let Some(own) = own
+            && grouping.get(own).is_some_and(|value| !value.is_empty())
+        {
             let (label, family, kind) = (own.to_owned(), family.name.to_owned(), family.kind);
             return Err(PushError::LabelTaken { label, family, kind });
         }

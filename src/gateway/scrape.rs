@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::chunks::{self, Chunk, Part};
 use super::kept::{self, FamilyStamp, Kept, Ready, Stamp, Way};
 use super::pool::Pool;
+use super::scrapers::Scraper;
 use super::shown::{self, Shown};
 use super::{Gateway, Settings};
 use crate::format::compress::{self, Compression, Envelope, Levels};
@@ -64,6 +65,8 @@ pub struct Scrape {
     options: Options,
     left_out: usize,
     selectors: Vec<Selector>,
+    /// Series that were born from then on are new to who scrapes, and are shown at zero.
+    new_since_ms: i64,
     settings: Arc<Settings>,
     chunks: Vec<Chunk>,
     /// The chunk at hand.
@@ -149,7 +152,25 @@ impl Gateway {
     /// # Errors
     /// If the compressor cannot get its memory.
     pub fn scrape(&self, request: ScrapeRequest) -> io::Result<Scrape> {
+        self.scrape_of(request, None)
+    }
+
+    /// The same for a scraper that comes again and again.
+    ///
+    /// # Errors
+    /// If the compressor cannot get its memory.
+    pub fn scrape_of(
+        &self,
+        request: ScrapeRequest,
+        scraper: Option<&Scraper>,
+    ) -> io::Result<Scrape> {
         let settings = Guard::into_inner(self.settings());
+        // Who asks for our own metrics apart has seen nothing that was pushed.
+        let scraper = scraper.filter(|_| request.content != Content::Own);
+        // Before the first look at what is stored: what is born later may be new to it next time, too.
+        let now_ms = self.clock.now().ms;
+        let begun = scraper.map(|who| self.scrapers.begin(who, now_ms));
+        let new_since_ms = begun.filter(|_| settings.zero_first).unwrap_or(i64::MAX);
         let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();
         let mut sources = Vec::new();
         if request.content != Content::Own {
@@ -197,6 +218,7 @@ impl Gateway {
             options,
             left_out,
             selectors: request.selectors,
+            new_since_ms,
             settings,
             at: 0,
             kept,
@@ -291,7 +313,9 @@ impl Scrape {
         let stamp = match &self.kept {
             Some((kept, of)) if chunk.keepable => {
                 let stamp = self.stamp(chunk);
-                if let Some(ready) = kept.get(of, nth, &stamp) {
+                if !self.may_have_new(chunk)
+                    && let Some(ready) = kept.get(of, nth, &stamp)
+                {
                     return Ok(Some(ready));
                 }
                 Some(stamp)
@@ -306,22 +330,35 @@ impl Scrape {
             decisions: &self.decisions,
             selectors: &self.selectors,
             settings: &self.settings,
+            new_since_ms: self.new_since_ms,
+            any_new: false,
             encoder: Encoder::new(self.options),
             buffer: &mut self.buffer,
             out: &mut self.plain,
         };
         maker.write(chunk);
-        let left_out = maker.encoder.series_left_out();
+        let (left_out, any_new) = (maker.encoder.series_left_out(), maker.any_new);
         let compress::Chunk { bytes, sum } = self.compressor.chunk(&mut self.plain)?;
         let bytes = match self.compressor.compression() {
             Compression::Identity => self.pool.share(bytes),
             _ => bytes.into(),
         };
         let ready = Ready { bytes, sum, series_left_out: left_out };
-        if let (Some(stamp), Some((kept, of))) = (stamp, &self.kept) {
+        // What is new to one scraper is not new to others.
+        if let (Some(stamp), Some((kept, of)), false) = (stamp, &self.kept, any_new) {
             kept.put(of, nth, stamp, &ready, self.settings.cache_bytes);
         }
         Ok(Some(ready))
+    }
+
+    /// Some series of these families may be new to who scrapes.
+    fn may_have_new(&self, chunk: &Chunk) -> bool {
+        self.sources[chunk.sources.clone()].iter().any(|source| match source {
+            Source::Stored { family, kind, .. } => {
+                grows(*kind) && family.last_birth_ms() >= self.new_since_ms
+            }
+            Source::Own(_) | Source::Shown(_) => false,
+        })
     }
 
     fn stamp(&self, chunk: &Chunk) -> Stamp {
@@ -345,12 +382,20 @@ impl Drop for Scrape {
     }
 }
 
+/// Begins at zero, and only grows from then on. Samples without a type may be anything.
+fn grows(kind: Kind) -> bool {
+    matches!(kind, Kind::Counter | Kind::Histogram | Kind::Summary)
+}
+
 /// Writes one chunk.
 struct Maker<'s> {
     sources: &'s [Source],
     decisions: &'s [Option<Decision>],
     selectors: &'s [Selector],
     settings: &'s Settings,
+    new_since_ms: i64,
+    /// Some series was shown at zero because it is new.
+    any_new: bool,
     encoder: Encoder,
     buffer: &'s mut ReadBuffer,
     out: &'s mut Vec<u8>,
@@ -406,6 +451,8 @@ impl Maker<'_> {
         let native = self.settings.native_limit(family.name(), kind);
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
+        self.encoder.names_are_free(!family.has_reserved_names());
+        let may_have_new = grows(kind) && family.last_birth_ms() >= self.new_since_ms;
         for some in all.chunks(FETCHED) {
             SeriesRef::fetch(some);
             for series in some {
@@ -415,6 +462,10 @@ impl Maker<'_> {
                 }
                 let limit = native.of(series);
                 series.with_state(|state| state.read(kind, limit, self.buffer));
+                if may_have_new && series.created_ms() >= self.new_since_ms {
+                    self.buffer.set_to_zero();
+                    self.any_new = true;
+                }
                 let created = Some(series.created_ms());
                 let (labels, reading) = (series.pieces_in(family), self.buffer.reading());
                 self.encoder.series_in_pieces(self.out, labels, &reading, created);

@@ -142,15 +142,10 @@ impl Check<'_> {
     }
 
     fn series(&self, family: &Family, found: &mut Refused) {
-        let sample_label = match family.kind {
-            Kind::Histogram | Kind::GaugeHistogram => Some("le"),
-            Kind::Summary => Some("quantile"),
-            _ => None,
-        };
         let mut seen = HashSet::new();
         for series in &family.series {
             let text = || format!("{}{{{}}}", family.name, series.labels);
-            if let Some(label) = sample_label
+            if let Some(label) = family.kind.sample_label()
                 && series.labels.contains(label)
                 && value_of(&series.labels, label).is_some()
             {

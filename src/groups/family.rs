@@ -113,7 +113,7 @@ fn owned(pushed: &PushedSeries<'_>) -> Series {
             let bucket = |bucket: &Bucket| BucketReading {
                 upper_bound: bucket.upper_bound,
                 cumulative_count: bucket.cumulative_count,
-                exemplar: bucket.exemplar.as_deref().cloned(),
+                exemplar: bucket.exemplar.clone(),
             };
             Value::Histogram(Box::new(HistogramReading {
                 count: count.unwrap_or_default(),

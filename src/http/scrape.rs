@@ -23,7 +23,7 @@ use super::error::Problem;
 use super::params::{self, list_header};
 use super::{Services, Surface};
 use crate::format::negotiate;
-use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest};
+use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest, Scraper};
 
 /// Up to this many series are encoded on the spot.
 const INLINE_SERIES: usize = 500;
@@ -75,17 +75,47 @@ pub(super) async fn scrape(
         .map_err(|_| Problem::unavailable("too many scrapes at once (scrape.max_in_flight)"))?;
 
     let gateway = services.gateway.clone();
+    let scraper = scraper(request);
     let wanted = ScrapeRequest { format, escaping, compression, selectors, content };
     if gateway.series_count() <= INLINE_SERIES {
-        return Ok(response.body(whole(&gateway, wanted).map_err(no_memory)?));
+        return Ok(response.body(whole(&gateway, wanted, scraper.as_ref()).map_err(no_memory)?));
     }
-    let first = spawn_blocking(move || advance(Box::new(gateway.scrape(wanted)?)));
+    let first =
+        spawn_blocking(move || advance(Box::new(gateway.scrape_of(wanted, scraper.as_ref())?)));
     let ready = Vec::new().into_iter();
     Ok(response.streaming(Pieces { ready, next: Some(first), _permit: permit }))
 }
 
-fn whole(gateway: &Gateway, wanted: ScrapeRequest) -> io::Result<Vec<u8>> {
-    let mut scrape = gateway.scrape(wanted)?;
+/// Who scrapes, if it is somebody who does that again and again: Prometheus and its like tell how long
+/// they wait. What one address asks for under different parameters are different scrapes.
+fn scraper(request: &Request) -> Option<Scraper> {
+    const IDENTITY_BYTES_MAX: usize = 512;
+    let headers = request.headers();
+    let timeout = params::header(headers, "x-prometheus-scrape-timeout-seconds");
+    let timeout_s = timeout.and_then(|seconds| seconds.parse().ok()).filter(|&s: &f64| s > 0.0);
+    let named = params::query(request).find(|(name, _)| name == "scraper");
+    let identity = match named {
+        Some((_, name)) => format!("={name}"),
+        None => {
+            timeout_s?;
+            let address = request.peer_addr().map(|peer| peer.ip().to_string());
+            let agent = params::header(headers, "user-agent").unwrap_or_default();
+            let query = request.uri().query().unwrap_or_default();
+            format!("{} {query} {agent}", address.unwrap_or_default())
+        }
+    };
+    let mut identity = identity.into_bytes();
+    identity.truncate(IDENTITY_BYTES_MAX);
+    let timeout_ms = (timeout_s.unwrap_or_default() * 1000.0) as i64;
+    Some(Scraper { identity: identity.into(), timeout_ms })
+}
+
+fn whole(
+    gateway: &Gateway,
+    wanted: ScrapeRequest,
+    scraper: Option<&Scraper>,
+) -> io::Result<Vec<u8>> {
+    let mut scrape = gateway.scrape_of(wanted, scraper)?;
     let mut body = Vec::new();
     while let Some(piece) = scrape.next_piece()? {
         body.extend(piece);

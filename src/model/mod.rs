@@ -77,6 +77,16 @@ impl Kind {
             _ => &[],
         }
     }
+
+    /// The label that tells the samples of one series apart in the text formats, so that no series
+    /// may have it. Of a stateset it is the name of the family.
+    pub fn sample_label(self) -> Option<&'static str> {
+        match self {
+            Kind::Histogram | Kind::GaugeHistogram => Some("le"),
+            Kind::Summary => Some("quantile"),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Kind {

@@ -52,7 +52,7 @@ pub struct HistogramReading {
 pub struct BucketReading {
     pub upper_bound: f64,
     pub cumulative_count: Number,
-    pub exemplar: Option<Exemplar>,
+    pub exemplar: Option<Box<Exemplar>>,
 }
 
 impl Default for Number {
@@ -114,6 +114,16 @@ impl ReadBuffer {
         self.states.extend_from_slice(states);
     }
 
+    /// As it was before the first push: nothing was counted, in the same buckets.
+    pub fn set_to_zero(&mut self) {
+        self.value = 0.0;
+        self.exemplar = None;
+        self.count = Number::ZERO;
+        self.sum = self.sum.map(|_| 0.0);
+        self.quantiles.clear();
+        self.histogram.set_to_zero();
+    }
+
     /// Empty, to be filled.
     pub fn set_histogram(&mut self) -> &mut HistogramReading {
         self.form = Form::Histogram;
@@ -138,6 +148,21 @@ impl ReadBuffer {
 }
 
 impl HistogramReading {
+    fn set_to_zero(&mut self) {
+        self.count = Number::ZERO;
+        self.sum = self.sum.map(|_| 0.0);
+        for bucket in &mut self.buckets {
+            bucket.cumulative_count = Number::ZERO;
+            bucket.exemplar = None;
+        }
+        if let Some(native) = &mut self.native {
+            native.zero_count = Number::ZERO;
+            native.positive.clear();
+            native.negative.clear();
+        }
+        self.exemplars.clear();
+    }
+
     pub fn clear(&mut self) {
         self.count = Number::ZERO;
         self.sum = None;

@@ -159,16 +159,19 @@ impl Work {
     }
 
     fn write(&mut self, number: u64, everything: bool) -> Result<(), EngineError> {
-        if !self.batch.is_empty() {
+        // Where nobody pushes there is time to free what others have left.
+        let idle = self.batch.is_empty() && !everything && self.engine.is_behind();
+        if !self.batch.is_empty() || idle {
             self.engine.write(number, &self.batch)?;
         }
         let unsynced = self.unsynced.bytes() + self.batch.bytes();
         let due = everything
+            || idle
             || self.commits.ack() != Ack::Written
             || self.synced_at.elapsed() >= self.options.interval
             || unsynced > UNSYNCED_BYTES_MAX;
         if due {
-            if unsynced > 0 {
+            if unsynced > 0 || idle {
                 let started = Instant::now();
                 self.engine.sync()?;
                 self.options.telemetry.synced(started.elapsed());

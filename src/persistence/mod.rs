@@ -100,6 +100,11 @@ pub trait Engine: Send {
     /// As [`write`](Engine::write).
     fn sync(&mut self) -> Result<(), EngineError>;
 
+    /// It has work of its own to do with a write, also with one of an empty batch.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     /// Ends it in good order, after the last sync.
     ///
     /// # Errors

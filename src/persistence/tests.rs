@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::disk::simulated::Simulated;
+use super::disk::{Disk, Sizes};
 use super::memory::{Memory, Records};
 use super::*;
 use crate::telemetry::Telemetry;
@@ -276,6 +278,48 @@ fn without_a_store_nothing_waits() {
     assert_eq!(counter.push(&commits), Ticket::default());
     commits.wait(Ticket::default()).unwrap();
     commits.check().unwrap();
+}
+
+/// What has expired over night must not fill the disk until somebody pushes again.
+#[test]
+fn space_is_freed_while_nobody_pushes() {
+    const RECORDS: u32 = 30_000;
+    let disk = Simulated::default();
+    let mut engine = Disk::over(Box::new(disk.clone()), Sizes::default()).unwrap();
+    engine.load(&mut each(|_| Ok(()))).unwrap();
+    let commits = Arc::new(Commits::new(Ack::Synced));
+    let round = Arc::new(AtomicU64::new(0));
+    let rounds = Arc::clone(&round);
+    let collect = Box::new(move |batch: &mut Batch| match rounds.fetch_add(1, SeqCst) {
+        // One of them stays, in the oldest file.
+        0 => (0..RECORDS).for_each(|n| {
+            batch.put_with_state(Table::Series, &n.to_le_bytes(), &[7; 900], b"state");
+        }),
+        1 => (1..RECORDS).for_each(|n| batch.delete(Table::Series, &n.to_le_bytes())),
+        _ => {}
+    });
+    let options = CommitterOptions {
+        interval: Duration::from_millis(10),
+        telemetry: Arc::new(Telemetry::new(0)),
+    };
+    let committer = Committer::start(Box::new(engine), 0, commits, collect, options).unwrap();
+    eventually(|| round.load(SeqCst) > 1);
+    eventually(|| disk.bytes() < 10 << 20);
+    // And then it is at rest.
+    eventually(|| {
+        let before = (disk.operations(), round.load(SeqCst));
+        eventually(|| round.load(SeqCst) > before.1 + 3);
+        disk.operations() == before.0
+    });
+    committer.stop().unwrap();
+    let mut engine = Disk::over(Box::new(disk), Sizes::default()).unwrap();
+    let mut left = Vec::new();
+    let visit = |record: Record<'_>| {
+        left.push(record.key.to_vec());
+        Ok(())
+    };
+    engine.load(&mut each(visit)).unwrap();
+    assert_eq!(left, [0_u32.to_le_bytes()]);
 }
 
 /// Until it is time for a commit, if that comes soon.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 use super::apply::{Admitted, Plan};
-use super::series::{Family, SeriesRef};
+use super::family::Family;
+use super::series::SeriesRef;
 use super::{ChosenBy, PushContext, Store, StoreLimits, Structure, Terms, job_of};
 use crate::merge::histogram::{PushedHistogram, union};
 use crate::merge::{self, Refusal, State};

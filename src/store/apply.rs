@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::MutexGuard;
 
-use super::series::{Birth, Family, SeriesRef};
+use super::family::Family;
+use super::series::{Birth, SeriesRef};
 use super::{ChosenBy, PushContext, Store, Structure, Terms, seconds};
 use crate::merge::{self, MergeRules, State};
 use crate::model::exposition::{PushedFamily, PushedSeries};

@@ -22,7 +22,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::Mutex;
 
 use super::Store;
-use super::series::{Family, SeriesRef};
+use super::family::Family;
+use super::series::SeriesRef;
 use crate::model::packed::Packer;
 use crate::persistence::{Batch, Table};
 use crate::striped::Striped;

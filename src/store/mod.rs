@@ -17,6 +17,7 @@
 mod admit;
 mod apply;
 mod changed;
+mod family;
 mod group;
 mod index;
 mod known;
@@ -40,12 +41,13 @@ use crate::persistence::Commits;
 pub use admit::{AdmitError, LimitError, StoreLimit};
 pub use apply::{Admitted, Applied, Plan};
 use changed::Changed;
+pub use family::{Family, Metadata};
 use group::Groups;
 use index::Index;
 pub use known::Known;
 pub use remove::{Removed, SLICE};
 pub use restore::Restore;
-pub use series::{Family, Metadata, SeriesRef};
+pub use series::SeriesRef;
 use table::Table;
 
 #[derive(Debug)]
@@ -197,7 +199,7 @@ impl Store {
         self.series.insert(hash, series.clone());
         self.series_count.fetch_add(1, Relaxed);
         let family = series.family.clone();
-        family.note_birth(labels);
+        family.note_birth(labels, series.created_ms());
         family.index.add(series);
         family.note_change();
         if family.live.fetch_add(1, Relaxed) == 0 {

@@ -61,14 +61,20 @@ impl Store {
     /// Removes the series whose time to live has passed. Looks at all of them without a lock, and
     /// looks again at those that seem to be due under the lock.
     pub fn remove_expired(&self, now_s: u32) -> Removed {
+        self.remove_expired_and_seen(now_s, u32::MAX)
+    }
+
+    /// The same where only what was pushed before `seen_s` was shown to everybody.
+    pub fn remove_expired_and_seen(&self, now_s: u32, seen_s: u32) -> Removed {
+        let is_due = |series: &SeriesRef| series.is_expired(now_s, seen_s);
         let mut removed = Removed::default();
         if !self.mortal.load(Relaxed) {
             return removed;
         }
         for family in self.families().iter() {
             let due: Vec<SeriesRef> =
-                family.series().iter().filter(|series| series.is_expired(now_s)).cloned().collect();
-            let part = self.remove_all(&due, false, |series| series.is_expired(now_s));
+                family.series().iter().filter(|series| is_due(series)).cloned().collect();
+            let part = self.remove_all(&due, false, is_due);
             removed.join(part);
         }
         removed

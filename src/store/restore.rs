@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::MutexGuard;
 
 use super::changed::{FAMILY_VERSION, SERIES_VERSION};
+use super::family::{Family, Metadata};
 use super::group::Group;
-use super::series::{Birth, Family, Metadata, SeriesRef};
+use super::series::{Birth, SeriesRef};
 use super::{Store, Structure};
 use crate::merge::State;
 use crate::model::Kind;

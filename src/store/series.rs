@@ -1,302 +1,21 @@
-//! Families and series as they live in memory.
+//! Series as they live in memory.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
-};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
-use foldhash::quality::RandomState;
-use hashbrown::HashTable;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use triomphe::ThinArc;
 
+use super::family::Family;
 use super::group::Group;
-use super::index::{Index, Ordered};
+use super::index::Ordered;
 use super::table::Entry;
-use super::texts::{Texts, compare};
+use super::texts::compare;
 use crate::merge::State;
-use crate::merge::histogram::{Layout, union};
-use crate::model::Kind;
 use crate::model::exposition::SeriesHasher;
-use crate::model::labels::has_quoted_name;
-
-/// One metric name with its live series. It exists as long as it has some.
-#[derive(Debug)]
-pub struct Family {
-    name: Box<str>,
-    hash: u64,
-    /// No other family has it or ever will.
-    id: u64,
-    changes: Changes,
-    /// Some series has a label name that stands in quotes.
-    quoted: AtomicBool,
-    /// Of the label texts of its live series.
-    label_bytes: AtomicUsize,
-    kind: AtomicU8,
-    metadata: RwLock<Metadata>,
-    layouts: Mutex<Layouts>,
-    /// None while it has few series.
-    texts: OnceLock<Box<Texts>>,
-    pub(super) live: AtomicUsize,
-    /// Some of its values break the rules that OpenMetrics has for the type.
-    irregular: AtomicBool,
-    /// Its last series has gone; the name is free for another type.
-    pub(super) dead: AtomicBool,
-    /// It is in the list of those to be written.
-    changed: AtomicBool,
-    pub(super) index: Index<SeriesRef>,
-}
-
-/// HELP and UNIT; empty where none was pushed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
-    pub help: Arc<str>,
-    pub unit: Arc<str>,
-}
-
-/// Tells whether what a scrape shows of a family may have changed since another one.
-#[derive(Debug, Default)]
-struct Changes {
-    /// Since the version was asked for.
-    since: AtomicBool,
-    version: Mutex<u64>,
-}
-
-/// Bucket layouts of one family: series with equal bounds share one list.
-#[derive(Debug, Default)]
-struct Layouts {
-    /// The union of all.
-    all: Vec<f64>,
-    shared: HashTable<Layout>,
-    hasher: RandomState,
-    /// So many are looked through for those that no series uses any more.
-    tidy_at: usize,
-}
-
-impl Family {
-    pub(super) fn new(name: &str, hash: u64, kind: Kind) -> Family {
-        Family {
-            name: name.into(),
-            hash,
-            id: next_id(),
-            changes: Changes::default(),
-            quoted: AtomicBool::new(false),
-            label_bytes: AtomicUsize::new(0),
-            kind: AtomicU8::new(kind as u8),
-            metadata: RwLock::default(),
-            layouts: Mutex::default(),
-            texts: OnceLock::new(),
-            live: AtomicUsize::new(0),
-            irregular: AtomicBool::new(false),
-            dead: AtomicBool::new(false),
-            changed: AtomicBool::new(false),
-            index: Index::new(),
-        }
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn kind(&self) -> Kind {
-        Kind::from_u8(self.kind.load(Relaxed))
-    }
-
-    /// Untyped becomes a counter; nothing else ever changes.
-    pub(super) fn refine(&self, kind: Kind) {
-        self.kind.store(kind as u8, Relaxed);
-        self.note_change();
-    }
-
-    /// Belongs to this family alone, whatever its name was or will be used for.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// While it stays the same, so does what a scrape shows. To be asked before anything of the
-    /// family is looked at.
-    pub fn version(&self) -> u64 {
-        let mut version = self.changes.version.lock();
-        *version += u64::from(self.changes.since.swap(false, Relaxed));
-        *version
-    }
-
-    /// To be called by who has changed what a scrape shows, after it is done, and before it lets go
-    /// of the lock that others read it under or tells anybody. Then a scrape that read it before the
-    /// change has asked for the version before this, and one that asks for it later sees the change.
-    #[inline]
-    pub(super) fn note_change(&self) {
-        // Mostly others have changed something, too; then no cache line is written.
-        if !self.changes.since.load(Relaxed) {
-            self.changes.since.store(true, Relaxed);
-        }
-    }
-
-    /// Depends on the name alone, while this process runs.
-    pub fn name_hash(&self) -> u64 {
-        self.hash
-    }
-
-    /// Some label names need quotes, or another name where a scraper cannot read them.
-    pub fn has_quoted_names(&self) -> bool {
-        self.quoted.load(Relaxed)
-    }
-
-    /// Of the label texts of all series, together.
-    pub fn label_bytes(&self) -> usize {
-        self.label_bytes.load(Relaxed)
-    }
-
-    pub(super) fn note_birth(&self, labels: &str) {
-        self.label_bytes.fetch_add(labels.len(), Relaxed);
-        if has_quoted_name(labels) {
-            self.quoted.store(true, Relaxed);
-        }
-    }
-
-    pub(super) fn note_death(&self, labels: &str) {
-        self.label_bytes.fetch_sub(labels.len(), Relaxed);
-        self.index.note_dead();
-        self.note_change();
-    }
-
-    /// How many lines a series has in the text format, at the most; an estimate.
-    pub fn lines_per_series(&self) -> usize {
-        match self.kind() {
-            Kind::Histogram | Kind::GaugeHistogram => self.layouts.lock().all.len() + 3,
-            Kind::Summary => 2,
-            Kind::StateSet => 4,
-            _ => 1,
-        }
-    }
-
-    /// See [`merge::is_regular`](crate::merge::is_regular).
-    pub fn is_regular(&self) -> bool {
-        !self.irregular.load(Relaxed)
-    }
-
-    /// False if it was known.
-    pub(super) fn note_irregular(&self) -> bool {
-        let news = self.is_regular() && !self.irregular.swap(true, Relaxed);
-        if news {
-            self.note_change();
-        }
-        news
-    }
-
-    /// False if it is marked already.
-    pub(super) fn mark_changed(&self) -> bool {
-        !self.changed.load(Relaxed) && !self.changed.swap(true, Relaxed)
-    }
-
-    pub(super) fn unmark_changed(&self) {
-        self.changed.store(false, Relaxed);
-    }
-
-    pub fn metadata(&self) -> Metadata {
-        self.metadata.read().clone()
-    }
-
-    pub(super) fn with_metadata<T>(&self, look: impl FnOnce(&Metadata) -> T) -> T {
-        look(&self.metadata.read())
-    }
-
-    pub(super) fn change_metadata(&self, change: impl FnOnce(&mut Metadata)) {
-        change(&mut self.metadata.write());
-        self.note_change();
-    }
-
-    /// Live series, in the order of their labels.
-    pub fn series(&self) -> Arc<Vec<SeriesRef>> {
-        self.index.snapshot()
-    }
-
-    /// The same, with a number that no other list of this family has had.
-    pub fn numbered_series(&self) -> (Arc<Vec<SeriesRef>>, u64) {
-        self.index.numbered()
-    }
-
-    pub fn len(&self) -> usize {
-        self.live.load(Relaxed)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// All bounds of the family with `more` of them.
-    pub(super) fn bounds_with(&self, more: &[f64]) -> Vec<f64> {
-        union(&self.layouts.lock().all, more.iter().copied())
-    }
-
-    /// The number under which series share this part of a label text, if they do.
-    fn share_text(&self, text: &[u8]) -> Option<u16> {
-        /// With fewer series it takes more than it saves.
-        const SERIES_MIN: usize = 16;
-        // The number takes as much as a short text.
-        if text.len() <= 8 || self.texts.get().is_none() && self.len() < SERIES_MIN {
-            return None;
-        }
-        self.texts.get_or_init(Box::default).share(text)
-    }
-
-    /// The shared list of these bounds.
-    pub(super) fn layout(&self, bounds: &[f64]) -> Layout {
-        self.layouts.lock().shared(bounds)
-    }
-}
-
-fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Relaxed)
-}
-
-impl Layouts {
-    fn shared(&mut self, bounds: &[f64]) -> Layout {
-        let hash = |bounds: &[f64]| {
-            let mut hasher = self.hasher.build_hasher();
-            bounds.iter().for_each(|bound| hasher.write_u64(bound.to_bits()));
-            hasher.finish()
-        };
-        let wanted = hash(bounds);
-        if let Some(known) = self.shared.find(wanted, |layout| **layout == *bounds) {
-            return known.clone();
-        }
-        if self.shared.len() >= self.tidy_at {
-            // Lists that no series uses any more are held by this family alone.
-            self.shared.retain(|layout| layout.is_shared());
-            self.tidy_at = 16.max(self.shared.len() * 2);
-        }
-        self.all = union(&self.all, bounds.iter().copied());
-        let layout: Layout = bounds.into();
-        self.shared.insert_unique(wanted, layout.clone(), |layout| hash(layout));
-        layout
-    }
-}
-
-impl Entry for Arc<Family> {
-    fn hash(&self, _: &SeriesHasher) -> u64 {
-        self.hash
-    }
-
-    fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self, other)
-    }
-}
-
-impl Ordered for Arc<Family> {
-    fn order(&self, other: &Self) -> Ordering {
-        self.name.cmp(&other.name)
-    }
-
-    fn is_dead(&self) -> bool {
-        self.dead.load(Relaxed)
-    }
-}
 
 /// One series: a single allocation that ends in what the canonical label text has besides that of
 /// the grouping key, which is stored once for the group; or in the number of that text, if other
@@ -412,8 +131,7 @@ impl SeriesRef {
     pub fn pieces_in<'s>(&'s self, family: &'s Family) -> [&'s [u8]; 3] {
         let own = match self.0.slice {
             [low, high] if self.flags.load(Relaxed) & SHARED != 0 => {
-                let number = u16::from_le_bytes([low, high]);
-                family.texts.get().map_or(&[][..], |texts| texts.get(number))
+                family.shared_text(u16::from_le_bytes([low, high]))
             }
             ref own => own,
         };
@@ -512,9 +230,13 @@ impl Series {
         (ttl > 0).then(|| self.touched_s().saturating_add(ttl))
     }
 
-    /// The whole time to live has passed; clocks in seconds, so up to one second late.
-    pub(super) fn is_expired(&self, now_s: u32) -> bool {
-        self.expires_s().is_some_and(|expires| expires < now_s)
+    /// The whole time to live has passed; clocks in seconds, so up to one second late. What was pushed at
+    /// `seen_s` or later has not been shown to all who should see it, and is kept for up to ten times
+    /// as long (merge-semantics 4).
+    pub(super) fn is_expired(&self, now_s: u32, seen_s: u32) -> bool {
+        let (touched_s, ttl_s) = (self.touched_s(), self.ttl_s());
+        let over = |times: u32| touched_s.saturating_add(ttl_s.saturating_mul(times)) < now_s;
+        ttl_s > 0 && over(1) && (touched_s < seen_s || over(10))
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -548,7 +270,7 @@ impl Series {
 
 impl fmt::Debug for SeriesRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{{{}}} {:?}", self.family.name, self.labels(), **self)
+        write!(f, "{}{{{}}} {:?}", self.family.name(), self.labels(), **self)
     }
 }
 
@@ -573,12 +295,12 @@ impl Entry for SeriesRef {
         let mut length = 0;
         for piece in self.pieces() {
             let Some(room) = text.get_mut(length..length + piece.len()) else {
-                return hasher.series(self.family.hash, &*self.labels());
+                return hasher.series(self.family.name_hash(), &*self.labels());
             };
             room.copy_from_slice(piece);
             length += piece.len();
         }
-        hasher.series(self.family.hash, &text[..length])
+        hasher.series(self.family.name_hash(), &text[..length])
     }
 
     fn same(&self, other: &Self) -> bool {
@@ -602,6 +324,7 @@ mod tests {
 
     use super::super::group::Groups;
     use super::*;
+    use crate::model::Kind;
 
     fn series(family: &Arc<Family>, group: &str, labels: &str) -> SeriesRef {
         let group = Groups::default().key(group);
@@ -683,17 +406,5 @@ mod tests {
         }
         assert_eq!(Moment::new(i64::MAX).ms(), (1 << 47) - 1);
         assert_eq!(Moment::new(i64::MIN).ms(), -1 << 47);
-    }
-
-    #[test]
-    fn series_of_equal_bounds_share_a_list_and_unused_lists_go() {
-        let family = Family::new("h", 0, Kind::Histogram);
-        let used = family.layout(&[1.0, 2.0]);
-        for bound in 0..1_000 {
-            family.layout(&[f64::from(bound)]);
-        }
-        assert!(std::ptr::eq(&*used, &*family.layout(&[1.0, 2.0])));
-        assert!(family.layouts.lock().shared.len() <= 17);
-        assert_eq!(family.bounds_with(&[0.5]).len(), 1_001, "bounds count for the limit");
     }
 }

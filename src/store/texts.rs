@@ -5,8 +5,10 @@
 //! first time nobody knows whether it will come again, so a family keeps as many as have come again,
 //! and a few more: where they are all different, that is a few.
 //!
-//! Texts have numbers, which are smaller than pointers, and stay as long as the family. Readers take
-//! no lock: a place that is filled never changes.
+//! Texts have numbers, which are smaller than pointers, and stay as long as the family: readers take
+//! no lock, so a place that is filled never changes. Where labels change for ever, most will be of
+//! series that have gone; so there is a limit to their number and to what they take, and the texts of
+//! later series are kept with each of them.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -22,7 +24,8 @@ const AHEAD: usize = 16;
 /// Each part is twice as long as the one before.
 const PARTS: usize = 9;
 const FIRST_PART: usize = 8;
-/// A family that has shared so many goes on without sharing others.
+/// A family that shares so many, or so many bytes of them, goes on without sharing others.
+const BYTES_MAX: usize = 1 << 20;
 const TEXTS_MAX: usize = FIRST_PART * ((1 << PARTS) - 1);
 
 /// Places for texts, which are filled one after the other.
@@ -39,6 +42,7 @@ struct Known {
     numbers: HashTable<u16>,
     hasher: RandomState,
     came_again: usize,
+    bytes: usize,
 }
 
 /// The part a number is in, and its place there.
@@ -60,13 +64,14 @@ impl Texts {
 
     /// The number of this text, if it is one to be shared.
     pub(super) fn share(&self, text: &[u8]) -> Option<u16> {
-        let Known { numbers, hasher, came_again } = &mut *self.known.lock();
+        let Known { numbers, hasher, came_again, bytes } = &mut *self.known.lock();
         let hash = hasher.hash_one(text);
         if let Some(number) = numbers.find(hash, |&number| self.get(number) == text) {
             *came_again += 1;
             return Some(*number);
         }
-        if numbers.len() >= TEXTS_MAX.min(*came_again + AHEAD) {
+        let too_many = numbers.len() >= TEXTS_MAX.min(*came_again + AHEAD);
+        if too_many || *bytes + text.len() > BYTES_MAX {
             return None;
         }
         let number = numbers.len() as u16;
@@ -74,6 +79,7 @@ impl Texts {
         let empty = || (0..FIRST_PART << nth).map(|_| OnceLock::new()).collect();
         let part = self.parts.get(nth)?.get_or_init(empty);
         part.get(at)?.set(text.into()).ok()?;
+        *bytes += text.len();
         numbers.insert_unique(hash, number, |&number| hasher.hash_one(self.get(number)));
         Some(number)
     }
@@ -146,5 +152,13 @@ mod tests {
         let shared = (0..10_000).filter(|at: &usize| texts.share(&at.to_le_bytes()).is_some());
         assert_eq!(shared.count(), TEXTS_MAX);
         assert_eq!(texts.get(u16::MAX), b"");
+
+        let texts = Texts::default();
+        texts.known.lock().came_again = TEXTS_MAX;
+        let text = |at: usize| [&at.to_le_bytes()[..], &[7; 9_992]].concat();
+        let shared: Vec<usize> =
+            (0..1_000).filter(|&at| texts.share(&text(at)).is_some()).collect();
+        assert_eq!(shared.len(), BYTES_MAX / 10_000);
+        assert!(texts.share(b"a short one").is_some(), "where there is room");
     }
 }

@@ -129,7 +129,11 @@ fn bucket(entry: &Entry, upper_bound: f64) -> BucketReading {
             best = best.into_iter().chain(bucket.exemplar.as_deref()).max_by(|a, b| by_merit(a, b));
         }
     }
-    BucketReading { upper_bound, cumulative_count: number(&total), exemplar: best.cloned() }
+    BucketReading {
+        upper_bound,
+        cumulative_count: number(&total),
+        exemplar: best.cloned().map(Box::new),
+    }
 }
 
 /// L(x) of one push: what is certain to lie at or below `bound`.

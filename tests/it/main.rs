@@ -10,6 +10,7 @@ mod config;
 mod cors;
 mod crash;
 mod delete;
+mod first_value;
 mod formats;
 mod full_disk;
 mod harness;

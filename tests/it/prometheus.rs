@@ -215,7 +215,7 @@ fn whole_histograms_in_every_scrape() {
     assert_eq!(prometheus.value("h_seconds_sum"), Some(0.25 * pushes));
     // In every scrape on the way.
     for broken in [
-        "count_over_time((h_seconds_sum / h_seconds_count != 0.0625)[1m:1s])",
+        "count_over_time((h_seconds_sum / (h_seconds_count > 0) != 0.0625)[1m:1s])",
         "count_over_time((h_seconds_bucket{le=\"+Inf\"} != ignoring(le) h_seconds_count)[1m:1s])",
         "count_over_time((4 * h_seconds_bucket{le=\"0.1\"} != on() h_seconds_count)[1m:1s])",
         "resets(h_seconds_count[1m]) > 0",
@@ -308,6 +308,33 @@ fn selected_series_and_staleness() {
     assert_eq!(prometheus.value("resets(a_total{job=\"j\"}[1m])"), Some(1.0));
     // Own metrics are scraped along.
     prometheus.await_value("tallygate_series", 2.0);
+}
+
+/// A single push, of a series that nobody knew before: as from a function that ran once.
+#[test]
+fn the_first_push_of_a_series_is_in_its_increase() {
+    let gateway = start();
+    let prometheus = Prometheus::scraping(&gateway, "/metrics");
+    prometheus.await_value("up", 1.0);
+    let body = format!(
+        "# TYPE once_total counter\nonce_total 5\n{}",
+        histogram("seconds", 0.5, &[("1", 2), ("+Inf", 2)])
+    );
+    gateway.accept("/metrics/job/function", body);
+    prometheus.await_value("once_total", 5.0);
+    prometheus.await_value("seconds_count", 2.0);
+    for (expression, value) in [
+        ("min_over_time(once_total[1m])", 0.0),
+        ("resets(once_total[1m])", 0.0),
+        ("changes(once_total[1m])", 1.0),
+        ("min_over_time(seconds_bucket{le=\"1.0\"}[1m])", 0.0),
+        ("min_over_time(seconds_count[1m])", 0.0),
+        ("min_over_time(seconds_sum[1m])", 0.0),
+    ] {
+        assert_eq!(prometheus.value(expression), Some(value), "{expression}");
+    }
+    let increase = prometheus.value("increase(once_total[1m])").unwrap();
+    assert!(increase >= 5.0, "{increase}");
 }
 
 /// As one is set up where strangers can reach the gateway.

@@ -1,10 +1,11 @@
 //! Properties of merge-semantics 7, by their numbers, for all kinds. Values are compared bit by bit.
 //!
 //! Those that need time or threads (9, 15 and more of 4) are in `model.rs`; those that need keys,
-//! sources, logs or scrapers belong to what keeps these.
+//! sources or logs belong to what keeps these.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod accounting;
 mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
@@ -229,7 +230,7 @@ fn value_shown(reading: Reading<'_>) -> (PushValue, Vec<tallygate::model::Exempl
             let buckets = histogram.buckets.iter().map(|bucket| Bucket {
                 upper_bound: bucket.upper_bound,
                 cumulative_count: bucket.cumulative_count,
-                exemplar: bucket.exemplar.clone().map(Box::new),
+                exemplar: bucket.exemplar.clone(),
             });
             let pushed = PushHistogram {
                 count: Some(histogram.count),

@@ -1,11 +1,13 @@
 //! What is written and taken back is what was: not just what is shown, but what comes of later
-//! pushes.
+//! pushes, deletions and times to live.
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use tallygate::persistence::disk::simulated::{Crash, Faults, Simulated};
+use tallygate::persistence::disk::{Disk, Sizes};
 use tallygate::persistence::memory::Records;
-use tallygate::persistence::{Ack, Batch, Commits, Record};
+use tallygate::persistence::{Ack, Batch, Commits, Engine, Record, each};
 use tallygate::store::Store;
 
 use crate::common::strategies::wild_push;
@@ -44,8 +46,115 @@ fn lives(store: &Store) -> Vec<String> {
     lives.collect()
 }
 
+/// A store, and the disk that it is committed to.
+struct Lasting {
+    store: Store,
+    engine: Disk,
+    /// What the next commit is to write, after a failure also what the last one could not.
+    pending: Batch,
+    commit: u64,
+}
+
+impl Lasting {
+    fn on(disk: &Simulated) -> Lasting {
+        // Few commits make several files.
+        let sizes = Sizes { segment_bytes: [1_500, 1_500], ahead_bytes: 300 };
+        let mut engine = Disk::over(Box::new(disk.clone()), sizes).unwrap();
+        let store = Store::new(Arc::new(Commits::new(Ack::Synced)));
+        let mut restore = store.restore();
+        let commit = engine.load(&mut each(|record| restore.record(record))).unwrap();
+        restore.finish().unwrap();
+        Lasting { store, engine, pending: Batch::default(), commit }
+    }
+
+    fn commit(&mut self) -> bool {
+        self.store.collect(&mut self.pending);
+        self.commit += 1;
+        let Lasting { engine, pending, commit, .. } = self;
+        let is_good = engine.write(*commit, pending).and_then(|()| engine.sync()).is_ok();
+        if is_good {
+            pending.clear();
+        }
+        is_good
+    }
+
+    fn seen(&self) -> impl PartialEq + std::fmt::Debug + use<> {
+        (shown(&self.store), lives(&self.store))
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Box<Push>),
+    /// The clock may also be put back.
+    Wait(i64),
+    RemoveSome(usize),
+    RemoveAll,
+    Expire,
+    Commit,
+    FailedCommit,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let push = (wild_push(), prop_oneof![Just(0), 1..6u32])
+        .prop_map(|(push, ttl_s)| Step::Push(Box::new(Push { ttl_s, ..push })));
+    prop_oneof![
+        10 => push,
+        3 => (-3_000..6_000i64).prop_map(Step::Wait),
+        2 => (0..3_usize).prop_map(Step::RemoveSome),
+        1 => Just(Step::RemoveAll),
+        3 => Just(Step::Expire),
+        6 => Just(Step::Commit),
+        1 => Just(Step::FailedCommit),
+        2 => Just(Step::Restart),
+    ]
+}
+
 proptest! {
     #![proptest_config(cases(192))]
+
+    /// Series are born, go and come again with other types and times to live, between commits, over
+    /// restarts and while the disk fails: what is there is what was there when it last took a commit.
+    #[test]
+    fn restarts_between_anything(steps in prop::collection::vec(step(), 1..60)) {
+        let mut disk = Simulated::default();
+        let mut lasting = Lasting::on(&disk);
+        let mut safe = lasting.seen();
+        let mut now_ms = 1_700_000_000_000;
+        for step in steps {
+            match step {
+                Step::Push(push) => _ = Push { now_ms, ..*push }.apply(&lasting.store),
+                Step::Wait(ms) => now_ms += ms,
+                Step::RemoveSome(rest) => {
+                    let is_one = |name: &str, labels: &str| (name.len() + labels.len()) % 3 == rest;
+                    lasting.store.remove_matching(false, is_one);
+                }
+                Step::RemoveAll => _ = lasting.store.remove_matching(false, |_, _| true),
+                Step::Expire => {
+                    lasting.store.remove_expired(tallygate::store::seconds(now_ms));
+                }
+                Step::Commit => {
+                    prop_assert!(lasting.commit());
+                    safe = lasting.seen();
+                }
+                Step::FailedCommit => {
+                    disk.set_faults(Faults { failing_syncs: true, ..Faults::default() });
+                    // Where nothing has to be written, nothing fails.
+                    if lasting.commit() {
+                        safe = lasting.seen();
+                    }
+                    disk.set_faults(Faults::default());
+                }
+                Step::Restart => {
+                    disk = disk.after(Crash::Machine { writes: 0, bytes: 0 });
+                    lasting = Lasting::on(&disk);
+                    prop_assert_eq!(lasting.seen(), safe);
+                    safe = lasting.seen();
+                }
+            }
+        }
+    }
 
     /// 6 and 7 without the disk, whose part is told in the tests of the engine.
     #[test]

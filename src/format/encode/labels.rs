@@ -10,7 +10,9 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 use memchr::memmem::Finder;
 
+use super::lines::{Escapes, escape};
 use crate::format::escaping::Escaping;
+use crate::model::name::is_legacy_label_name;
 
 /// A label, still escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +121,16 @@ impl LabelFinder {
 /// is what a quick search has to be confirmed by.
 pub(super) fn has_label(text: &[u8], name: &[u8]) -> bool {
     raw_labels(text).any(|label| !label.quoted && label.name == name)
+}
+
+/// As [`has_label`], for a name that may need quotes.
+pub(super) fn has_label_named(labels: &[u8], name: &str) -> bool {
+    if is_legacy_label_name(name) {
+        return has_label(labels, name.as_bytes());
+    }
+    let mut quoted = Vec::new();
+    escape(&mut quoted, name, Escapes::Quoted);
+    raw_labels(labels).any(|label| label.quoted && label.name == quoted)
 }
 
 /// Escapes label names as a scraper wants them.

@@ -1,5 +1,6 @@
 //! What the two text formats have in common: sample names, the head of a line, labels of samples.
 
+use super::Pieces;
 use crate::format::write_number;
 use crate::model::name::is_legacy_metric_name;
 use crate::model::reading::BucketReading;
@@ -33,32 +34,36 @@ impl SampleName {
         }
     }
 
-    /// Everything up to the value; the label text in pieces.
+    /// Everything up to the value.
     #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>, labels: [&[u8]; 3]) {
-        let length: usize = labels.iter().map(|piece| piece.len()).sum();
-        if length == 0 {
+    pub(super) fn write(&self, out: &mut Vec<u8>, labels: Pieces<'_>) {
+        if labels.iter().all(|piece| piece.is_empty()) {
             out.extend_from_slice(&self.bare);
             out.push(b' ');
         } else {
-            out.reserve(self.labelled.len() + length + 40);
             out.extend_from_slice(&self.labelled);
-            for piece in labels {
-                // Most texts have fewer pieces, and a call to copy nothing takes its time.
-                if !piece.is_empty() {
-                    out.extend_from_slice(piece);
-                }
-            }
+            append(out, labels);
             out.extend_from_slice(b"} ");
         }
     }
 
     /// Everything up to a last label, which is to follow with the closing brace.
-    pub(super) fn write_open(&self, out: &mut Vec<u8>, labels: &[u8]) {
+    pub(super) fn write_open(&self, out: &mut Vec<u8>, labels: Pieces<'_>) {
         out.extend_from_slice(&self.labelled);
-        if !labels.is_empty() {
-            out.extend_from_slice(labels);
+        let start = out.len();
+        append(out, labels);
+        if out.len() > start {
             out.push(b',');
+        }
+    }
+}
+
+#[inline]
+fn append(out: &mut Vec<u8>, labels: Pieces<'_>) {
+    for piece in labels {
+        // Most texts have fewer pieces, and a call to copy nothing takes its time.
+        if !piece.is_empty() {
+            out.extend_from_slice(piece);
         }
     }
 }
@@ -181,6 +186,7 @@ pub(super) fn state_label(out: &mut Vec<u8>, name: &str, state: &str) {
 }
 
 /// A float of text 0.0.4 and the end of the line.
+#[inline]
 pub(super) fn text_value(out: &mut Vec<u8>, value: f64) {
     write_number::text_float_line(out, value);
 }

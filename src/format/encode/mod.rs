@@ -24,7 +24,7 @@ mod text;
 pub use openmetrics::fits as fits_openmetrics;
 pub use plan::{Decision, Family, Plan, Planned};
 
-use self::labels::LabelFinder;
+use self::labels::{LabelFinder, has_label_named};
 use super::escaping::Escaping;
 use super::negotiate::Format;
 use crate::model::Reading;
@@ -39,6 +39,9 @@ pub struct Options {
     pub created_lines: bool,
 }
 
+/// Canonical label text in pieces, of which some may be empty.
+pub type Pieces<'a> = [&'a [u8]; 3];
+
 /// One scrape, or a part of one.
 #[derive(Debug)]
 pub struct Encoder {
@@ -46,6 +49,8 @@ pub struct Encoder {
     names: labels::SeriesNames,
     le: LabelFinder,
     quantile: LabelFinder,
+    /// No series of the open family has a label that its samples need.
+    free: bool,
     /// A buffer: label text that came in pieces.
     labels: Vec<u8>,
     series_left_out: usize,
@@ -56,6 +61,17 @@ enum Writer {
     Text(Box<text::Encoder>),
     OpenMetrics(Box<openmetrics::Encoder>),
     Protobuf(Box<protobuf::Encoder>),
+}
+
+impl Writer {
+    /// The label that holds the states of the open family, if it is a stateset.
+    fn state_label(&self) -> &str {
+        match self {
+            Writer::Text(text) => &text.state_label,
+            Writer::OpenMetrics(openmetrics) => &openmetrics.state_label,
+            Writer::Protobuf(protobuf) => &protobuf.state_label,
+        }
+    }
 }
 
 impl Encoder {
@@ -74,6 +90,7 @@ impl Encoder {
             names: labels::SeriesNames::new(options.escaping),
             le: LabelFinder::new("le=\""),
             quantile: LabelFinder::new("quantile=\""),
+            free: false,
             labels: Vec::new(),
             series_left_out: 0,
         }
@@ -98,8 +115,15 @@ impl Encoder {
         self.names.skip(plain);
     }
 
+    /// No series of the open family has a label that its samples need (`le`, `quantile`). Then they
+    /// are not searched for one.
+    pub fn names_are_free(&mut self, free: bool) {
+        self.free = free;
+    }
+
     fn open(&mut self, family: &Planned<'_>, head: bool) {
         self.names.begin_family();
+        self.free = false;
         match &mut self.format {
             Writer::Text(text) => text.open(family, head),
             Writer::OpenMetrics(openmetrics) => openmetrics.open(family, head),
@@ -111,16 +135,23 @@ impl Encoder {
     pub fn series_in_pieces(
         &mut self,
         out: &mut Vec<u8>,
-        labels: [&[u8]; 3],
+        labels: Pieces<'_>,
         reading: &Reading<'_>,
         created_ms: Option<i64>,
     ) {
-        if let Writer::Text(text) = &mut self.format
-            && let Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) =
-                *reading
-            && self.names.stay()
-        {
-            return text.scalar(out, labels, value);
+        let is_looked_at = match reading {
+            Reading::Histogram(_) | Reading::Summary { .. } => !self.free,
+            Reading::StateSet(_) => true,
+            Reading::Counter { .. } | Reading::Gauge(_) | Reading::Untyped(_) => false,
+        };
+        if self.names.stay() && !is_looked_at {
+            match &mut self.format {
+                Writer::Text(text) => return text.series(out, labels, reading),
+                Writer::OpenMetrics(openmetrics) => {
+                    return openmetrics.series(out, labels, reading, created_ms);
+                }
+                Writer::Protobuf(_) => {}
+            }
         }
         let mut whole = std::mem::take(&mut self.labels);
         whole.clear();
@@ -140,8 +171,8 @@ impl Encoder {
     ) {
         // Both a label of the series and one of its samples: no format can say that.
         let reserved = match reading {
-            Reading::Histogram(_) => self.le.is_in(labels),
-            Reading::Summary { .. } => self.quantile.is_in(labels),
+            Reading::Histogram(_) => !self.free && self.le.is_in(labels),
+            Reading::Summary { .. } => !self.free && self.quantile.is_in(labels),
             _ => false,
         };
         if reserved {
@@ -152,15 +183,19 @@ impl Encoder {
             self.series_left_out += 1;
             return;
         };
-        let written = match &mut self.format {
-            Writer::Text(text) => text.series(out, labels, reading),
+        if matches!(reading, Reading::StateSet(_))
+            && has_label_named(labels, self.format.state_label())
+        {
+            self.series_left_out += 1;
+            return;
+        }
+        let pieces = [labels, &[], &[]];
+        match &mut self.format {
+            Writer::Text(text) => text.series(out, pieces, reading),
             Writer::OpenMetrics(openmetrics) => {
-                openmetrics.series(out, labels, reading, created_ms)
+                openmetrics.series(out, pieces, reading, created_ms)
             }
             Writer::Protobuf(protobuf) => protobuf.series(out, labels, reading, created_ms),
-        };
-        if !written {
-            self.series_left_out += 1;
         }
     }
 

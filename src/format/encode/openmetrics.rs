@@ -6,10 +6,10 @@
 //! does not let families interleave.
 
 use super::Options;
+use super::Pieces;
 use super::labels::{Rewriter, Rewritten, raw_labels};
 use super::lines::{Bounds, Escapes, SampleName, bound_label, metadata, state_label};
 use super::plan::{OpenMetricsType, Planned};
-use super::text::has_label_named;
 use crate::format::write_number::{openmetrics_count, openmetrics_float, openmetrics_seconds};
 use crate::model::{Exemplar, HistogramReading, Kind, Number, Reading};
 
@@ -22,7 +22,8 @@ pub(super) struct Encoder {
     kind: OpenMetricsType,
     /// What is to be written before the next series.
     head: Vec<u8>,
-    state_label: String,
+    /// The label that holds the states of a stateset.
+    pub(super) state_label: String,
     name: SampleName,
     bucket: SampleName,
     sum: SampleName,
@@ -143,19 +144,13 @@ impl Encoder {
         self.state_label.push_str(&family.state_label);
     }
 
-    /// False if the series cannot be written.
     pub(super) fn series(
         &mut self,
         out: &mut Vec<u8>,
-        labels: &[u8],
+        labels: Pieces<'_>,
         reading: &Reading<'_>,
         created_ms: Option<i64>,
-    ) -> bool {
-        if let Reading::StateSet(_) = reading
-            && has_label_named(labels, &self.state_label)
-        {
-            return false;
-        }
+    ) {
         if self.kind != OpenMetricsType::Split
             || !matches!(reading, Reading::Summary { quantiles: [], .. })
         {
@@ -163,7 +158,7 @@ impl Encoder {
         }
         match *reading {
             Reading::Counter { value, exemplar } => {
-                self.name.write(out, [labels, &[], &[]]);
+                self.name.write(out, labels);
                 openmetrics_float(out, value);
                 if self.kind == OpenMetricsType::Counter {
                     self.exemplar(out, exemplar);
@@ -171,7 +166,7 @@ impl Encoder {
                 out.push(b'\n');
             }
             Reading::Gauge(value) | Reading::Untyped(value) => {
-                self.name.write(out, [labels, &[], &[]]);
+                self.name.write(out, labels);
                 value_line(out, value);
             }
             Reading::Summary { count, sum, quantiles } => {
@@ -200,14 +195,13 @@ impl Encoder {
                 OpenMetricsType::Counter | OpenMetricsType::Histogram | OpenMetricsType::Summary
             )
         {
-            self.created.write(out, [labels, &[], &[]]);
+            self.created.write(out, labels);
             openmetrics_seconds(out, created_ms);
             out.push(b'\n');
         }
-        true
     }
 
-    fn buckets(&mut self, out: &mut Vec<u8>, labels: &[u8], histogram: &HistogramReading) {
+    fn buckets(&mut self, out: &mut Vec<u8>, labels: Pieces<'_>, histogram: &HistogramReading) {
         let start = out.len();
         self.bucket.write_open(out, labels);
         let opened = start..out.len();
@@ -228,22 +222,28 @@ impl Encoder {
         };
         let buckets = &histogram.buckets;
         for (label, bucket) in self.bounds.of(buckets).zip(buckets) {
-            line(out, label, bucket.cumulative_count, bucket.exemplar.as_ref());
+            line(out, label, bucket.cumulative_count, bucket.exemplar.as_deref());
         }
         if buckets.last().is_none_or(|last| last.upper_bound != f64::INFINITY) {
             line(out, b"le=\"+Inf\"} ", histogram.count, None);
         }
     }
 
-    fn sum_and_count(&mut self, out: &mut Vec<u8>, labels: &[u8], sum: Option<f64>, count: Number) {
+    fn sum_and_count(
+        &mut self,
+        out: &mut Vec<u8>,
+        labels: Pieces<'_>,
+        sum: Option<f64>,
+        count: Number,
+    ) {
         let split = self.kind == OpenMetricsType::Split;
         if let Some(sum) = sum {
             let to = if split { self.held_back[SUMS].open() } else { &mut *out };
-            self.sum.write(to, [labels, &[], &[]]);
+            self.sum.write(to, labels);
             value_line(to, sum);
         }
         let to = if split { self.held_back[COUNTS].open() } else { out };
-        self.count.write(to, [labels, &[], &[]]);
+        self.count.write(to, labels);
         openmetrics_count(to, count);
         to.push(b'\n');
     }

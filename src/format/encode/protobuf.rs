@@ -9,7 +9,6 @@ use prost::encoding::{WireType, encoded_len_varint};
 
 use super::labels::{Rewriter, Rewritten, raw_labels};
 use super::plan::Planned;
-use super::text::has_label_named;
 use crate::format::escaping::Escaping;
 use crate::format::protobuf::type_of;
 use crate::model::{Exemplar, HistogramReading, NativeBuckets, Number, Reading};
@@ -24,7 +23,8 @@ const NAN: u64 = 0x7ff8_0000_0000_0001;
 pub(super) struct Encoder {
     /// Every field of the family but its metrics.
     head: Vec<u8>,
-    state_label: String,
+    /// The label that holds the states of a stateset.
+    pub(super) state_label: String,
     /// Metrics with their keys and lengths.
     metrics: Vec<u8>,
     /// The metric being written.
@@ -75,14 +75,13 @@ impl Encoder {
         self.state_label.push_str(&family.state_label);
     }
 
-    /// False if the series cannot be written.
     pub(super) fn series(
         &mut self,
         out: &mut Vec<u8>,
         labels: &[u8],
         reading: &Reading<'_>,
         created_ms: Option<i64>,
-    ) -> bool {
+    ) {
         self.metric.clear();
         self.value.clear();
         write_labels(&mut self.metric, labels);
@@ -112,9 +111,6 @@ impl Encoder {
                 bytes(&mut self.metric, 7, &self.value);
             }
             Reading::StateSet(states) => {
-                if has_label_named(labels, &self.state_label) {
-                    return false;
-                }
                 let series = self.metric.len();
                 for (state, on) in states {
                     self.metric.truncate(series);
@@ -124,11 +120,10 @@ impl Encoder {
                     bytes(&mut self.metric, 2, &self.value);
                     self.metric(out);
                 }
-                return true;
+                return;
             }
         }
         self.metric(out);
-        true
     }
 
     /// Collects the metric that was written.

@@ -4,10 +4,8 @@
 //! Types that the format has no word for are written as the nearest one: gauge histograms as
 //! `histogram`, info and statesets as `gauge`, native histograms by their `+Inf` bucket alone.
 
-use super::labels::has_label;
-use super::lines::{
-    Bounds, Escapes, SampleName, bound_label, escape, metadata, state_label, text_value,
-};
+use super::Pieces;
+use super::lines::{Bounds, Escapes, SampleName, bound_label, metadata, state_label, text_value};
 use super::plan::Planned;
 use crate::format::write_number::{text_count_line, text_float};
 use crate::model::{HistogramReading, Kind, Number, Reading};
@@ -16,7 +14,8 @@ use crate::model::{HistogramReading, Kind, Number, Reading};
 pub(super) struct Encoder {
     /// What is to be written before the next series.
     head: Vec<u8>,
-    state_label: String,
+    /// The label that holds the states of a stateset.
+    pub(super) state_label: String,
     name: SampleName,
     bucket: SampleName,
     sum: SampleName,
@@ -61,30 +60,15 @@ impl Encoder {
         }
     }
 
-    /// A series with one value, of label text in pieces.
     #[inline]
-    pub(super) fn scalar(&mut self, out: &mut Vec<u8>, labels: [&[u8]; 3], value: f64) {
-        out.append(&mut self.head);
-        self.name.write(out, labels);
-        text_value(out, value);
-    }
-
-    /// False if the series cannot be written.
-    pub(super) fn series(
-        &mut self,
-        out: &mut Vec<u8>,
-        labels: &[u8],
-        reading: &Reading<'_>,
-    ) -> bool {
-        if let Reading::StateSet(_) = reading
-            && has_label_named(labels, &self.state_label)
-        {
-            return false;
+    pub(super) fn series(&mut self, out: &mut Vec<u8>, labels: Pieces<'_>, reading: &Reading<'_>) {
+        if !self.head.is_empty() {
+            out.append(&mut self.head);
         }
-        out.append(&mut self.head);
         match *reading {
             Reading::Counter { value, .. } | Reading::Gauge(value) | Reading::Untyped(value) => {
-                self.scalar(out, [labels, &[], &[]], value);
+                self.name.write(out, labels);
+                text_value(out, value);
             }
             Reading::Summary { count, sum, quantiles } => {
                 for &(quantile, value) in quantiles {
@@ -103,10 +87,9 @@ impl Encoder {
                 }
             }
         }
-        true
     }
 
-    fn histogram(&mut self, out: &mut Vec<u8>, labels: &[u8], histogram: &HistogramReading) {
+    fn histogram(&mut self, out: &mut Vec<u8>, labels: Pieces<'_>, histogram: &HistogramReading) {
         let start = out.len();
         self.bucket.write_open(out, labels);
         let opened = start..out.len();
@@ -129,24 +112,20 @@ impl Encoder {
         self.sum_and_count(out, labels, histogram.sum, histogram.count);
     }
 
-    fn sum_and_count(&self, out: &mut Vec<u8>, labels: &[u8], sum: Option<f64>, count: Number) {
+    fn sum_and_count(
+        &self,
+        out: &mut Vec<u8>,
+        labels: Pieces<'_>,
+        sum: Option<f64>,
+        count: Number,
+    ) {
         if let Some(sum) = sum {
-            self.sum.write(out, [labels, &[], &[]]);
+            self.sum.write(out, labels);
             text_value(out, sum);
         }
-        self.count.write(out, [labels, &[], &[]]);
+        self.count.write(out, labels);
         text_count_line(out, count);
     }
-}
-
-/// As [`has_label`], for a name that may need quotes.
-pub(super) fn has_label_named(labels: &[u8], name: &str) -> bool {
-    if crate::model::name::is_legacy_label_name(name) {
-        return has_label(labels, name.as_bytes());
-    }
-    let mut quoted = Vec::new();
-    escape(&mut quoted, name, Escapes::Quoted);
-    super::labels::raw_labels(labels).any(|label| label.quoted && label.name == quoted)
 }
 
 fn word(kind: Kind) -> &'static str {

@@ -107,10 +107,8 @@ impl<'a> Family<'a> {
     /// The label that tells the samples of one metric apart.
     pub(super) fn reserved_label(&self) -> Option<Cow<'a, str>> {
         match self.kind() {
-            Kind::Histogram | Kind::GaugeHistogram => Some(Cow::Borrowed("le")),
-            Kind::Summary => Some(Cow::Borrowed("quantile")),
             Kind::StateSet => Some(self.name.clone()),
-            Kind::Counter | Kind::Gauge | Kind::Untyped | Kind::Info => None,
+            kind => kind.sample_label().map(Cow::Borrowed),
         }
     }
 

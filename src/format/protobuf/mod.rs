@@ -218,12 +218,7 @@ impl<'b> Parser<'b, '_> {
             return Err(Fault::new(Problem::MetricTooLarge { bytes: message.len() }));
         }
         self.scratch.read(message, self.timestamps)?;
-        let reserved = match kind {
-            Kind::Histogram | Kind::GaugeHistogram => Some("le"),
-            Kind::Summary => Some("quantile"),
-            _ => None,
-        };
-        if let Some(name) = reserved
+        if let Some(name) = kind.sample_label()
             && self.scratch.labels.iter().any(|label| label.name == name)
         {
             return Err(Fault::new(Problem::ReservedLabel { name, kind }));

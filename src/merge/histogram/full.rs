@@ -184,7 +184,7 @@ impl Classic {
                     read_number(&total)
                 }
             };
-            let exemplar = self.exemplars.get(at).cloned().flatten().map(|exemplar| *exemplar);
+            let exemplar = self.exemplars.get(at).cloned().flatten();
             into.push(BucketReading { upper_bound, cumulative_count, exemplar });
         }
     }

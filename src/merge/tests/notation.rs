@@ -145,7 +145,7 @@ fn show_histogram(histogram: &HistogramReading, out: &mut Vec<String>) {
     for bucket in &histogram.buckets {
         let infinite = bucket.upper_bound == f64::INFINITY;
         let bound = if infinite { "+Inf".to_owned() } else { show_float(bucket.upper_bound) };
-        let exemplar = bucket.exemplar.as_ref().map(show_exemplar).unwrap_or_default();
+        let exemplar = bucket.exemplar.as_deref().map(show_exemplar).unwrap_or_default();
         out.push(format!("le{bound}={}{exemplar}", show_number(bucket.cumulative_count)));
     }
     out.push(format!("count={}", show_number(histogram.count)));

@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! 0  table  n  key:n  m  value:m          a record that has no state
-//! 1  table  n  key:n  m  value:m          one that has: the last that follows, in this commit or later
-//! 2  id:12  n  state:n
+//! 1  table  n  key:n  m  value:m          one that has
+//! 2  id:12  n  state:n                    the state of the record with this id
 //! 3  id:12                                deleted
 //! ```
+//!
+//! Of an id the last record and the last state are valid; a deletion, or a record that has no state, ends
+//! what stands before it. Which of the two comes first says nothing: a record that is copied to free
+//! space stands behind states that are newer.
 //!
 //! Lengths are varints. A state does not repeat the key of its record, so that one that changes again
 //! and again costs little.

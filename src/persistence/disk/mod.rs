@@ -107,14 +107,6 @@ struct Segment {
     end: u64,
 }
 
-/// What a frame is made from.
-#[derive(Clone, Copy)]
-struct Frame<'b> {
-    commit: u64,
-    oldest: u64,
-    batch: &'b Batch,
-}
-
 struct Active {
     file: Box<dyn Content>,
     header: Header,
@@ -369,12 +361,12 @@ impl Disk {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         buffer.resize(FRAME_HEAD_BYTES, 0);
-        let oldest = self.keep_up(committed, &mut buffer)?;
+        self.keep_up(committed, &mut buffer)?;
         let length = (buffer.len() - FRAME_HEAD_BYTES + committed) as u64;
         buffer[..FRAME_HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
 
         let Some(mut active) = self.active.take() else { return Ok(()) };
-        let written = self.write_frame(&mut active, Frame { commit, oldest, batch }, &mut buffer);
+        let written = self.write_frame(&mut active, commit, batch, &mut buffer);
         if written.is_ok() && active.end > active.length {
             let room = self.files.free_bytes().unwrap_or(u64::MAX) / ROOM_FACTOR;
             active.write_ahead(self.sizes.ahead_bytes.min(room), self.full_bytes());
@@ -390,14 +382,15 @@ impl Disk {
     fn write_frame(
         &mut self,
         active: &mut Active,
-        frame: Frame<'_>,
+        commit: u64,
+        batch: &Batch,
         buffer: &mut Vec<u8>,
     ) -> Result<(), EngineError> {
         let segment = active.header.segment;
         let failed = |disk: &Disk, error| disk.io("write", &format::segment_name(segment), error);
         let mut sum = FrameSum::new(&active.header, active.end);
         let mut orphans = IdSet::default();
-        let mut changes = frame.batch.changes();
+        let mut changes = batch.changes();
         loop {
             let store = self.store;
             let next = changes.clone().take(FETCHED);
@@ -420,8 +413,8 @@ impl Disk {
             return Err(self.damage("", "a record of which a new state came is missing".into()));
         }
         sum.update(buffer);
-        let Frame { commit, oldest, .. } = frame;
-        let tail = Tail { commit, oldest, records: self.index.len() as u64 };
+        self.oldest = self.oldest_needed(segment);
+        let tail = Tail { commit, oldest: self.oldest, records: self.index.len() as u64 };
         buffer.extend_from_slice(&sum.end(tail));
         active.write(buffer).map_err(|error| failed(self, error))
     }
@@ -547,6 +540,10 @@ impl Engine for Disk {
 
     fn sync(&mut self) -> Result<(), EngineError> {
         self.sync_active().inspect_err(|_| self.give_up())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.is_crowded()
     }
 
     fn close(&mut self) -> Result<(), EngineError> {

@@ -34,6 +34,11 @@ fn open_with(disk: &Simulated, sizes: Sizes) -> Result<(Disk, Records, u64), Eng
     Ok((engine, records, commit))
 }
 
+fn commit_to(engine: &mut Disk, number: u64, batch: &Batch) -> Result<(), EngineError> {
+    engine.write(number, batch)?;
+    engine.sync()
+}
+
 /// Pseudo-random, from one seed.
 struct Random(u64);
 
@@ -98,7 +103,7 @@ fn run(disk: &Simulated, commits: std::ops::RangeInclusive<u64>) -> u64 {
     let mut acknowledged = commits.start() - 1;
     let Ok((mut engine, _, _)) = open(disk) else { return acknowledged };
     for commit in commits {
-        if engine.write(commit, batch(commit)).and_then(|()| engine.sync()).is_err() {
+        if commit_to(&mut engine, commit, batch(commit)).is_err() {
             break;
         }
         acknowledged = commit;
@@ -155,7 +160,7 @@ fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_on
             let mut expected = records;
             expected.commit += 1;
             expected.apply(&next).unwrap();
-            engine.write(commit + 1, &next).and_then(|()| engine.sync()).unwrap();
+            commit_to(&mut engine, commit + 1, &next).unwrap();
             drop(engine);
             for again in [
                 Crash::Machine { writes: 0, bytes: 0 },
@@ -183,12 +188,12 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
             let ahead_bytes = if fault.full_at_bytes.is_some() { 0 } else { TINY.ahead_bytes };
             let (mut engine, _, _) = open_with(&disk, Sizes { ahead_bytes, ..TINY }).unwrap();
             for commit in 1..at {
-                engine.write(commit, batch(commit)).and_then(|()| engine.sync()).unwrap();
+                commit_to(&mut engine, commit, batch(commit)).unwrap();
             }
             let full_at_bytes = fault.full_at_bytes.map(|_| disk.bytes() + 20);
             disk.set_faults(Faults { full_at_bytes, ..fault });
             for _ in 0..3 {
-                let failed = engine.write(at, batch(at)).and_then(|()| engine.sync());
+                let failed = commit_to(&mut engine, at, batch(at));
                 assert!(failed.is_err(), "{fault:?} {at}");
             }
             for crash in [Crash::Process, Crash::Machine { writes: 0, bytes: 0 }] {
@@ -198,7 +203,7 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
             }
             disk.set_faults(Faults::default());
             for commit in at..at + 5 {
-                engine.write(commit, batch(commit)).and_then(|()| engine.sync()).unwrap();
+                commit_to(&mut engine, commit, batch(commit)).unwrap();
                 // What the system has lost of the failed writes must not be needed.
                 let after = disk.after(Crash::Machine { writes: 0, bytes: 0 });
                 let (_, records, found) = open(&after).unwrap();
@@ -216,7 +221,7 @@ fn the_last_two_marks_stand_in_different_places() {
     // Most numbers are those of commits that hold nothing.
     for commit in [2, 4, 8, 9, 13] {
         let before = engine.marked;
-        engine.write(commit, batch(1)).and_then(|()| engine.sync()).unwrap();
+        commit_to(&mut engine, commit, batch(1)).unwrap();
         for (slot, mark) in [(engine.slot, engine.marked), (1 - engine.slot, before)] {
             let mut damaged = disk.contents()[MARK_FILE].clone();
             assert_eq!(Mark::read(&damaged), Some((engine.marked, engine.slot)));
@@ -314,11 +319,11 @@ proptest! {
                     records.commit += 1;
                     unsynced.append(&batch);
                     disk.set_faults(faults);
-                    let failed = engine.write(records.commit, &batch).and_then(|()| engine.sync());
+                    let failed = commit_to(&mut engine, records.commit, &batch);
                     prop_assert!(failed.is_err());
                     disk.set_faults(Faults::default());
                     records.commit += 1;
-                    engine.write(records.commit, &unsynced).and_then(|()| engine.sync()).unwrap();
+                    commit_to(&mut engine, records.commit, &unsynced).unwrap();
                     possible = vec![records.clone()];
                     unsynced.clear();
                 }
@@ -350,8 +355,8 @@ fn a_state_of_a_record_that_is_not_there_is_refused() {
         }
         batch
     };
-    engine.write(1, &put(b"a", true)).and_then(|()| engine.sync()).unwrap();
-    engine.write(2, &put(b"b", false)).and_then(|()| engine.sync()).unwrap();
+    commit_to(&mut engine, 1, &put(b"a", true)).unwrap();
+    commit_to(&mut engine, 2, &put(b"b", false)).unwrap();
     for key in [b"b", b"c"] {
         let mut batch = put(b"d", true);
         batch.put_state(Table::Series, key, b"state");
@@ -360,7 +365,7 @@ fn a_state_of_a_record_that_is_not_there_is_refused() {
     }
     let mut batch = Batch::default();
     batch.put_state(Table::Series, b"a", b"other");
-    engine.write(3, &batch).and_then(|()| engine.sync()).unwrap();
+    commit_to(&mut engine, 3, &batch).unwrap();
     let (_, records, _) = open(&disk).unwrap();
     let found: Vec<_> = records.iter().map(|record| (record.key, record.state)).collect();
     assert_eq!(found, [(&b"a"[..], Some(&b"other"[..])), (b"b", None)]);
@@ -377,7 +382,7 @@ fn a_large_commit_comes_back() {
     }
     records.apply(&batch).unwrap();
     records.commit = 1;
-    engine.write(1, &batch).and_then(|()| engine.sync()).unwrap();
+    commit_to(&mut engine, 1, &batch).unwrap();
     assert_eq!(open(&disk).unwrap().1, records);
 }
 
@@ -397,7 +402,7 @@ fn a_real_directory_is_locked_while_it_is_open() {
     drop(engine);
     let mut engine = Disk::open(&path).unwrap();
     engine.load(&mut each(|_| Ok(()))).unwrap();
-    engine.write(1, batch(1)).and_then(|()| engine.sync()).unwrap();
+    commit_to(&mut engine, 1, batch(1)).unwrap();
     assert!(engine.usage().free_bytes.is_some_and(|bytes| bytes > 0));
     drop(engine);
     std::fs::remove_dir_all(&path).unwrap();

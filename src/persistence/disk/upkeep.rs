@@ -20,6 +20,8 @@ const SEGMENTS_MAX: usize = 64;
 const BYTES_FACTOR: usize = 4;
 /// ... and at least so much.
 const BYTES_MIN: usize = 64 << 10;
+/// The same where nobody waits.
+const BYTES_IDLE: usize = 1 << 20;
 
 /// The oldest segment is being gone through.
 pub(super) struct Upkeep {
@@ -99,64 +101,80 @@ impl Places {
 }
 
 impl Disk {
+    /// The oldest segment in which anything is valid, unless that is the active one.
+    fn oldest_valid(&self) -> Option<Segment> {
+        let active = self.active.as_ref().map(|active| active.header.segment);
+        let is_valid = |segment: &&Segment| {
+            Some(segment.number) == active || self.index.live_in(segment.number) > 0
+        };
+        let oldest = self.segments.iter().find(is_valid);
+        oldest.filter(|oldest| Some(oldest.number) != active).copied()
+    }
+
+    /// There is too much on the disk, and this segment should go.
+    fn should_go(&self, oldest: Segment) -> bool {
+        // While it is copied and commits go on, its size comes on top.
+        let then = self.disk_bytes() + oldest.end + oldest.end / 4;
+        let most = self.index.bytes() * 12 / 5 + 2 * self.sizes.segment_bytes[0];
+        then > most || self.segments.len() > SEGMENTS_MAX
+    }
+
+    /// Something could be copied, also if there is nothing new to be written.
+    pub(super) fn is_crowded(&self) -> bool {
+        !self.read_only
+            && (self.upkeep.is_some()
+                || self.oldest_valid().is_some_and(|oldest| self.should_go(oldest)))
+    }
+
     /// Copies what is valid of the oldest segment into the frame, if there is too much on the disk.
-    /// `committed` is how much the commit itself brings. The oldest segment that is needed then.
+    /// `committed` is how much the commit itself brings.
     pub(super) fn keep_up(
         &mut self,
         committed: usize,
         frame: &mut Vec<u8>,
-    ) -> Result<u64, EngineError> {
-        let active = self.active.as_ref().map_or(1, |active| active.header.segment);
-        let is_needed =
-            |segment: &&Segment| segment.number == active || self.index.live_in(segment.number) > 0;
-        let first = self.segments.iter().find(is_needed).copied();
-        let Some(first) = first.filter(|first| first.number != active) else {
-            return Ok(self.needed_from(active));
+    ) -> Result<(), EngineError> {
+        let upkeep = self.upkeep.take();
+        let (Some(oldest), Some(active)) = (self.oldest_valid(), &self.active) else {
+            return Ok(());
         };
-        let mut upkeep = match self.upkeep.take() {
-            Some(upkeep) if upkeep.header.segment == first.number => upkeep,
-            _ => {
-                // While it is copied and commits go on, its size comes on top.
-                let then = self.disk_bytes() + first.end + first.end / 4;
-                let most = self.index.bytes() * 12 / 5 + 2 * self.sizes.segment_bytes[0];
-                if then <= most && self.segments.len() <= SEGMENTS_MAX {
-                    return Ok(self.needed_from(first.number));
-                }
-                self.begin_upkeep(first)?
-            }
+        let active = active.header.segment;
+        let mut upkeep = match upkeep.filter(|upkeep| upkeep.header.segment == oldest.number) {
+            Some(upkeep) => upkeep,
+            None if self.should_go(oldest) => self.begin_upkeep(oldest)?,
+            None => return Ok(()),
         };
-        let mut budget = BYTES_MIN.max(committed.saturating_mul(BYTES_FACTOR));
-        while budget > 0 && self.index.live_in(first.number) > 0 {
+        let mut budget = match committed {
+            0 => BYTES_IDLE,
+            committed => BYTES_MIN.max(committed.saturating_mul(BYTES_FACTOR)),
+        };
+        while budget > 0 && self.index.live_in(oldest.number) > 0 {
             match upkeep.next() {
                 Ok(Some(part)) => {
                     budget = budget.saturating_sub(part.length());
                     let id = part.id(self.store);
                     let mut places = self.index.get(id);
                     let Some(place) = places.of(&part) else { continue };
-                    if place.is_some_and(|place| place.is_in(first.number)) {
+                    if place.is_some_and(|place| place.is_in(oldest.number)) {
                         part.write(frame);
                         *place = Some(Place::new(active, part.length()));
                         self.set_places(id, places);
                     }
                 }
                 Ok(None) => {
-                    let name = format::segment_name(first.number);
+                    let name = format::segment_name(oldest.number);
                     return Err(self.damage(&name, "it lacks records".into()));
                 }
-                Err(unread) => return Err(self.unread(first.number, unread)),
+                Err(unread) => return Err(self.unread(oldest.number, unread)),
             }
         }
-        if self.index.live_in(first.number) == 0 {
-            return Ok(self.needed_from(first.number + 1));
-        }
-        self.upkeep = Some(upkeep);
-        Ok(self.needed_from(first.number))
+        self.upkeep = Some(upkeep).filter(|_| self.index.live_in(oldest.number) > 0);
+        Ok(())
     }
 
-    /// The next commit says that this is the oldest segment that is needed.
-    fn needed_from(&mut self, segment: u64) -> u64 {
-        self.oldest = segment;
-        segment
+    /// The oldest segment that is needed when the frame is whole that is being written to this one.
+    pub(super) fn oldest_needed(&self, active: u64) -> u64 {
+        let is_needed = |number: &u64| self.index.live_in(*number) > 0;
+        self.segments.iter().map(|segment| segment.number).find(is_needed).unwrap_or(active)
     }
 
     fn begin_upkeep(&mut self, segment: Segment) -> Result<Upkeep, EngineError> {

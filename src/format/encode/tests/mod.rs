@@ -151,7 +151,7 @@ fn everything() -> Vec<TestFamily> {
     let mut with_exemplar =
         classic(5.25, &[(0.005, 1), (1.0, 1_000_000), (f64::INFINITY, 1_000_001)]);
     with_exemplar.buckets[1].exemplar =
-        Some(exemplar(r#"trace_id="a\"b""#, 0.67, Some(1_700_000_000_123)));
+        Some(Box::new(exemplar(r#"trace_id="a\"b""#, 0.67, Some(1_700_000_000_123))));
     let both = HistogramReading {
         count: Number::Int(17),
         native: Some(native()),

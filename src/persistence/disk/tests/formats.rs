@@ -66,7 +66,7 @@ fn a_store_of_format_1_goes_on_in_format_2() {
         let Ok((mut engine, mut records, mut acknowledged)) = open(disk) else { return 0 };
         for commit in acknowledged + 1..=60 {
             let batch = changes_to(&records, &mut Random(commit));
-            if engine.write(commit, &batch).and_then(|()| engine.sync()).is_err() {
+            if commit_to(&mut engine, commit, &batch).is_err() {
                 break;
             }
             records.apply(&batch).unwrap();

@@ -1,0 +1,165 @@
+//! Who scrapes, and which series are new to whom (merge-semantics 5).
+//!
+//! Prometheus counts the differences between samples: the first one of a series only sets the level,
+//! and what was pushed before it would be in no `increase()`. So the first scrape of a scraper that
+//! finds a series shows it at zero, and the next one its value. This depends on who scrapes, so that
+//! several scrapers do not take each other's zeros away, and people see values at once.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+
+/// Somebody who scrapes again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scraper {
+    /// The same for all scrapes of this one, and of nobody else.
+    pub identity: Box<[u8]>,
+    /// How long it waits for an answer: less than the time between its scrapes. 0 if it does not say.
+    pub timeout_ms: i64,
+}
+
+/// Those that have scraped lately.
+#[derive(Debug, Default)]
+pub(super) struct Scrapers(Mutex<HashMap<Box<[u8]>, Known, RandomState>>);
+
+/// Times are milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// When its last scrape began.
+    last_ms: i64,
+    /// What was pushed before was shown to it with its value.
+    seen_ms: i64,
+}
+
+/// More are not known at a time.
+const SCRAPERS_MAX: usize = 1000;
+
+const FORGOTTEN_AFTER_MS: i64 = 3_600_000;
+
+/// A push takes its time before it is applied: so much earlier, at the most, a series may be born than
+/// it is found. Then it is shown at zero once more, which does no harm.
+const APPLIED_WITHIN_MS: i64 = 100;
+
+/// Of series that are older than this, a scraper that is not known is told the value.
+const NEW_FOR_AT_MOST_MS: i64 = 300_000;
+
+impl Scrapers {
+    /// A scrape begins. Series that were born at or after the returned time were not shown to this
+    /// scraper before.
+    ///
+    /// A scraper that is not known may be a new one, to which old series must not seem to grow from
+    /// zero; or it was known before a restart of ours, and must not see series fall to zero. When it
+    /// sees a series for the third time, two of its intervals have passed, of which each is at least
+    /// as long as its timeout: so what is younger than one and a half timeouts has not been shown to
+    /// it with a value that the next one could not have either.
+    pub(super) fn begin(&self, scraper: &Scraper, now_ms: i64) -> i64 {
+        let mut known = self.0.lock();
+        let last_ms = known.get(&scraper.identity).map(|known| known.last_ms);
+        // The clock may have stepped back.
+        let last_ms =
+            last_ms.map(|last_ms| last_ms.min(now_ms)).filter(|&ms| is_recent(ms, now_ms));
+        let new_since_ms = match last_ms {
+            Some(last_ms) => last_ms - APPLIED_WITHIN_MS,
+            None => now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2,
+        };
+        if known.len() >= SCRAPERS_MAX && !known.contains_key(&scraper.identity) {
+            let oldest = known.iter().min_by_key(|(_, known)| known.last_ms);
+            if let Some(oldest) = oldest.map(|(identity, _)| identity.clone()) {
+                known.remove(&oldest);
+            }
+        }
+        let now = Known { last_ms: now_ms, seen_ms: new_since_ms };
+        known.insert(scraper.identity.clone(), now);
+        new_since_ms
+    }
+
+    /// What was pushed before this time was shown, with its value, to all who have scraped lately. `None`
+    /// if nobody has.
+    pub(super) fn all_have_seen_ms(&self, now_ms: i64) -> Option<i64> {
+        let known = self.0.lock();
+        let recent = known.values().filter(|known| is_recent(known.last_ms, now_ms));
+        recent.map(|known| known.seen_ms).min()
+    }
+}
+
+/// Whoever was away for longer is forgotten.
+fn is_recent(last_ms: i64, now_ms: i64) -> bool {
+    now_ms - last_ms < FORGOTTEN_AFTER_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = FORGOTTEN_AFTER_MS;
+
+    fn scraper(name: &str) -> Scraper {
+        Scraper { identity: name.as_bytes().into(), timeout_ms: 10_000 }
+    }
+
+    #[test]
+    fn each_scraper_has_its_own_last_scrape() {
+        let scrapers = Scrapers::default();
+        let (a, b) = (scraper("a"), scraper("b"));
+        assert_eq!(scrapers.begin(&a, HOUR), HOUR - 15_000);
+        assert_eq!(scrapers.begin(&b, HOUR + 5_000), HOUR - 10_000);
+        assert_eq!(scrapers.begin(&a, HOUR + 15_000), HOUR - 100);
+        assert_eq!(scrapers.begin(&a, HOUR + 30_000), HOUR + 14_900);
+        assert_eq!(scrapers.begin(&b, HOUR + 30_000), HOUR + 4_900);
+    }
+
+    #[test]
+    fn who_was_away_for_long_is_a_new_one() {
+        let scrapers = Scrapers::default();
+        scrapers.begin(&scraper("a"), 0);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 200), -100);
+        assert_eq!(scrapers.begin(&scraper("a"), 3 * HOUR), 3 * HOUR - 15_000);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_hides_nothing_for_long() {
+        let scrapers = Scrapers::default();
+        scrapers.begin(&scraper("a"), HOUR);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 60_000), HOUR - 60_100);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 50_000), HOUR - 60_100);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR - 40_000), HOUR - 50_100);
+    }
+
+    /// A push is seen by all when each has begun two scrapes since, or one if it is not new to it.
+    #[test]
+    fn what_all_have_seen() {
+        let scrapers = Scrapers::default();
+        assert_eq!(scrapers.all_have_seen_ms(HOUR), None);
+        scrapers.begin(&scraper("a"), HOUR);
+        assert_eq!(scrapers.all_have_seen_ms(HOUR), Some(HOUR - 15_000));
+        scrapers.begin(&scraper("b"), HOUR + 5_000);
+        scrapers.begin(&scraper("a"), HOUR + 15_000);
+        assert_eq!(scrapers.all_have_seen_ms(HOUR + 15_000), Some(HOUR - 10_000));
+        scrapers.begin(&scraper("b"), HOUR + 20_000);
+        assert_eq!(scrapers.all_have_seen_ms(HOUR + 20_000), Some(HOUR - 100));
+        assert_eq!(scrapers.all_have_seen_ms(3 * HOUR), None);
+    }
+
+    #[test]
+    fn timeouts_are_believed_within_bounds() {
+        let scrapers = Scrapers::default();
+        for (timeout_ms, new_for_ms) in
+            [(0, 0), (60_000, 90_000), (200_000, 300_000), (i64::MAX, 300_000)]
+        {
+            let scraper = Scraper { timeout_ms, ..scraper(&timeout_ms.to_string()) };
+            assert_eq!(scrapers.begin(&scraper, HOUR), HOUR - new_for_ms, "{timeout_ms}");
+        }
+    }
+
+    #[test]
+    fn the_one_that_was_silent_for_longest_makes_room() {
+        let scrapers = Scrapers::default();
+        for at in 0..2 * SCRAPERS_MAX as i64 {
+            scrapers.begin(&scraper(&at.to_string()), at);
+        }
+        let known = scrapers.0.lock();
+        assert_eq!(known.len(), SCRAPERS_MAX);
+        assert!(known.values().all(|known| known.last_ms >= SCRAPERS_MAX as i64));
+    }
+}
