@@ -1,16 +1,19 @@
 //! What a push costs in instructions, which unlike its time is the same on every machine, whatever
 //! else it does: a guard against shortcuts that are not taken any more, and costs that creep in.
 //!
-//! Valgrind counts, in this very binary, which is not optimised. So the ceilings say nothing of what
-//! a push costs in a release (`benches/count` does that); they are a third above what was counted
-//! when they were set, because processors differ in how they copy and compare bytes.
+//! Valgrind counts, in this very binary or in the gateway itself, neither of which is optimised. So the
+//! ceilings say nothing of what a push costs in a release (`benches/count` does that); they are a third
+//! above what was counted when they were set, because processors differ in how they copy and compare
+//! bytes.
 
 #[path = "../benches/common/mod.rs"]
 mod common;
 
-use std::process::{Command, ExitCode};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitCode, Stdio};
 
-use common::Work;
+use common::{SMALL, Work};
 
 /// What is counted, in a gateway with how many series, and the ceiling for doing it once.
 const CEILINGS: [(Work, usize, u64); 5] = [
@@ -21,10 +24,15 @@ const CEILINGS: [(Work, usize, u64); 5] = [
     (Work::Scrape, 100, 2_700_000),
 ];
 
+/// A push of 13 samples over HTTP, on a connection that is kept.
+const OVER_HTTP: u64 = 228_000;
+
 /// Done so often in one process and so much oftener in another: what both do besides differs a
 /// little from run to run, as hashes do.
 const FEW: u64 = 20;
 const MORE: u64 = 100;
+/// The gateway has other things to do as well.
+const MORE_OVER_HTTP: u64 = 300;
 
 #[expect(clippy::print_stdout, reason = "it tells what a test harness would")]
 fn main() -> ExitCode {
@@ -37,37 +45,94 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut failed = 0;
+    let mut check = |what: &str, each: u64, ceiling: u64| {
+        let fine = each <= ceiling;
+        let word = if fine { "ok" } else { "FAILED" };
+        println!("test {what} ... {each} instructions, of {ceiling} allowed: {word}");
+        failed += usize::from(!fine);
+    };
     for (work, stored, ceiling) in CEILINGS {
         let count = |times| count(work, stored, times);
-        let each = count(FEW + MORE).saturating_sub(count(FEW)) / MORE;
-        let fine = each <= ceiling;
-        println!(
-            "test {} ... {each} instructions, of {ceiling} allowed: {}",
-            work.word(),
-            if fine { "ok" } else { "FAILED" }
-        );
-        failed += usize::from(!fine);
+        check(work.word(), each(MORE, count), ceiling);
     }
+    check("over_http", each(MORE_OVER_HTTP, count_over_http), OVER_HTTP);
     let (word, code) = match failed {
         0 => ("ok", ExitCode::SUCCESS),
         _ => ("FAILED", ExitCode::FAILURE),
     };
-    let passed = CEILINGS.len() - failed;
+    let passed = CEILINGS.len() + 1 - failed;
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored");
     code
+}
+
+/// Instructions for doing it once.
+fn each(more: u64, count: impl Fn(u64) -> u64) -> u64 {
+    count(FEW + more).saturating_sub(count(FEW)) / more
 }
 
 /// Instructions of a process that does it so often.
 fn count(work: Work, stored: usize, times: u64) -> u64 {
     let binary = std::env::current_exe().expect("this binary");
-    let counted = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(binary)
+    let mut process = counted(&binary.to_string_lossy())
         .args([work.word(), &stored.to_string(), &times.to_string()])
-        .output()
+        .spawn()
         .expect("tests/setup installs valgrind");
-    let told = String::from_utf8_lossy(&counted.stderr);
-    assert!(counted.status.success(), "{told}");
+    let mut told = String::new();
+    process.stderr.take().expect("piped").read_to_string(&mut told).expect("text");
+    instructions(&mut process, &told)
+}
+
+/// Instructions of a gateway that gets so many pushes.
+fn count_over_http(times: u64) -> u64 {
+    let mut gateway = counted(env!("CARGO_BIN_EXE_tallygate"))
+        .args(["--web.listen-address=127.0.0.1:0", "--web.workers=1", "--web.drain-delay=0s"])
+        .arg("--store.path=")
+        .spawn()
+        .expect("tests/setup installs valgrind");
+    let mut log = BufReader::new(gateway.stderr.take().expect("piped"));
+    let mut told = String::new();
+    let address = loop {
+        let start = told.len();
+        assert!(log.read_line(&mut told).expect("text") > 0, "it ended: {told}");
+        let line = told[start..].split_once("message=listening address=");
+        if let Some(address) = line.and_then(|(_, rest)| rest.split_whitespace().next()) {
+            break address.to_owned();
+        }
+    };
+    let mut connection = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "POST /metrics/job/checkout/instance/10.0.3.17 HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Length: {}\r\n\r\n",
+        SMALL.len()
+    );
+    let push = [head.as_bytes(), SMALL].concat();
+    for _ in 0..times {
+        connection.write_all(&push).expect("it reads");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).expect("an answer");
+            answer.extend(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    let stopped = Command::new("kill").args(["-TERM", &gateway.id().to_string()]).status();
+    assert!(stopped.expect("kill runs").success());
+    log.read_to_string(&mut told).expect("text");
+    instructions(&mut gateway, &told)
+}
+
+/// Valgrind and this program. What both say is to be read from its standard error.
+fn counted(program: &str) -> Command {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", program]);
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// What valgrind has told when the process has ended.
+fn instructions(process: &mut Child, told: &str) -> u64 {
+    assert!(process.wait().expect("it ends").success(), "{told}");
     let line = told.lines().find_map(|line| line.split_once("Collected : "));
     line.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_else(|| panic!("{told}"))
 }

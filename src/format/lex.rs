@@ -51,6 +51,13 @@ impl Flaw {
         Flaw::new(offset, super::clip(error.to_string()))
     }
 
+    /// The same, and more to say.
+    #[cold]
+    pub(super) fn and(mut self, more: &str) -> Flaw {
+        self.0.1 += more;
+        self
+    }
+
     pub(super) fn locate(self, body: &str) -> ParseError {
         let (offset, message) = *self.0;
         ParseError { place: place(body.as_bytes(), offset), message }

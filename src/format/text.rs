@@ -25,6 +25,10 @@ pub use again::read_again;
 use family::{Families, Role};
 use value::{bound, end_of_sample, float, population, summary_count, value};
 
+/// Behind a name that ended at a character it may not have without quotes.
+const NAME_NEEDS_QUOTES: &str =
+    " (a metric name with other characters than a-z, A-Z, 0-9, _ and : is written {\"name\"})";
+
 /// How strictly text is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextOptions {
@@ -176,7 +180,10 @@ impl<'a, 'e> Reader<'a, 'e> {
         match role {
             Role::Value => {
                 let token = value(&mut cursor)?;
-                let number = float(token)?;
+                let number = float(token).map_err(|flaw| {
+                    let glued = token.offset == at + head.name.len();
+                    if glued { flaw.and(NAME_NEEDS_QUOTES) } else { flaw }
+                })?;
                 self.end_of_sample(&mut cursor)?;
                 let id = self.builder.series(family, &mut self.list.labels).at(at)?;
                 self.note(token, Given::Scalar(id));

@@ -6,22 +6,23 @@
 //! several scrapers do not take each other's zeros away, and people see values at once.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
 /// Somebody who scrapes again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scraper {
     /// The same for all scrapes of this one, and of nobody else.
-    pub identity: Box<[u8]>,
+    pub identity: String,
     /// How long it waits for an answer: less than the time between its scrapes. 0 if it does not say.
     pub timeout_ms: i64,
 }
 
-/// Those that have scraped lately.
+/// Those that have scraped lately, by the hashes of their identities.
 #[derive(Debug, Default)]
-pub(super) struct Scrapers(Mutex<HashMap<Box<[u8]>, Known, RandomState>>);
+pub(super) struct Scrapers(Mutex<HashMap<u64, Known, RandomState>>);
 
 /// Times are milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,8 @@ impl Scrapers {
     /// it with a value that the next one could not have either.
     pub(super) fn begin(&self, scraper: &Scraper, now_ms: i64) -> i64 {
         let mut known = self.0.lock();
-        let last_ms = known.get(&scraper.identity).map(|known| known.last_ms);
+        let who = known.hasher().hash_one(&scraper.identity);
+        let last_ms = known.get(&who).map(|known| known.last_ms);
         // The clock may have stepped back.
         let last_ms =
             last_ms.map(|last_ms| last_ms.min(now_ms)).filter(|&ms| is_recent(ms, now_ms));
@@ -63,14 +65,13 @@ impl Scrapers {
             Some(last_ms) => last_ms - APPLIED_WITHIN_MS,
             None => now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2,
         };
-        if known.len() >= SCRAPERS_MAX && !known.contains_key(&scraper.identity) {
+        if known.len() >= SCRAPERS_MAX && !known.contains_key(&who) {
             let oldest = known.iter().min_by_key(|(_, known)| known.last_ms);
-            if let Some(oldest) = oldest.map(|(identity, _)| identity.clone()) {
+            if let Some(oldest) = oldest.map(|(&who, _)| who) {
                 known.remove(&oldest);
             }
         }
-        let now = Known { last_ms: now_ms, seen_ms: new_since_ms };
-        known.insert(scraper.identity.clone(), now);
+        known.insert(who, Known { last_ms: now_ms, seen_ms: new_since_ms });
         new_since_ms
     }
 
@@ -95,7 +96,7 @@ mod tests {
     const HOUR: i64 = FORGOTTEN_AFTER_MS;
 
     fn scraper(name: &str) -> Scraper {
-        Scraper { identity: name.as_bytes().into(), timeout_ms: 10_000 }
+        Scraper { identity: name.to_owned(), timeout_ms: 10_000 }
     }
 
     #[test]

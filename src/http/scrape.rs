@@ -89,25 +89,20 @@ pub(super) async fn scrape(
 /// Who scrapes, if it is somebody who does that again and again: Prometheus and its like tell how long
 /// they wait. What one address asks for under different parameters are different scrapes.
 fn scraper(request: &Request) -> Option<Scraper> {
-    const IDENTITY_BYTES_MAX: usize = 512;
     let headers = request.headers();
     let timeout = params::header(headers, "x-prometheus-scrape-timeout-seconds");
     let timeout_s = timeout.and_then(|seconds| seconds.parse().ok()).filter(|&s: &f64| s > 0.0);
-    let named = params::query(request).find(|(name, _)| name == "scraper");
-    let identity = match named {
-        Some((_, name)) => format!("={name}"),
-        None => {
-            timeout_s?;
-            let address = request.peer_addr().map(|peer| peer.ip().to_string());
-            let agent = params::header(headers, "user-agent").unwrap_or_default();
-            let query = request.uri().query().unwrap_or_default();
-            format!("{} {query} {agent}", address.unwrap_or_default())
-        }
+    let query = request.uri().query().unwrap_or_default();
+    let identity = if params::query(request).any(|(name, _)| name == "scraper") {
+        query.to_owned()
+    } else {
+        timeout_s?;
+        let address = request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default();
+        let agent = params::header(headers, "user-agent").unwrap_or_default();
+        format!("{address} {agent} {query}")
     };
-    let mut identity = identity.into_bytes();
-    identity.truncate(IDENTITY_BYTES_MAX);
     let timeout_ms = (timeout_s.unwrap_or_default() * 1000.0) as i64;
-    Some(Scraper { identity: identity.into(), timeout_ms })
+    Some(Scraper { identity, timeout_ms })
 }
 
 fn whole(

@@ -223,3 +223,89 @@ fn bind(address: SocketAddr, stall: Duration) -> io::Result<TcpListener> {
     socket.listen(1024)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::future::poll_fn;
+    use std::io;
+
+    use actix_web::rt::net::TcpListener;
+
+    use super::*;
+    use crate::gateway::{Gateway, Settings};
+    use crate::http::{Guard, HttpOptions, StatusCode};
+    use crate::lifecycle::{Lifecycle, Phase};
+    use crate::telemetry::Telemetry;
+
+    fn services() -> Arc<Services> {
+        let lifecycle = Lifecycle::default();
+        lifecycle.set(Phase::Ready);
+        let options = HttpOptions {
+            route_prefix: String::new(),
+            push_success: StatusCode::OK,
+            enable_lifecycle: false,
+            enable_admin_api: false,
+            read_body_timeout: Duration::from_secs(60),
+            own_metrics_apart: false,
+            scrapes_max: 1,
+            external_path: String::new(),
+            pushgateway: None,
+            cors_allowed_origins: Vec::new(),
+        };
+        Arc::new(Services::new(
+            Arc::new(Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)))),
+            Arc::new(lifecycle),
+            options,
+            Arc::new(Guard::open()),
+            Box::new(|| Ok(String::new())),
+            Box::new(BTreeMap::new),
+        ))
+    }
+
+    /// Sends a request in one piece and reads an answer without a body.
+    async fn exchange(client: &TcpStream, request: &[u8]) -> io::Result<String> {
+        client.writable().await?;
+        assert_eq!(client.try_write(request)?, request.len());
+        let (mut answer, mut buffer) = (Vec::new(), [0; 1024]);
+        while !answer.ends_with(b"\r\n\r\n") {
+            client.readable().await?;
+            match client.try_read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => answer.extend_from_slice(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Each further look costs as much as all else that is done for a small push.
+    #[test]
+    fn a_push_is_answered_at_the_first_look_at_its_connection() {
+        const PUSHES: usize = 100;
+        const PUSH: &str =
+            "POST /metrics/job/j HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\na_total 1\n";
+        let looks = Rc::new(Cell::new(0));
+        let counted = looks.clone();
+        block_on(async move {
+            let http = HttpService::build().finish(front(Surface::Main, services())).tcp();
+            let http = http.new_service(()).await.unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut connection = Box::pin(http.call(stream));
+            actix_web::rt::spawn(poll_fn(move |cx| {
+                counted.set(counted.get() + 1);
+                connection.as_mut().poll(cx)
+            }));
+            for _ in 0..PUSHES {
+                let answer = exchange(&client, PUSH.as_bytes()).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            }
+        });
+        let looks = looks.get();
+        assert!((PUSHES..PUSHES + PUSHES / 4).contains(&looks), "{looks} looks at {PUSHES} pushes");
+    }
+}

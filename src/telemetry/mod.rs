@@ -426,8 +426,13 @@ impl Telemetry {
 
     pub fn series_removed(&self, cause: Cause, series: usize) {
         self.handles.series_removed[cause as usize].increment(series as u64);
-        if series > 0 {
-            tracing::info!(cause = cause.word(), series, "series removed");
+        match (series, cause) {
+            (0, _) => {}
+            // With every sweep, where label values come and go.
+            (_, Cause::Expired) => {
+                tracing::debug!(cause = cause.word(), series, "series removed");
+            }
+            _ => tracing::info!(cause = cause.word(), series, "series removed"),
         }
     }
 

@@ -100,6 +100,16 @@ fn scrapers_with_a_name() {
     for name in ["a", "b"] {
         rises("a_total 0", "a_total 5", || named(name));
     }
+    // What they ask for under one name are different scrapes, however long the question.
+    let long = "x".repeat(600);
+    let part = |name: &str| named(&format!("a&match[]={long}&match[]={name}"));
+    assert_eq!((part("b_total"), part("c_total")), (String::new(), String::new()));
+    gateway.accept(
+        "/metrics",
+        "# TYPE b_total counter\nb_total 1\n# TYPE c_total counter\nc_total 2\n",
+    );
+    rises("b_total 0", "b_total 1", || part("b_total"));
+    rises("c_total 0", "c_total 2", || part("c_total"));
 }
 
 /// A Prometheus scrapes our own metrics elsewhere. That is no scrape of what was pushed.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::harness::{Connection, Scratch, eventually, flag, start};
+use crate::harness::{Connection, Gateway, Scratch, eventually, flag, start};
 
 #[test]
 fn a_refused_push_is_one_line_without_its_payload() {
@@ -54,6 +54,23 @@ fn accepted_pushes_and_scrapes_are_not_logged() {
         gateway.get("/nowhere");
     }
     assert_eq!(gateway.log().len(), before);
+}
+
+/// What somebody asks to be removed is told; what expires is only counted.
+#[test]
+fn removals() {
+    let gateway = flag("--ttl.default=1s").flag("--ttl.sweep-interval=100ms").run();
+    gateway.accept("/metrics/job/j", "a 1\n");
+    eventually("it has expired", || gateway.pushed().is_empty().then_some(()));
+    let removed = |gateway: &Gateway| -> Vec<String> {
+        gateway.log().into_iter().filter(|line| line.contains("series removed")).collect()
+    };
+    assert_eq!(removed(&gateway), Vec::<String>::new());
+    gateway.accept("/metrics/job/j", "a 1\n");
+    gateway.request("DELETE", "/metrics/job/j").send();
+    gateway.await_log("series removed");
+    let lines = removed(&gateway);
+    assert!(lines.len() == 1 && lines[0].contains("cause=deleted series=1"), "{lines:?}");
 }
 
 /// A thousand refusals in a moment: a few lines, and how many were left out.

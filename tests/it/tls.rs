@@ -128,6 +128,20 @@ fn pushes_and_scrapes_over_http_1_and_2() {
     assert_eq!(sample(&text, "tallygate_web_config_last_reload_successful"), Some(1.0));
 }
 
+/// The same push again and again on one connection, so that it becomes known.
+#[test]
+fn known_pushes_over_http_1_and_2() {
+    let tls = Tls::new("");
+    let gateway = tls.run(&[]);
+    let urls = "/metrics/job/j?turn=[1-20]";
+    for (http, expected) in [("--http1.1", 20.0), ("--http2", 40.0)] {
+        let (code, _) = tls.curl(&gateway, urls, &[http, "--data-binary", "a_total 1\n"]);
+        assert_eq!(code, 0);
+        let text = scrape(&gateway, &tls.client());
+        assert_eq!(sample(&text, "a_total{job=\"j\"}"), Some(expected));
+    }
+}
+
 #[test]
 fn http_2_can_be_turned_off_and_on() {
     let tls = Tls::new("http_server_config: {http2: false}\n");

@@ -79,7 +79,7 @@ fn scrape(gateway: &Gateway, scraper: Option<usize>) -> BTreeMap<String, f64> {
         selectors: Vec::new(),
         content: Content::Pushed,
     };
-    let scraper = scraper.map(|number| Scraper { identity: [number as u8].into(), timeout_ms: 0 });
+    let scraper = scraper.map(|number| Scraper { identity: number.to_string(), timeout_ms: 0 });
     let mut scrape = gateway.scrape_of(wanted, scraper.as_ref()).unwrap();
     let mut text = Vec::new();
     while let Some(piece) = scrape.next_piece().unwrap() {

@@ -240,6 +240,22 @@ fn lenient_line_ends() {
     );
 }
 
+/// Names of other systems, as people try them first.
+#[test]
+fn names_that_need_quotes() {
+    for (body, hint) in [
+        ("jobs.done 1\n", true),
+        ("jobs-done 1\n", true),
+        ("jobs/done{a=\"b\"} 1\n", true),
+        ("jobs x\n", false),
+        ("jobs{a=\"b\"}x\n", false),
+    ] {
+        let error = strict(body.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("expected a number"), "{error}");
+        assert_eq!(error.contains("{\"name\"}"), hint, "{error}");
+    }
+}
+
 /// `curl -d @file` takes all line feeds out, and what is left may read as one long comment.
 #[test]
 fn lost_line_feeds() {
