@@ -116,8 +116,7 @@ impl Layouts {
         }
     }
 
-    /// Reads a body whose layout is known. Its position, and whether the series of this group are
-    /// known too.
+    /// Reads a body of a layout that is known together with this group. Where the layout is.
     pub(super) fn read(
         &mut self,
         format: PushFormat,
@@ -171,6 +170,12 @@ impl Layouts {
             layout.groups.clear();
         }
         layout.groups.insert(group, known);
+    }
+
+    /// How many layouts, and groups of all of them, are remembered.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.layouts.len(), self.layouts.iter().map(|layout| layout.groups.len()).sum())
     }
 
     fn add(

@@ -491,3 +491,34 @@ fn terms_by(decision: &Decision<'_>, default: Terms) -> Terms {
 fn stamp(request: &PushRequest<'_>, now: Now) -> i64 {
     request.time.map_or(now.stamp, |time| time.min(now.stamp.saturating_add(AHEAD_MAX_NS)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Telemetry;
+
+    #[test]
+    fn pushes_are_remembered_under_keys_with_a_number() {
+        let gateway = Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)));
+        let push = |grouping: &Grouping, name: &str| {
+            let body = format!("# TYPE {name}_total counter\n{name}_total 1\n");
+            let request = PushRequest::new(grouping, PushFormat::Text, body.as_bytes());
+            gateway.push(&request).unwrap();
+            let pool = gateway.buffers.own().lock();
+            pool.iter().map(|buffers| buffers.layouts.size()).collect::<Vec<_>>()
+        };
+        let key = |job: &'static str| Grouping::new([("job", job)]).unwrap();
+        // The first one gives birth, of the others only what comes twice is kept.
+        let numbered = key("a").numbered();
+        let sizes = [0; 4].map(|_| push(&numbered, "a"));
+        assert_eq!(sizes, [[(0, 0)], [(0, 0)], [(1, 1)], [(1, 1)]]);
+        for _ in 0..5 {
+            assert_eq!(push(&key("a"), "a"), [(1, 1)]);
+        }
+        // Of many layouts some go.
+        for name in ["b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+            (0..3).for_each(|_| _ = push(&numbered, name));
+        }
+        assert_eq!(push(&numbered, "j"), [(8, 8)]);
+    }
+}

@@ -129,17 +129,17 @@ fn next_piece(payload: &mut Payload) -> impl Future<Output = Option<Result<Bytes
     poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx))
 }
 
-/// What comes of reading a body over HTTP/1 if all of it is there, or as good as there. Of `None` the
-/// reading goes on.
+/// What comes of reading a body over HTTP/1 that has come together with its head; `None` if it has not,
+/// and is to be read on.
 ///
 /// The server asks for the answer as soon as it has the head of a request, then hands over what it has
 /// read of the body, and asks again. If the body woke who waits for it in between, the server would look
 /// at the connection once more for nothing, which costs as much as all else that it does for a small
 /// push. So the first look is made with a waker that wakes nobody.
 ///
-/// In two cases the server does not ask again by itself: if the request was pipelined behind an answer
-/// with a body, and if something was waited for before, as the check of a password. If no more of the
-/// body comes then, [`Waiting`] sees to it that time goes on.
+/// In two cases the server does not ask again at once: if the request was pipelined behind an answer with
+/// a body, and if something was waited for before, as the check of a password. It asks when more of the
+/// body comes, and if none does, [`Waiting`] has it ask.
 async fn soon<F: Future>(mut reading: Pin<&mut F>) -> Option<F::Output> {
     let mut waiting = None;
     poll_fn(|cx| {

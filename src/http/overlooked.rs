@@ -1,6 +1,5 @@
-//! Who waits without being woken by what it waits for, because somebody is expected to ask again at
-//! once, and costs less than being woken ([`super::body`]). Nobody must wait for ever if that was
-//! wrong.
+//! Who waits without being woken by what it waits for: whoever it is expects to be asked again at once,
+//! which costs less ([`super::body`]). If that does not happen, nobody must wait for ever.
 
 use std::cell::RefCell;
 use std::mem;
@@ -14,7 +13,7 @@ thread_local! {
     static OVERLOOKED: RefCell<Overlooked> = RefCell::default();
 }
 
-/// Of one worker. While its other tasks run nobody is in here, unless something went wrong.
+/// Of one worker. Who is in here while another of its tasks runs was not asked again.
 #[derive(Default)]
 struct Overlooked {
     /// By the number of who waits.

@@ -45,7 +45,7 @@ pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(
 /// becomes. `None` for anything else, sound or not.
 ///
 /// This takes a third of the time, but does not tell where the compressed data ends. So there must be
-/// no place where another member could begin.
+/// no place where another member could begin. Other bytes in front of the trailer pass unnoticed.
 fn gunzip_one(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<()> {
     let data = header(body).ok()?;
     let (data, end) = data.split_last_chunk::<8>()?;
