@@ -279,6 +279,9 @@ impl Loading {
     }
 }
 
+/// How long the disk may take for a small commit. Clients wait for about as long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Opened {
     /// From now on what changes is written.
     fn commit(self, gateway: &Arc<Gateway>, interval: Duration) -> Result<Committer, RunError> {
@@ -290,7 +293,7 @@ impl Opened {
             loaded.commit,
             gateway.commits().clone(),
             Box::new(move |batch| collected.collect(batch)),
-            CommitterOptions { interval, telemetry },
+            CommitterOptions { interval, patience: PATIENCE, telemetry },
         );
         committer.map_err(|error| RunError::Load(error.to_string()))
     }

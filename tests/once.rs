@@ -105,6 +105,8 @@ struct Lasting {
     gateway: Gateway,
     engine: Box<dyn Engine>,
     commit: u64,
+    /// What the next commit is to write, after a failure also what the last one could not.
+    pending: Batch,
 }
 
 impl Lasting {
@@ -117,7 +119,7 @@ impl Lasting {
         let telemetry = Arc::new(Telemetry::new(0));
         let gateway = Gateway::with_commits(Settings::default(), telemetry, commits);
         let commit = gateway.load(&mut *engine, &mut |_| {})?.commit;
-        Ok(Lasting { gateway, engine, commit })
+        Ok(Lasting { gateway, engine, commit, pending: Batch::default() })
     }
 
     /// On a disk with small files, so that few commits make several.
@@ -128,11 +130,18 @@ impl Lasting {
 
     /// What the committer does.
     fn commit(&mut self) -> Result<(), EngineError> {
-        let mut batch = Batch::default();
-        self.gateway.collect(&mut batch);
+        self.gateway.collect(&mut self.pending);
         self.commit += 1;
-        self.engine.write(self.commit, &batch)?;
-        self.engine.sync()
+        self.engine.write(self.commit, &self.pending)?;
+        self.engine.sync()?;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// The same with a disk that takes nothing.
+    fn fail_to_commit(&mut self) {
+        self.gateway.collect(&mut self.pending);
+        self.commit += 1;
     }
 }
 
@@ -141,6 +150,9 @@ enum Step {
     /// One of the pushes, sent for the first time or again.
     Send(prop::sample::Index),
     Commit,
+    FailedCommit,
+    /// Time goes by, less than keys are remembered for, and what is old is forgotten.
+    Wait(i64),
     /// What was not committed is lost.
     Crash,
 }
@@ -149,6 +161,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => any::<prop::sample::Index>().prop_map(Step::Send),
         2 => Just(Step::Commit),
+        1 => Just(Step::FailedCommit),
+        1 => (0..1_000_i64).prop_map(Step::Wait),
         1 => Just(Step::Crash),
     ]
 }
@@ -176,6 +190,11 @@ proptest! {
                 Step::Commit => {
                     lasting.commit().unwrap();
                     safe.clone_from(&applied);
+                }
+                Step::FailedCommit => lasting.fail_to_commit(),
+                Step::Wait(ms) => {
+                    lasting.gateway.clock().advance(ms);
+                    lasting.gateway.expire();
                 }
                 Step::Crash => {
                     lasting = Lasting::start(&disk);

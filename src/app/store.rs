@@ -94,6 +94,7 @@ fn import(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), RunE
         Box::new(move |batch| collected.collect(batch)),
         CommitterOptions {
             interval: Duration::from_secs(1),
+            patience: Duration::MAX,
             telemetry: gateway.shared_telemetry(),
         },
     )?;

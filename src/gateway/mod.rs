@@ -17,7 +17,6 @@ mod shown;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -267,9 +266,7 @@ impl Gateway {
 
     /// Gives up on a commit that the disk has had for too long; to be called now and then.
     pub fn lose_patience(&self) {
-        /// Clients wait for about as long.
-        const PATIENCE: Duration = Duration::from_secs(10);
-        if let Some(NotDurable(reason)) = self.commits.lose_patience(PATIENCE) {
+        if let Some(NotDurable(reason)) = self.commits.lose_patience() {
             self.telemetry.store_not_writable(&reason);
         }
     }

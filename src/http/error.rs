@@ -88,9 +88,15 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, "malformed request", detail)
     }
 
-    pub(super) fn not_found() -> Problem {
+    /// Programs that speak other protocols come with the paths of these.
+    pub(super) fn not_found(path: &str) -> Problem {
+        let other = match path {
+            _ if path.ends_with("/v1/metrics") => "OTLP is not supported; ",
+            _ if path.ends_with("/api/v1/write") => "remote write is not supported; ",
+            _ => "",
+        };
         Problem::new(StatusCode::NOT_FOUND, "not found", "no such path")
-            .hint("pushes go to /metrics/job/<job>, scrapes to /metrics")
+            .hint(format!("{other}pushes go to /metrics/job/<job>, scrapes to /metrics"))
     }
 
     pub(super) fn method_not_allowed(allow: &'static str) -> Problem {

@@ -219,7 +219,7 @@ async fn answer(
     let response = match receive(surface, services, request, right).await {
         Ok(Received::Caller(caller)) => match route {
             Ok(route) => answer_route(surface, services, request, payload, caller, route).await,
-            Err(NoRoute::NotFound) => Err(Problem::not_found()),
+            Err(NoRoute::NotFound) => Err(Problem::not_found(request.path())),
             Err(NoRoute::MethodNotAllowed { allow }) => Err(Problem::method_not_allowed(allow)),
         },
         Ok(Received::Preflight(response)) => Ok(response),

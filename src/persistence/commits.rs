@@ -77,8 +77,8 @@ struct Progress {
     waiting: Vec<Waiting>,
     /// How many have waited so far.
     waited: u64,
-    /// When the commit was cut that is being written.
-    writing_since: Option<Instant>,
+    /// When the disk was given a commit that it has not answered, and how long that may take.
+    writing: Option<(Instant, Duration)>,
     /// Somebody would like to know at once whether it works again.
     nudged: bool,
     stopping: bool,
@@ -229,12 +229,13 @@ impl Commits {
         }
     }
 
-    /// A disk may hang, and fail only much later or not at all. A commit that has taken longer than
-    /// `patience` counts as failed until it is done: nobody waits any longer. Why, if that is news.
-    /// To be called now and then.
-    pub fn lose_patience(&self, patience: Duration) -> Option<NotDurable> {
+    /// A disk may hang, and fail only much later or not at all. A commit that has taken longer than it
+    /// may counts as failed until it is done: nobody waits any longer. Why, if that is news. To be
+    /// called now and then.
+    pub fn lose_patience(&self) -> Option<NotDurable> {
         let mut progress = self.progress.lock();
-        let took = progress.writing_since?.elapsed();
+        let (since, patience) = progress.writing?;
+        let took = since.elapsed();
         if took <= patience {
             return None;
         }
@@ -302,14 +303,18 @@ impl Commits {
         let asked = self.asked.load(SeqCst);
         let mut progress = self.progress.lock();
         progress.expected = asked - std::mem::replace(&mut progress.taken, asked);
-        progress.writing_since = Some(Instant::now());
         self.open.fetch_add(1, Relaxed)
     }
 
-    /// The disk has answered. True if others have not waited for that.
+    /// The disk is given what may take it so long.
+    pub(super) fn writing(&self, patience: Duration) {
+        self.progress.lock().writing = Some((Instant::now(), patience));
+    }
+
+    /// It has answered. True if others have not waited for that.
     pub(super) fn answered(&self) -> bool {
-        let since = self.progress.lock().writing_since.take();
-        since.is_some() && self.failing.load(Relaxed)
+        self.progress.lock().writing = None;
+        self.failing.load(Relaxed)
     }
 
     /// This commit, and all before it, are safe.

@@ -19,6 +19,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
 /// So long a commit waits at the most for those who are likely to join it.
 const GATHER: Duration = Duration::from_millis(2);
+/// A commit may take a second more for so many bytes of it: a slow disk is none that hangs.
+const SLOW_BYTES: usize = 1 << 20;
 /// More than this is not left unsynced, whatever the interval.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
@@ -26,6 +28,8 @@ const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 pub struct CommitterOptions {
     /// How long what is answered before it is synced may stay so.
     pub interval: Duration,
+    /// How long a small commit may take until nobody waits for it any more.
+    pub patience: Duration,
     pub telemetry: Arc<Telemetry>,
 }
 
@@ -135,12 +139,15 @@ impl Work {
         let Work { commits, collect, batch, .. } = self;
         let number = commits.cut(|| collect(batch));
         let anything = !self.batch.is_empty();
+        let slow = (self.unsynced.bytes() + self.batch.bytes()) / SLOW_BYTES;
+        let slow = Duration::from_secs(slow as u64);
+        self.commits.writing(self.options.patience.saturating_add(slow));
         let written = self.write(number, everything);
+        self.failing |= self.commits.answered();
         let outcome = if written.is_ok() { CommitOutcome::Done } else { CommitOutcome::Failed };
         if anything || written.is_err() {
             self.options.telemetry.committed(outcome, started.elapsed());
         }
-        self.failing |= self.commits.answered();
         self.tell_usage();
         self.tell_change(&written);
         match &written {

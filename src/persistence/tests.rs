@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,6 +20,8 @@ struct Counter {
     dirty: AtomicU64,
     /// The values that were collected, each of them also a record of its own.
     collected: Mutex<Vec<u64>>,
+    /// Bytes of another record that goes with it.
+    large: AtomicUsize,
 }
 
 impl Counter {
@@ -37,6 +39,7 @@ impl Counter {
                 let value = counter.value.load(SeqCst);
                 batch.put(Table::Meta, b"counter", &value.to_le_bytes());
                 batch.put(Table::Series, &value.to_le_bytes(), b"");
+                batch.put(Table::Meta, b"large", &vec![0; counter.large.load(SeqCst)]);
                 counter.collected.lock().push(value);
             }
         })
@@ -109,7 +112,8 @@ fn rig(ack: Ack, interval: Duration) -> Rig {
     let (records, broken) = (Arc::default(), Arc::default());
     let engine =
         Failing { engine: Memory::over(Arc::clone(&records)), broken: Arc::clone(&broken) };
-    let options = CommitterOptions { interval, telemetry: Arc::new(Telemetry::new(0)) };
+    let telemetry = Arc::new(Telemetry::new(0));
+    let options = CommitterOptions { interval, patience: Duration::ZERO, telemetry };
     let committer =
         Committer::start(Box::new(engine), 0, commits.clone(), counter.collect(), options).unwrap();
     Rig { counter, commits, records, broken, committer }
@@ -238,14 +242,13 @@ fn who_gives_up_waiting_leaves_nothing_behind() {
 fn nobody_waits_for_long_while_the_disk_hangs() {
     let rig = rig(Ack::Synced, Duration::from_secs(60));
     rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
-    assert_eq!(rig.commits.lose_patience(Duration::ZERO), None, "nothing is being written");
+    assert_eq!(rig.commits.lose_patience(), None, "nothing is being written");
     *rig.broken.lock() = Some("hang");
     let ticket = rig.counter.push(&rig.commits);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| rig.commits.wait(ticket));
-        eventually(|| rig.commits.lose_patience(Duration::ZERO).is_some());
-        assert_eq!(rig.commits.lose_patience(Duration::ZERO), None, "it is told once");
-        assert_eq!(rig.commits.lose_patience(Duration::from_secs(60)), None);
+        eventually(|| rig.commits.lose_patience().is_some());
+        assert_eq!(rig.commits.lose_patience(), None, "it is told once");
         let error = waiting.join().unwrap().unwrap_err();
         assert!(error.to_string().contains("has not answered for 0 s"), "{error}");
     });
@@ -257,6 +260,20 @@ fn nobody_waits_for_long_while_the_disk_hangs() {
     eventually(|| rig.commits.check().is_ok());
     rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
     assert_eq!(kept(&rig.records), 4);
+    rig.committer.stop().unwrap();
+}
+
+#[test]
+fn a_large_commit_may_take_longer() {
+    let rig = rig(Ack::Synced, Duration::from_millis(10));
+    *rig.broken.lock() = Some("hang");
+    rig.counter.large.store(20_000_000, SeqCst);
+    let ticket = rig.counter.push(&rig.commits);
+    eventually(|| rig.counter.dirty.load(SeqCst) == 0);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(rig.commits.lose_patience(), None, "19 seconds more");
+    *rig.broken.lock() = None;
+    rig.commits.wait(ticket).unwrap();
     rig.committer.stop().unwrap();
 }
 
@@ -300,6 +317,7 @@ fn space_is_freed_while_nobody_pushes() {
     });
     let options = CommitterOptions {
         interval: Duration::from_millis(10),
+        patience: Duration::from_secs(60),
         telemetry: Arc::new(Telemetry::new(0)),
     };
     let committer = Committer::start(Box::new(engine), 0, commits, collect, options).unwrap();

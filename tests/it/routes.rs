@@ -1,6 +1,6 @@
 //! Every route with every method, and with the flags that open what is dangerous.
 
-use crate::harness::{Gateway, flag};
+use crate::harness::{Gateway, flag, start};
 
 pub(crate) const METHODS: [&str; 8] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"];
@@ -35,6 +35,21 @@ pub(crate) const TABLE: &[(&str, [&str; 8])] = &[
     ("/-/", ["404"; 8]),
     ("/v1/metrics", ["404"; 8]),
 ];
+
+/// Programs that speak other protocols are told so, since many of them hide the status from people.
+#[test]
+fn paths_of_other_protocols() {
+    let gateway = start();
+    for (path, hint) in [
+        ("/v1/metrics", "OTLP is not supported; "),
+        ("/api/v1/write", "remote write is not supported; "),
+        ("/nothing", ""),
+    ] {
+        let problem = gateway.request("POST", path).body("x").send().json();
+        let expected = format!("{hint}pushes go to /metrics/job/<job>, scrapes to /metrics");
+        assert_eq!(problem["hint"], expected, "{path}");
+    }
+}
 
 #[test]
 fn every_route_with_every_method() {

@@ -65,7 +65,7 @@ pub(super) async fn answer(
                 let to = Answering { services, options, request, caller };
                 to.answer(payload, *route).await
             }
-            (_, Err(NoRoute::NotFound)) => Err(Problem::not_found()),
+            (_, Err(NoRoute::NotFound)) => Err(Problem::not_found(request.path())),
             (_, Err(NoRoute::MethodNotAllowed(allow))) => Err(Problem::method_not_allowed(allow)),
         },
         Ok(Received::Preflight(response)) => Ok(response),

@@ -35,7 +35,7 @@ pub(super) fn page(services: &Services) -> HttpResponse {
 /// 404 for others.
 pub(super) fn file(name: &str) -> Result<HttpResponse, Problem> {
     let found = FILES.iter().find(|(known, ..)| *known == name);
-    let (_, content_type, content) = found.ok_or_else(Problem::not_found)?;
+    let (_, content_type, content) = found.ok_or_else(|| Problem::not_found(name))?;
     Ok(HttpResponse::Ok()
         .content_type(*content_type)
         .insert_header((header::CACHE_CONTROL, "max-age=300"))
