@@ -35,9 +35,8 @@ pub(super) struct Layouts {
     seen: [u64; SEEN_MAX],
     next_seen: usize,
     hasher: RandomState,
-    /// What they were made under: other settings or removed series make them worthless.
+    /// What they were made under: other settings make them worthless.
     settings: Option<Arc<Settings>>,
-    removals: u64,
 }
 
 #[derive(Debug)]
@@ -108,11 +107,10 @@ impl Layouts {
         settings.rules.is_empty() && settings.timestamps == crate::format::Timestamps::Reject
     }
 
-    /// Forgets series if some were removed since they were found.
-    pub(super) fn forget_removed(&mut self, removals: u64) {
-        if self.removals != removals {
-            self.removals = removals;
-            self.layouts.iter_mut().for_each(|layout| layout.groups.clear());
+    /// Lets go of series that were removed.
+    pub(super) fn forget_removed(&mut self) {
+        for layout in &mut self.layouts {
+            layout.groups.retain(|_, known| !known.has_dead());
         }
     }
 
@@ -128,20 +126,27 @@ impl Layouts {
         self.layouts.iter_mut().position(known)
     }
 
-    /// What [`Layouts::read`] has read; the labels in it may be those of another group.
-    pub(super) fn get(&self, at: usize, group: NonZeroU64) -> Option<(&Exposition, &Known)> {
-        let layout = self.layouts.get(at)?;
-        Some((&layout.exposition, layout.groups.get(&group)?))
+    /// What [`Layouts::read`] has read; the labels in it may be those of another group. `None` if a
+    /// series of this group was removed; for `removals` see [`Known::is_alive`].
+    pub(super) fn get(
+        &mut self,
+        at: usize,
+        group: NonZeroU64,
+        removals: u64,
+    ) -> Option<(&Exposition, &Known)> {
+        let layout = self.layouts.get_mut(at)?;
+        let known = layout.groups.get_mut(&group)?;
+        known.is_alive(removals).then_some((&layout.exposition, known))
     }
 
-    /// The series have changed in a way that the shortcut does not take.
+    /// The series are gone, or have changed in a way that the shortcut does not take.
     pub(super) fn forget(&mut self, at: usize, group: NonZeroU64) {
         if let Some(layout) = self.layouts.get_mut(at) {
             layout.groups.remove(&group);
         }
     }
 
-    /// Learns from a push that was parsed and merged. Where its layout is new, and comes again, the
+    /// Learns from a push that was parsed and merged, and what [`Known::is_alive`] needs. Where its layout is new, and comes again, the
     /// exposition is taken and another one given for it.
     pub(super) fn learn(
         &mut self,
@@ -150,6 +155,7 @@ impl Layouts {
         group: NonZeroU64,
         exposition: &mut Exposition,
         plan: &Plan,
+        removals: u64,
     ) {
         if exposition.series_len() == 0
             || body.len() > BODY_BYTES_MAX
@@ -165,7 +171,7 @@ impl Layouts {
         let Some(at) = at.or_else(|| self.add(format, body, exposition)) else { return };
         let layout = &mut self.layouts[at];
         let like = layout.groups.values().next();
-        let Some(known) = plan.known(&layout.exposition, like) else { return };
+        let Some(known) = plan.known(&layout.exposition, removals, like) else { return };
         if layout.groups.len() >= GROUPS_MAX {
             layout.groups.clear();
         }

@@ -16,7 +16,7 @@ mod shown;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -156,6 +156,8 @@ pub struct Gateway {
     /// Parse buffers, used again and again.
     #[expect(clippy::vec_box, reason = "taken out and put back with every push, and large")]
     buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
+    /// Series that were removed since buffers were looked through for series that they know.
+    removed: AtomicUsize,
     /// What scrapes have left for later ones.
     kept: Arc<kept::Kept>,
     scrapers: scrapers::Scrapers,
@@ -186,6 +188,7 @@ impl Gateway {
             telemetry,
             clock,
             buffers: Striped::default(),
+            removed: AtomicUsize::default(),
             kept: Arc::default(),
             scrapers: scrapers::Scrapers::default(),
             pool: pool::Pool::default(),
@@ -323,8 +326,17 @@ impl Gateway {
     }
 
     fn note_removed(&self, cause: Cause, removed: &Removed, dry_run: bool) {
-        if !dry_run {
-            self.telemetry.series_removed(cause, removed.series);
+        /// To look through all buffers takes a while, and is worth it if so many have gone.
+        const MANY: usize = 1024;
+        if dry_run {
+            return;
+        }
+        self.telemetry.series_removed(cause, removed.series);
+        if self.removed.fetch_add(removed.series, Relaxed) + removed.series >= MANY {
+            self.removed.store(0, Relaxed);
+            for pool in self.buffers.all() {
+                pool.lock().iter_mut().for_each(|buffers| buffers.forget_removed());
+            }
         }
     }
 }

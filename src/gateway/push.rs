@@ -126,6 +126,13 @@ pub(super) struct Buffers {
     layouts: Layouts,
 }
 
+impl Buffers {
+    /// Lets go of series that were removed.
+    pub(super) fn forget_removed(&mut self) {
+        self.layouts.forget_removed();
+    }
+}
+
 impl Gateway {
     /// Merges a push, or refuses it whole. It may be acknowledged when its ticket is safe.
     ///
@@ -201,7 +208,7 @@ impl Gateway {
         let Buffers { plan, exposition, terms, layouts, .. } = buffers;
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
-        let (applied, ticket) = {
+        let (applied, ticket, removals) = {
             let context = self.context(request, settings);
             let pass = self.commits.enter();
             // In pushgateway mode names must not clash with those of the groups; until it is applied
@@ -215,10 +222,7 @@ impl Gateway {
             if let Some(claim) = claim {
                 claim.done();
             }
-            if group.is_some() {
-                layouts.forget_removed(self.store.removals());
-            }
-            (applied, pass.ticket())
+            (applied, pass.ticket(), self.store.removals())
         };
 
         self.telemetry.series_born(applied.series_born);
@@ -227,7 +231,7 @@ impl Gateway {
         if let Some(group) = group
             && applied.series_born == 0
         {
-            layouts.learn(request.format, request.body, group, exposition, plan);
+            layouts.learn(request.format, request.body, group, exposition, plan, removals);
         }
         Ok(pushed)
     }
@@ -245,21 +249,16 @@ impl Gateway {
         let at = layouts.read(request.format, request.body, group)?;
         let context = self.context(request, settings);
         let pass = self.commits.enter();
-        layouts.forget_removed(self.store.removals());
-        let (exposition, known) = layouts.get(at, group)?;
-        let merged = self.store.merge_known(&pass, exposition, context, |_| terms, known);
-        if merged.is_some()
-            && let Some(claim) = claim.take()
-        {
-            claim.done();
+        let known = layouts.get(at, group, self.store.removals());
+        let pushed = known.and_then(|(exposition, known)| {
+            let applied = self.store.merge_known(&pass, exposition, context, |_| terms, known)?;
+            Some(self.pushed(exposition, applied, pass.ticket()))
+        });
+        match pushed {
+            None => layouts.forget(at, group),
+            Some(_) => claim.take().into_iter().for_each(Claim::done),
         }
-        let ticket = pass.ticket();
-        drop(pass);
-        let Some(applied) = merged else {
-            layouts.forget(at, group);
-            return None;
-        };
-        Some(self.pushed(exposition, applied, ticket))
+        pushed
     }
 
     fn context<'a>(&self, request: &PushRequest<'a>, settings: &Settings) -> PushContext<'a> {
@@ -515,10 +514,28 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(push(&key("a"), "a"), [(1, 1)]);
         }
+        // What is removed elsewhere does not matter to it.
+        let other = key("b").numbered();
+        (0..3).for_each(|_| _ = push(&other, "a"));
+        assert_eq!(push(&other, "a"), [(1, 2)]);
+        gateway.delete_group(other.key(), false);
+        assert_eq!(push(&numbered, "a"), [(1, 2)]);
+        // There is no series to be known, and after that one.
+        assert_eq!(push(&other, "a"), [(1, 1)]);
+        assert_eq!(push(&other, "a"), [(1, 2)]);
         // Of many layouts some go.
         for name in ["b", "c", "d", "e", "f", "g", "h", "i", "j"] {
             (0..3).for_each(|_| _ = push(&numbered, name));
         }
         assert_eq!(push(&numbered, "j"), [(8, 8)]);
+        // What was removed is let go of at last.
+        let many: String = (0..1024).map(|at| format!("many_total{{at=\"{at}\"}} 1\n")).collect();
+        let many = PushRequest::new(&other, PushFormat::Text, many.as_bytes());
+        gateway.push(&many).unwrap();
+        gateway.delete_group(other.key(), false);
+        gateway.delete_group(numbered.key(), false);
+        gateway.push(&many).unwrap();
+        gateway.delete_group(other.key(), false);
+        assert_eq!(push(&key("c"), "c"), [(8, 0)]);
     }
 }

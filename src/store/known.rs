@@ -12,21 +12,47 @@ use crate::model::exposition::{PushedSeries, PushedValue};
 use crate::model::{Exposition, Kind};
 use crate::persistence::Pass;
 
-/// The stored series of a push, in its order. They are as good as a look-up until a series is
-/// removed, wherever: [`Store::removals`].
+/// The stored series of a push, in its order. They are as good as a look-up while all of them are
+/// [there](Known::is_alive).
 #[derive(Clone, Debug)]
 pub struct Known {
     series: Box<[SeriesRef]>,
     /// Those of the push, by [`FamilyId`](crate::model::FamilyId), if they have series: the same for
     /// many grouping keys, and so near to the processor.
     families: Arc<[Option<Arc<Family>>]>,
+    /// What [`Store::removals`] was when all of them were there.
+    removals: u64,
+}
+
+impl Known {
+    /// Whether all are still there, and will be as long as the gate is not held alone. `removals` is
+    /// [`Store::removals`] inside the gate: while it stays the same nobody has to look.
+    pub fn is_alive(&mut self, removals: u64) -> bool {
+        if self.removals != removals {
+            if self.has_dead() {
+                return false;
+            }
+            self.removals = removals;
+        }
+        true
+    }
+
+    /// Some of them were removed; outside the gate, others may be any time.
+    pub fn has_dead(&self) -> bool {
+        self.series.iter().any(|series| series.is_dead())
+    }
 }
 
 impl Plan {
     /// What the push was merged into. `None` if that is not one series for each that it names, or not
     /// of the same type: what is untyped may join counters. `like` was known from another push of the
-    /// same form.
-    pub fn known(&self, exposition: &Exposition, like: Option<&Known>) -> Option<Known> {
+    /// same form. `removals` is what [`Store::removals`] was when the push was merged.
+    pub fn known(
+        &self,
+        exposition: &Exposition,
+        removals: u64,
+        like: Option<&Known>,
+    ) -> Option<Known> {
         let series: Box<[SeriesRef]> = self.0.iter().cloned().collect::<Option<_>>()?;
         if exposition.series().count() != series.len() {
             return None;
@@ -44,7 +70,7 @@ impl Plan {
         let families = like
             .filter(|like| like.families.iter().map(address).eq(families.iter().map(address)))
             .map_or_else(|| families.into(), |like| like.families.clone());
-        Some(Known { series, families })
+        Some(Known { series, families, removals })
     }
 }
 
@@ -59,8 +85,7 @@ impl Store {
     /// any other push.
     ///
     /// Of the exposition, the labels do not matter. `known` must come from this store, from a push
-    /// of the same form that was merged under the same grouping key, and [`Store::removals`] must be
-    /// what it was. So help and unit need not be looked at: the family has what the form says, or
+    /// of the same form that was merged under the same grouping key, and be alive. So help and unit need not be looked at: the family has what the form says, or
     /// something better, and goes on having it.
     pub fn merge_known<T>(
         &self,
