@@ -4,8 +4,8 @@
 //! A commit is one frame at the end of the newest segment, one write and one sync; nothing that was
 //! synced is ever written over. At start the segments are read once, newest first, so that the first
 //! version of a record that is met is the valid one. When more than about half of all is outdated,
-//! what is still valid of the oldest segment is written again along with later commits, and the
-//! segment is removed.
+//! what is still valid of the oldest segment is written again along with later commits, or while there
+//! are none, and the segment is removed.
 //!
 //! A record may have a state: the part of it that changes often. Both parts are written when the record
 //! comes, and the state alone from then on, so they are valid in different places; a number made from

@@ -154,6 +154,15 @@ impl Simulated {
         Simulated(Arc::new(Mutex::new(after)))
     }
 
+    /// Changes a byte of a file, if there is one, or changes it back.
+    pub fn flip(&self, name: &str, at: usize) {
+        let mut state = self.0.lock();
+        let byte = state.files.get_mut(name).and_then(|file| file.content.get_mut(at));
+        if let Some(byte) = byte {
+            *byte ^= 1;
+        }
+    }
+
     /// Names and contents.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.0.lock();

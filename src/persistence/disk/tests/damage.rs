@@ -105,3 +105,28 @@ fn what_is_refused_is_not_changed() {
     open(&disk).unwrap_err();
     assert_eq!(disk.contents(), damaged);
 }
+
+/// Files are read again when their space is to be freed. What is in memory is whole, so if it was a
+/// passing fault nothing is lost.
+#[test]
+fn damage_that_is_met_while_space_is_freed_is_told_and_passes() {
+    let disk = Simulated::default();
+    let (mut engine, _, _) = open(&disk).unwrap();
+    let mut refused = 0;
+    for commit in 1..=COMMITS {
+        let oldest = engine.segments.first().map_or(1, |oldest| oldest.number);
+        let name = format::segment_name(oldest);
+        let at = HEADER_BYTES as usize + 10;
+        disk.flip(&name, at);
+        let written = commit_to(&mut engine, commit, batch(commit));
+        disk.flip(&name, at);
+        if let Err(error) = written {
+            assert!(matches!(error, EngineError::Damage { .. }), "{error}");
+            assert!(error.to_string().contains(&name), "{error}");
+            refused += 1;
+            commit_to(&mut engine, commit, batch(commit)).unwrap();
+        }
+    }
+    assert!(refused > 10, "{refused}");
+    assert_eq!(open(&disk).unwrap().1, *records_after(COMMITS));
+}
