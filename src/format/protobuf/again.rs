@@ -1,9 +1,12 @@
 //! Reading a body that says the same as one before, but for its values, as `text::again` does: what
 //! stands between the values is compared, and only they are read.
 //!
-//! A count takes more bytes when it grows, and then the messages around it are longer. So where such
-//! a message begins any length may stand, and where it ends is compared with that. All other lengths
-//! are compared as the bytes that they are.
+//! A count takes more bytes when it grows, and then the messages around it are longer. Mostly none has
+//! grown so far, and all of them stand where they stood. If not, any length may stand where such a
+//! message begins, and where it ends is compared with that. All other lengths are compared as the bytes
+//! that they are.
+
+use std::hash::{Hash, Hasher};
 
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -16,18 +19,28 @@ use crate::model::{Exposition, Kind, Number, SeriesId};
 const DEPTH: usize = 4;
 
 /// What bodies have in common that differ in their values only.
-#[derive(Debug, Hash)]
+#[derive(Debug)]
 pub struct Form {
+    /// One of them.
+    body: Box<[u8]>,
     steps: Box<[Step]>,
-    /// What is compared, one after the other.
-    fixed: Box<[u8]>,
+    /// Those steps that are values.
+    values: Box<[Value]>,
 }
 
-/// So many bytes to compare, and then this.
-#[derive(Debug, Hash)]
+/// A part of the body that is not compared, other than what stands between it and the one before.
+#[derive(Clone, Copy, Debug)]
 struct Step {
-    fixed: u32,
+    start: u32,
+    end: u32,
     then: Then,
+}
+
+#[derive(Debug)]
+struct Value {
+    step: Step,
+    /// Of the body that the form was made of.
+    created_ms: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,10 +58,24 @@ enum Then {
     End,
 }
 
+/// The same for all bodies of the form.
+impl Hash for Form {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let mut at = 0;
+        for step in &self.steps {
+            self.body[at..step.start as usize].hash(hasher);
+            step.then.hash(hasher);
+            at = step.end as usize;
+        }
+    }
+}
+
 impl Form {
     /// The form of a body that was read into `exposition`, with timestamps refused. `None` if there
     /// is anything in it besides what most programs send.
     pub fn of(body: &[u8], exposition: &Exposition) -> Option<Form> {
+        // Positions are kept in 32 bits.
+        u32::try_from(body.len()).ok()?;
         let mut survey = Survey { body, rest: body, ..Survey::default() };
         while !survey.rest.is_empty() {
             survey.enter(Part::Family)?;
@@ -65,17 +92,59 @@ impl Form {
     ///
     /// What it makes of a body is what [`super::parse`] makes of it with timestamps refused.
     pub fn read_again(&self, exposition: &mut Exposition, body: &[u8]) -> bool {
-        self.read(exposition, body).is_some()
+        self.read_in_place(exposition, body).is_some() || self.read(exposition, body).is_some()
+    }
+
+    /// Where nothing has moved, lengths need not be looked at one by one.
+    fn read_in_place(&self, exposition: &mut Exposition, body: &[u8]) -> Option<()> {
+        if body.len() != self.body.len() {
+            return None;
+        }
+        let mut at = 0;
+        for Value { step, created_ms } in &self.values {
+            let (start, end) = (step.start as usize, step.end as usize);
+            if body[at..start] != self.body[at..start] {
+                return None;
+            }
+            at = end;
+            let mut rest = &body[start..end];
+            match step.then {
+                Then::Double(place) => {
+                    let value = f64::from_le_bytes(rest.try_into().ok()?);
+                    exposition.refill(place, Number::Float(value));
+                    continue;
+                }
+                Then::Varint(place) => {
+                    let count = match *rest {
+                        [count @ ..0x80] => count.into(),
+                        _ => decode_varint(&mut rest).ok().filter(|_| rest.is_empty())?,
+                    };
+                    exposition.refill(place, Number::Int(count));
+                }
+                // Programs say the same time again and again.
+                Then::Created(series) if *rest == self.body[start..end] => {
+                    exposition.refill_created(series, *created_ms);
+                }
+                Then::Created(series) => {
+                    let created_ms = created(&mut rest)?;
+                    if !rest.is_empty() {
+                        return None;
+                    }
+                    exposition.refill_created(series, created_ms);
+                }
+                Then::Open | Then::Close | Then::End => return None,
+            }
+        }
+        (body[at..] == self.body[at..]).then_some(())
     }
 
     fn read(&self, exposition: &mut Exposition, body: &[u8]) -> Option<()> {
-        let (mut rest, mut fixed) = (body, &*self.fixed);
+        let (mut rest, mut at) = (body, 0);
         // How much of the body is left at the end of each message that is open.
         let (mut ends, mut depth) = ([0; DEPTH], 0);
         for step in &self.steps {
-            let (expected, later) = fixed.split_at_checked(step.fixed as usize)?;
-            fixed = later;
-            rest = rest.strip_prefix(expected)?;
+            rest = rest.strip_prefix(&self.body[at..step.start as usize])?;
+            at = step.end as usize;
             match step.then {
                 Then::Double(place) => {
                     let (bytes, after) = rest.split_first_chunk()?;
@@ -86,11 +155,8 @@ impl Form {
                     exposition.refill(place, Number::Int(decode_varint(&mut rest).ok()?));
                 }
                 Then::Created(series) => {
-                    let length = decode_varint(&mut rest).ok()?;
-                    let (time, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                    rest = after;
-                    let created = milliseconds(wire::Timestamp::decode(time).ok()?);
-                    exposition.refill_created(series, created);
+                    let created_ms = created(&mut rest)?;
+                    exposition.refill_created(series, created_ms);
                 }
                 Then::Open => {
                     let length = decode_varint(&mut rest).ok()?;
@@ -109,6 +175,14 @@ impl Form {
         }
         None
     }
+}
+
+/// A start time with its length. The inner `None` is one that is none.
+fn created(rest: &mut &[u8]) -> Option<Option<i64>> {
+    let length = decode_varint(rest).ok()?;
+    let (time, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = after;
+    Some(milliseconds(wire::Timestamp::decode(time).ok()?))
 }
 
 /// Messages that are looked into.
@@ -131,21 +205,13 @@ struct Survey<'b> {
     body: &'b [u8],
     rest: &'b [u8],
     /// In the order of the body.
-    found: Vec<Found>,
+    found: Vec<Step>,
     /// So many of them are of no fixed length.
     varying: usize,
     /// So far.
     series: usize,
     buckets: usize,
     quantiles: usize,
-}
-
-/// A part of the body that is not compared.
-#[derive(Debug)]
-struct Found {
-    start: usize,
-    end: usize,
-    then: Then,
 }
 
 impl Survey<'_> {
@@ -159,13 +225,13 @@ impl Survey<'_> {
         let length = decode_varint(&mut self.rest).ok()?;
         let from = self.at();
         let end = from.checked_add(usize::try_from(length).ok()?)?;
-        self.found.push(Found { start, end: from, then: Then::Open });
+        self.note(start, from, Then::Open);
         self.fields(part, end)?;
         if self.at() != end {
             return None;
         }
         match self.varying > varying {
-            true => self.found.push(Found { start: end, end, then: Then::Close }),
+            true => self.note(end, end, Then::Close),
             // It is always as long as here.
             false => _ = self.found.remove(opened),
         }
@@ -241,7 +307,7 @@ impl Survey<'_> {
     fn find(&mut self, wire_type: WireType, then: Then) -> Option<()> {
         let start = self.at();
         self.skip(wire_type)?;
-        self.found.push(Found { start, end: self.at(), then });
+        self.note(start, self.at(), then);
         self.varying += usize::from(!matches!(then, Then::Double(_)));
         Some(())
     }
@@ -259,17 +325,21 @@ impl Survey<'_> {
         Some(())
     }
 
-    fn form(self) -> Form {
+    fn note(&mut self, start: usize, end: usize, then: Then) {
+        self.found.push(Step { start: start as u32, end: end as u32, then });
+    }
+
+    fn form(mut self) -> Form {
         let end = self.body.len();
-        let (mut fixed, mut at) = (Vec::with_capacity(end), 0);
-        let found = self.found.into_iter().chain([Found { start: end, end, then: Then::End }]);
-        let steps = found.map(|Found { start, end, then }| {
-            let before = &self.body[at..start];
-            fixed.extend_from_slice(before);
-            at = end;
-            Step { fixed: before.len() as u32, then }
-        });
-        Form { steps: steps.collect(), fixed: fixed.into() }
+        self.note(end, end, Then::End);
+        let is_value = |step: &&Step| !matches!(step.then, Then::Open | Then::Close | Then::End);
+        let value = |&step: &Step| {
+            let mut time = &self.body[step.start as usize..step.end as usize];
+            let has_time = matches!(step.then, Then::Created(_));
+            Value { step, created_ms: has_time.then(|| created(&mut time).flatten()).flatten() }
+        };
+        let values = self.found.iter().filter(is_value).map(value).collect();
+        Form { body: self.body.into(), steps: self.found.into(), values }
     }
 }
 

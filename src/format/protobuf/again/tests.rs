@@ -216,6 +216,25 @@ fn more_or_less_than_the_form_is_refused() {
     assert!(!form.read_again(&mut exposition, &renamed));
 }
 
+/// Values and whatever else there is: what is taken is what the parser takes.
+#[test]
+fn any_other_byte_is_taken_as_the_parser_takes_it() {
+    let (form, mut exposition) = known();
+    let whole = body(&Values::ones());
+    let mut taken = 0;
+    for at in 0..whole.len() {
+        for bits in [0x01, 0x02, 0x80, 0xff] {
+            let mut body = whole.clone();
+            body[at] ^= bits;
+            if form.read_again(&mut exposition, &body) {
+                taken += 1;
+                assert_eq!(Some(show(&exposition)), parsed(&body).map(|(_, s)| s), "byte {at}");
+            }
+        }
+    }
+    assert!(taken > 100, "{taken}");
+}
+
 fn values(padding: std::ops::Range<usize>) -> impl Strategy<Value = Values> {
     let count = prop_oneof![0_u64..200, any::<u64>()];
     let time = (prop_oneof![0_i64..2_000_000_000, any::<i64>()], -2_i32..1_100_000_000);
@@ -233,7 +252,31 @@ fn values(padding: std::ops::Range<usize>) -> impl Strategy<Value = Values> {
         })
 }
 
+/// Of as many bytes as ones.
+fn short_values() -> impl Strategy<Value = Values> {
+    let time = (0_i64..0x80, 0_i32..0x80);
+    (
+        prop::collection::vec(any::<f64>(), 1..20),
+        prop::collection::vec(0_u64..0x80, 1..20),
+        prop::collection::vec(time, 1..6),
+    )
+        .prop_map(|(doubles, counts, times)| Values {
+            doubles,
+            counts,
+            times,
+            padding: vec![0],
+        })
+}
+
 proptest! {
+    #[test]
+    fn values_that_have_not_moved(values in short_values()) {
+        let (form, mut exposition) = known();
+        let body = body(&values);
+        prop_assert!(form.read_in_place(&mut exposition, &body).is_some());
+        prop_assert_eq!(Some(show(&exposition)), parsed(&body).map(|(_, shown)| shown));
+    }
+
     #[test]
     fn other_values_are_read_again(values in values(0..1)) {
         let (form, mut exposition) = known();
