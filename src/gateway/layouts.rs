@@ -146,8 +146,8 @@ impl Layouts {
         }
     }
 
-    /// Learns from a push that was parsed and merged, and what [`Known::is_alive`] needs. Where its layout is new, and comes again, the
-    /// exposition is taken and another one given for it.
+    /// Learns from a push that was parsed and merged; for `removals` see [`Known::is_alive`]. Where its
+    /// layout is new, and comes again, the exposition is taken and another one given for it.
     pub(super) fn learn(
         &mut self,
         format: PushFormat,

@@ -354,9 +354,7 @@ impl Scrape {
     /// Some series of these families may be new to who scrapes.
     fn may_have_new(&self, chunk: &Chunk) -> bool {
         self.sources[chunk.sources.clone()].iter().any(|source| match source {
-            Source::Stored { family, kind, .. } => {
-                grows(*kind) && family.last_birth_ms() >= self.new_since_ms
-            }
+            Source::Stored { family, kind, .. } => has_new(family, *kind, self.new_since_ms),
             Source::Own(_) | Source::Shown(_) => false,
         })
     }
@@ -382,9 +380,11 @@ impl Drop for Scrape {
     }
 }
 
-/// Begins at zero, and only grows from then on. Samples without a type may be anything.
-fn grows(kind: Kind) -> bool {
+/// Some series was born since then, and begins at zero and only grows. Samples without a type may be
+/// anything.
+fn has_new(family: &Family, kind: Kind, since_ms: i64) -> bool {
     matches!(kind, Kind::Counter | Kind::Histogram | Kind::Summary)
+        && family.last_birth_ms() >= since_ms
 }
 
 /// Writes one chunk.
@@ -452,7 +452,7 @@ impl Maker<'_> {
         // The list was taken before: none of it has other names than the family tells now.
         self.encoder.names_are_plain(!family.has_quoted_names());
         self.encoder.names_are_free(!family.has_reserved_names());
-        let may_have_new = grows(kind) && family.last_birth_ms() >= self.new_since_ms;
+        let has_new = has_new(family, kind, self.new_since_ms);
         for some in all.chunks(FETCHED) {
             SeriesRef::fetch(some);
             for series in some {
@@ -462,7 +462,7 @@ impl Maker<'_> {
                 }
                 let limit = native.of(series);
                 series.with_state(|state| state.read(kind, limit, self.buffer));
-                if may_have_new && series.created_ms() >= self.new_since_ms {
+                if has_new && series.created_ms() >= self.new_since_ms {
                     self.buffer.set_to_zero();
                     self.any_new = true;
                 }

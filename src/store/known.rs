@@ -85,8 +85,9 @@ impl Store {
     /// any other push.
     ///
     /// Of the exposition, the labels do not matter. `known` must come from this store, from a push
-    /// of the same form that was merged under the same grouping key, and be alive. So help and unit need not be looked at: the family has what the form says, or
-    /// something better, and goes on having it.
+    /// of the same form that was merged under the same grouping key, and be alive. So help and unit
+    /// need not be looked at: the family has what the form says, or something better, and goes on
+    /// having it.
     pub fn merge_known<T>(
         &self,
         pass: &Pass<'_>,
