@@ -13,10 +13,11 @@ pub(super) fn healthy() -> HttpResponse {
 }
 
 /// # Errors
-/// 503 while starting or going down.
+/// 503 while starting or going down, and while the store cannot be written: other replicas may be able
+/// to take what this one would refuse.
 pub(super) fn ready(services: &Services) -> Result<HttpResponse, Problem> {
     match services.lifecycle.phase() {
-        Phase::Ready => Ok(ok("OK")),
+        Phase::Ready => services.gateway.check_writable().map(|()| ok("OK")).map_err(Problem::from),
         Phase::Starting => Err(starting(services)),
         Phase::Draining => Err(Problem::unavailable("the gateway is stopping")),
     }

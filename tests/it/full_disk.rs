@@ -62,6 +62,10 @@ fn a_full_disk_refuses_pushes_until_there_is_room() {
     assert_eq!(gateway.push("/metrics", "small 1\n").status, 503);
     assert_eq!(gateway.request("DELETE", "/metrics/job/j").send().status, 503);
     assert_eq!(gateway.sample("tallygate_store_writable"), 0.0);
+    let ready = gateway.get("/-/ready");
+    assert_eq!((ready.status, ready.header("retry-after")), (503, Some("1")));
+    assert!(ready.text().contains("store cannot be written"), "{}", ready.text());
+    assert_eq!(gateway.get("/-/healthy").status, 200);
     let shown = gateway.pushed();
     assert!(!shown.contains("small"), "a refused push is not merged");
 
@@ -70,6 +74,7 @@ fn a_full_disk_refuses_pushes_until_there_is_room() {
         (gateway.push("/metrics", "small 1\n").status == 200).then_some(())
     });
     assert_eq!(gateway.sample("tallygate_store_writable"), 1.0);
+    assert_eq!(gateway.get("/-/ready").status, 200);
     let before = gateway.pushed();
     assert!(before.contains("small 1\n"), "{before}");
     gateway.signal("KILL");
