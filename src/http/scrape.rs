@@ -68,11 +68,13 @@ pub(super) async fn scrape(
         // Its length is not known, so none is given.
         return Ok(response.body(body::None::new()));
     }
-    let permit = services
-        .scrapes
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::unavailable("too many scrapes at once (scrape.max_in_flight)"))?;
+    let permit = match surface {
+        Surface::Main => Some(services.scrapes.clone().try_acquire_owned().map_err(|_| {
+            Problem::unavailable("too many scrapes at once (scrape.max_in_flight)")
+        })?),
+        // Our own metrics are few, and wanted most when there are too many scrapes.
+        Surface::Management => None,
+    };
 
     let gateway = services.gateway.clone();
     let scraper = scraper(request);
@@ -140,7 +142,7 @@ struct Pieces {
     ready: vec::IntoIter<Bytes>,
     /// None when all that is left is ready.
     next: Option<JoinHandle<Step>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Stream for Pieces {
