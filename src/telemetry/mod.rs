@@ -12,6 +12,7 @@ mod requests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -273,6 +274,21 @@ struct Handles {
     pending_series: Gauge,
 }
 
+/// The sender of a request that is worth a line in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Sender {
+    /// Address and port.
+    pub peer: String,
+    /// `None` where users are not known.
+    pub user: Option<Arc<str>>,
+}
+
+impl Sender {
+    fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+}
+
 /// Used and shown together at a scrape.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Use {
@@ -424,16 +440,38 @@ impl Telemetry {
         add(&self.handles.series_born, series);
     }
 
+    /// Counts removed series. Those that somebody asked for are logged by
+    /// [`removal_requested`](Telemetry::removal_requested).
     pub fn series_removed(&self, cause: Cause, series: usize) {
         self.handles.series_removed[cause as usize].increment(series as u64);
-        match (series, cause) {
-            (0, _) => {}
-            // With every sweep, where label values come and go.
-            (_, Cause::Expired) => {
-                tracing::debug!(cause = cause.word(), series, "series removed");
-            }
-            _ => tracing::info!(cause = cause.word(), series, "series removed"),
+        // Where label values come and go, this happens in every sweep.
+        if cause == Cause::Expired && series > 0 {
+            tracing::debug!(cause = cause.word(), series, "series removed");
         }
+    }
+
+    // === what people ask for
+
+    pub fn removal_requested(&self, cause: Cause, series: usize, by: &Sender) {
+        if series > 0 {
+            let (cause, peer, user) = (cause.word(), &*by.peer, by.user());
+            tracing::info!(cause, series, peer, user, "series removed");
+        }
+    }
+
+    pub fn group_removal_requested(&self, cause: Cause, groups: usize, by: &Sender) {
+        if groups > 0 {
+            let (cause, peer, user) = (cause.word(), &*by.peer, by.user());
+            tracing::info!(cause, groups, peer, user, "groups removed");
+        }
+    }
+
+    pub fn stop_requested(&self, by: &Sender) {
+        tracing::warn!(peer = by.peer, user = by.user(), "stop requested over HTTP");
+    }
+
+    pub fn reload_requested(&self, by: &Sender) {
+        tracing::info!(peer = by.peer, user = by.user(), "reload requested over HTTP");
     }
 
     // === limits
