@@ -66,7 +66,7 @@ fn removals() {
         gateway.log().into_iter().filter(|line| line.contains("series removed")).collect()
     };
     assert_eq!(removed(&gateway), Vec::<String>::new());
-    gateway.accept("/metrics/job/j", "a 1\n");
+    gateway.accept("/metrics/job/j?ttl=1h", "a 1\n");
     gateway.request("DELETE", "/metrics/job/j").send();
     gateway.await_log("series removed");
     let lines = removed(&gateway);
