@@ -397,6 +397,14 @@ fn an_exemplar_that_is_none_is_left_out() {
             timestamp: Some(wire::Timestamp { seconds: Some(i64::MAX), nanos: None }),
             ..Default::default()
         },
+        wire::Exemplar {
+            timestamp: Some(wire::Timestamp { seconds: Some(253_402_300_800), nanos: None }),
+            ..Default::default()
+        },
+        wire::Exemplar {
+            timestamp: Some(wire::Timestamp { seconds: Some(-62_135_596_801), nanos: None }),
+            ..Default::default()
+        },
     ];
     for exemplar in exemplars {
         let metric = wire::Metric {
