@@ -1,7 +1,7 @@
 //! The time, handed down as an argument from here.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Wall clock of one gateway.
 #[derive(Debug, Default)]
@@ -23,8 +23,7 @@ pub struct Now {
 
 impl Clock {
     pub fn now(&self) -> Now {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        let ns = i64::try_from(since_epoch().as_nanos()).unwrap_or(i64::MAX);
         let ns = ns.saturating_add(self.ahead_ms.load(Relaxed).saturating_mul(1_000_000));
         let stamp = match self.last_stamp.fetch_max(ns, Relaxed) {
             last if last < ns => ns,
@@ -48,6 +47,16 @@ impl Clock {
     pub fn advance(&self, ms: i64) {
         self.ahead_ms.fetch_add(ms, Relaxed);
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn unix_ms() -> i64 {
+    i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A clock that is before 1970 is not set.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::client::{Answer, Ask, Client, ClientError, ClientOptions, Url};
 use super::flags::{Given, Page};
@@ -12,6 +12,7 @@ use super::inspect::{self, Check};
 use super::push::{BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, bare_url, client_options};
 use super::push::{format_of, target, timeout, timeout_flag};
 use super::{EXIT_FAILURE, UsageError, say};
+use crate::clock;
 use crate::format::Timestamps;
 use crate::format::negotiate::PushFormat;
 use crate::model::Grouping;
@@ -65,7 +66,7 @@ enum Fault {
 }
 
 impl CheckJob {
-    /// `None` if only an explanation is wanted.
+    /// `None` if help is asked for.
     ///
     /// # Errors
     /// For the first word that makes no sense.
@@ -73,10 +74,7 @@ impl CheckJob {
         args: impl IntoIterator<Item = OsString>,
         environment: &[(String, String)],
     ) -> Result<Option<CheckJob>, UsageError> {
-        let given = Given::read(args, &PAGE)?;
-        if given.help {
-            return Ok(None);
-        }
+        let Some(given) = Given::read(args, &PAGE)? else { return Ok(None) };
         let is_url = |word: &&String| word.starts_with("http://") || word.starts_with("https://");
         Ok(Some(match given.words.iter().find(is_url) {
             Some(url) => {
@@ -157,8 +155,7 @@ fn check_files(
 fn check_gateway(url: &Url, timeout: Duration, options: &ClientOptions) -> Result<String, Fault> {
     let setting_up = |error| Fault::NoAnswer { doing: "setup", error };
     let client = Client::new(options).map_err(setting_up)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unique = random::uuid7(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let unique = random::uuid7(clock::unix_ms());
     let labels = [("job", "tallygate_check"), ("instance", &*unique)];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let group = target(url, &labels).map_err(setting_up)?;

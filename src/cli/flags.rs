@@ -35,25 +35,23 @@ pub(super) struct Page {
 pub(super) struct Given {
     flags: Vec<(&'static str, String)>,
     pub(super) words: Vec<String>,
-    /// Nothing but an explanation is wanted.
-    pub(super) help: bool,
 }
 
 impl Given {
+    /// `None` if help is asked for.
+    ///
     /// # Errors
     /// For the first word that makes no sense.
     pub(super) fn read(
         args: impl IntoIterator<Item = OsString>,
         page: &Page,
-    ) -> Result<Given, UsageError> {
+    ) -> Result<Option<Given>, UsageError> {
         let mut given = Given::default();
         let mut parser = lexopt::Parser::from_args(args);
         loop {
             let name = match parser.next() {
-                Ok(None) => return Ok(given),
-                Ok(Some(Arg::Short('h') | Arg::Long("help"))) => {
-                    return Ok(Given { help: true, ..given });
-                }
+                Ok(None) => return Ok(Some(given)),
+                Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(None),
                 Ok(Some(Arg::Value(word))) => {
                     given.words.push(utf8(word, "an argument")?);
                     continue;

@@ -181,12 +181,11 @@ impl<'a, 'e> Reader<'a, 'e> {
             Role::Value => {
                 let token = value(&mut cursor)?;
                 let number = float(token).map_err(|flaw| {
-                    let glued = token.offset == at + head.name.len();
-                    if glued { flaw.and(NAME_NEEDS_QUOTES) } else { flaw }
+                    if is_glued(token, &head) { flaw.and(NAME_NEEDS_QUOTES) } else { flaw }
                 })?;
                 self.end_of_sample(&mut cursor)?;
                 let id = self.builder.series(family, &mut self.list.labels).at(at)?;
-                self.note(token, Given::Scalar(id));
+                self.note_behind(&head, token, Given::Scalar(id));
                 self.builder.set_scalar(id, number).at(at)
             }
             Role::Bucket | Role::Quantile => {
@@ -209,7 +208,7 @@ impl<'a, 'e> Reader<'a, 'e> {
                 let sum = float(token)?;
                 self.end_of_sample(&mut cursor)?;
                 let id = self.total_series(family, &head)?;
-                self.note(token, Given::Sum(id));
+                self.note_behind(&head, token, Given::Sum(id));
                 self.builder.set_sum(id, sum).at(at)
             }
             Role::Count => {
@@ -220,7 +219,7 @@ impl<'a, 'e> Reader<'a, 'e> {
                 };
                 self.end_of_sample(&mut cursor)?;
                 let id = self.total_series(family, &head)?;
-                self.note(token, Given::Count(id));
+                self.note_behind(&head, token, Given::Count(id));
                 self.builder.set_count(id, count).at(at)
             }
         }
@@ -262,6 +261,14 @@ impl<'a, 'e> Reader<'a, 'e> {
         self.builder.note_slot(value.offset, value.offset + value.text.len(), given);
     }
 
+    /// Not of a value that has no place of its own: with others there, the name might be longer.
+    #[inline]
+    fn note_behind(&mut self, head: &Head<'a>, token: Token<'_>, given: Given) {
+        if !is_glued(token, head) {
+            self.note(token, given);
+        }
+    }
+
     /// The series of a `_sum` or `_count`.
     fn total_series(&mut self, family: FamilyId, head: &Head<'a>) -> Lexed<SeriesId> {
         if let Some(reserved) = self.builder.kind(family).sample_label()
@@ -285,6 +292,11 @@ impl<'a, 'e> Reader<'a, 'e> {
         self.last_series = Some(LastSeries { family, key, id });
         Ok(id)
     }
+}
+
+/// The value stands right behind the name, as in `a-1`.
+fn is_glued(value: Token<'_>, head: &Head<'_>) -> bool {
+    value.offset == head.offset + head.name.len()
 }
 
 #[cfg(test)]

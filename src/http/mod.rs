@@ -44,7 +44,7 @@ use tokio::sync::Semaphore;
 use crate::auth::{Caller, Right};
 use crate::gateway::{Gateway, OverLimit, Removed};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::telemetry::{Handler, Limit};
+use crate::telemetry::{Cause, Handler, Limit, Sender};
 use cors::Cors;
 use error::Problem;
 pub use guard::{Guard, Protection};
@@ -83,8 +83,8 @@ pub struct HttpOptions {
     pub cors_allowed_origins: Vec<String>,
 }
 
-/// Loads the configuration again and tells what came of it, or why it stays.
-pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+/// Loads the configuration again and tells what came of it, or why it stays. It may take long.
+pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 /// The flags in force, by name.
 pub type Flags = Box<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
 
@@ -143,12 +143,20 @@ impl Services {
         done.map_err(|_| Problem::unavailable("the gateway is stopping"))
     }
 
-    /// Does work that removes series, and waits until that is safe.
+    /// Does work that removes series, and waits until that is safe. The log says who asked for it, even if
+    /// they do not wait for the answer.
     async fn remove(
         &self,
+        cause: Cause,
+        by: Sender,
         work: impl FnOnce(&Gateway) -> Removed + Send + 'static,
     ) -> Result<Removed, Problem> {
         self.gateway.check_writable()?;
+        let work = move |gateway: &Gateway| {
+            let removed = work(gateway);
+            gateway.telemetry().removal_requested(cause, removed.series, &by);
+            removed
+        };
         let removed = self.offload(work).await?;
         self.gateway.safe(removed.ticket).await?;
         Ok(removed)
@@ -270,12 +278,12 @@ async fn answer_route(
         Route::Status => Ok(api::status(services)),
         Route::Metrics => Box::pin(api::metrics(services, request)).await,
         Route::Series => Box::pin(api::series(services, request)).await,
-        Route::DeleteSeries => Box::pin(api::delete_series(services, request)).await,
-        Route::Wipe => Box::pin(api::wipe(services)).await,
+        Route::DeleteSeries => Box::pin(api::delete_series(services, request, &caller)).await,
+        Route::Wipe => Box::pin(api::wipe(services, guard::sender(request, &caller))).await,
         Route::Healthy => Ok(probes::healthy()),
         Route::Ready => probes::ready(services),
-        Route::Quit => probes::quit(services),
-        Route::Reload => probes::reload(services),
+        Route::Quit => probes::quit(services, &guard::sender(request, &caller)),
+        Route::Reload => Box::pin(probes::reload(services, &guard::sender(request, &caller))).await,
         Route::Page => Ok(page()),
         Route::Options { allow } => Ok(HttpResponse::Ok().insert_header(("Allow", allow)).finish()),
     }
@@ -295,9 +303,9 @@ async fn delete(
             telemetry.request_refused(reason, &guard::peer(request), request.path());
         }
     })?;
-    let dry_run = params::dry_run(request);
-    let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
-    Ok(api::removed(&services.remove(work).await?, dry_run))
+    let work =
+        move |gateway: &Gateway, dry_run: bool| gateway.delete_group(grouping.key(), dry_run);
+    api::delete(services, request, caller, work).await
 }
 
 fn check_header(services: &Services, request: &Request) -> Result<(), Problem> {

@@ -6,6 +6,7 @@ use actix_web::http::header::ContentType;
 use super::Services;
 use super::error::Problem;
 use crate::lifecycle::Phase;
+use crate::telemetry::Sender;
 
 /// Takes no lock and looks at nothing: it tells that the process answers.
 pub(super) fn healthy() -> HttpResponse {
@@ -32,18 +33,21 @@ pub(super) fn starting(services: &Services) -> Problem {
 
 /// # Errors
 /// 403 where the lifecycle API is off.
-pub(super) fn quit(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) fn quit(services: &Services, by: &Sender) -> Result<HttpResponse, Problem> {
     lifecycle(services)?;
-    tracing::warn!("stop requested over HTTP");
+    services.gateway.telemetry().stop_requested(by);
     services.lifecycle.ask_to_quit();
     Ok(ok("Stopping. Goodbye!\n"))
 }
 
 /// # Errors
 /// 403 where the lifecycle API is off, 400 if the new configuration is no good; the old one stays.
-pub(super) fn reload(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) async fn reload(services: &Services, by: &Sender) -> Result<HttpResponse, Problem> {
     lifecycle(services)?;
-    match (services.reload)() {
+    services.gateway.telemetry().reload_requested(by);
+    let reload = services.reload.clone();
+    // It reads files, and a disk may hang.
+    match services.offload(move |_| reload()).await? {
         Ok(report) => Ok(ok(&report)),
         Err(reason) => Err(Problem::bad_request(reason)),
     }

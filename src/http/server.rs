@@ -265,7 +265,7 @@ mod tests {
             Arc::new(lifecycle),
             options,
             Arc::new(Guard::open()),
-            Box::new(|| Ok(String::new())),
+            Arc::new(|| Ok(String::new())),
             Box::new(BTreeMap::new),
         ))
     }

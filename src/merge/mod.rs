@@ -41,7 +41,7 @@ pub enum Refusal {
     NoSum,
     #[error("native histogram schema {schema} is not in -4 to 8")]
     NativeSchema { schema: i8 },
-    #[error("bucket {index} of schema {schema} lies beyond infinity")]
+    #[error("bucket {index} of schema {schema} lies where no number is")]
     BucketIndex { schema: i8, index: i32 },
     #[error("zero threshold {threshold} is not a finite number >= 0")]
     ZeroThreshold { threshold: f64 },
@@ -75,7 +75,9 @@ impl Refusal {
                 "push _sum with every push of this series, or delete the series first"
             }
             Refusal::NativeSchema { .. } => "reduce the resolution of the histogram",
-            Refusal::BucketIndex { .. } => "count infinite observations in the last bucket",
+            Refusal::BucketIndex { .. } => {
+                "count the smallest numbers in the first bucket and infinity in the last"
+            }
             Refusal::ZeroThreshold { .. } => "use a zero threshold of 0 or above",
             Refusal::Untyped => "add a # TYPE line",
             Refusal::Rule { .. } => "use last or sum",

@@ -10,6 +10,7 @@
 mod record;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::exact::Exact;
 use super::histogram::{add_number, read_number};
@@ -63,11 +64,11 @@ pub fn check(buckets: &NativeBuckets, count: Number) -> Result<(), Refusal> {
     if !(buckets.zero_threshold >= 0.0 && buckets.zero_threshold.is_finite()) {
         return Err(Refusal::ZeroThreshold { threshold: buckets.zero_threshold });
     }
-    let infinite = index_of_infinity(schema);
+    let indexes = indexes(schema);
     let mut total = Exact::ZERO;
     add_checked(&mut total, buckets.zero_count)?;
     for &(index, count) in buckets.positive.iter().chain(&buckets.negative) {
-        if index > infinite {
+        if !indexes.contains(&index) {
             return Err(Refusal::BucketIndex { schema, index });
         }
         add_checked(&mut total, count)?;
@@ -87,10 +88,12 @@ fn add_checked(total: &mut Exact, count: Number) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The bucket after the one that ends at the largest finite number.
-fn index_of_infinity(schema: i8) -> i32 {
-    let last_finite = if schema >= 0 { 1024 << schema } else { 1024 >> -schema };
-    last_finite + 1
+/// The buckets in which numbers are: from that of the smallest one to that of infinity, which follows
+/// the one that ends at the largest finite number. Others would be without end: those of all pushes
+/// together must stay few at the lowest schema.
+fn indexes(schema: i8) -> RangeInclusive<i32> {
+    let at = |exponent: i32| if schema >= 0 { exponent << schema } else { exponent >> -schema };
+    -at(1074)..=at(1024) + 1
 }
 
 impl Native {

@@ -71,6 +71,8 @@ impl SeriesId {
 pub enum BuildError {
     #[error(transparent)]
     Label(#[from] LabelError),
+    #[error("metric name {0:?} holds a NUL, which Prometheus cannot read in names")]
+    Nul(String),
     #[error("{what} of series {series} is given twice")]
     Twice { what: String, series: String },
     #[error(

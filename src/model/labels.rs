@@ -52,6 +52,8 @@ pub enum LabelError {
     Reserved(String),
     #[error("label name {0:?} is not of the form [a-zA-Z_][a-zA-Z0-9_]*")]
     NotLegacy(String),
+    #[error("label name {0:?} holds a NUL, which Prometheus cannot read in names")]
+    Nul(String),
 }
 
 /// The largest figures met while writing label sets, to be held against the limits.
@@ -157,12 +159,15 @@ pub fn write_label(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
-/// A label name may be any non-empty text that does not start with `__` (formats G3).
+/// A label name may be any non-empty text that does not start with `__` (formats G3). One with a NUL
+/// would fail the whole scrape: Prometheus reads NULs in values and help texts only.
 pub fn check_name(name: &str) -> Result<(), LabelError> {
     if name.is_empty() {
         Err(LabelError::EmptyName)
     } else if name.starts_with("__") {
         Err(LabelError::Reserved(name.to_owned()))
+    } else if name.as_bytes().contains(&0) {
+        Err(LabelError::Nul(name.to_owned()))
     } else {
         Ok(())
     }
@@ -366,6 +371,7 @@ mod tests {
         assert_eq!(duplicate, Err(LabelError::Duplicate("a".into())));
         assert_eq!(canonical(&[("", "1")], &[]), Err(LabelError::EmptyName));
         assert_eq!(canonical(&[("__x", "1")], &[]), Err(LabelError::Reserved("__x".into())));
+        assert_eq!(canonical(&[("x\0", "1")], &[]), Err(LabelError::Nul("x\0".into())));
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub enum RuleProblem {
     SetsNothing,
     #[error("rename: the new name is empty")]
     EmptyFamily,
+    #[error("rename: {0:?} holds a NUL, which Prometheus cannot read in names")]
+    NulInFamily(String),
     #[error("rename: {0:?} is reserved: names starting with \"{RESERVED_PREFIX}\" are our own")]
     ReservedFamily(String),
     #[error("{}: {problem}", setting.word())]
@@ -169,6 +171,7 @@ impl Rule {
     fn check_family(&self) -> Result<(), RuleProblem> {
         match self.raw.rename.as_deref() {
             Some("") => Err(RuleProblem::EmptyFamily),
+            Some(name) if name.contains('\0') => Err(RuleProblem::NulInFamily(name.to_owned())),
             Some(name) if name.starts_with(RESERVED_PREFIX) => {
                 Err(RuleProblem::ReservedFamily(name.to_owned()))
             }
@@ -273,6 +276,10 @@ mod tests {
             (rule(|r| r.selector = "a{".into()), "match: column 3: expected a label name"),
             (rule(|_| ()), "it sets nothing; give it at least one of gauge, untyped, ttl"),
             (rule(|r| r.rename = Some(String::new())), "rename: the new name is empty"),
+            (
+                rule(|r| r.rename = Some("a\0".into())),
+                "rename: \"a\\0\" holds a NUL, which Prometheus cannot read in names",
+            ),
             (rule(|r| r.rename = Some("tallygate_x".into())), "rename: \"tallygate_x\" is res"),
             (rule(|r| r.drop_labels = names(&[""])), "drop_labels: a label name is empty"),
             (rule(|r| r.keep_labels = names(&["__a"])), "keep_labels: label name \"__a\" is res"),

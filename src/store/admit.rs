@@ -17,9 +17,9 @@ use crate::persistence::Pass;
 /// Why a push is not let in. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AdmitError {
-    #[error("family {family} is {stored} here, but the push says {pushed}")]
+    #[error("family {family} has the type {stored} here, but {pushed} in the push")]
     Kind { family: String, stored: Kind, pushed: Kind },
-    #[error("family {family} has the unit {stored:?} here, but the push says {pushed:?}")]
+    #[error("family {family} has the unit {stored:?} here, but {pushed:?} in the push")]
     Unit { family: String, stored: String, pushed: String },
     #[error("family {family} would bear the name of a sample of the {kind} {owner}")]
     NameTaken { family: String, owner: String, kind: Kind },

@@ -4,6 +4,7 @@
 //! Label values are ours alone, never a client's. The path of a push or scrape costs a few atomic
 //! additions: all handles are made at start.
 
+mod labels;
 pub mod log;
 mod process;
 mod pushgateway;
@@ -12,11 +13,15 @@ mod requests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Kind;
+pub use labels::{
+    AuthRefusal, BodyEncoding, BodyFormat, Cause, CommitOutcome, Handler, Limit, Outcome,
+};
 use process::Process;
 pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
@@ -97,122 +102,6 @@ described! {
     Gauge web_config_last_reload_successful {} "1 if the web configuration file and the users could be loaded the last time; only with such a file."
 }
 
-macro_rules! label_values {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($variant),+
-        }
-
-        impl $name {
-            pub const ALL: &[$name] = &[$($name::$variant),+];
-
-            pub fn word(self) -> &'static str {
-                match self {
-                    $($name::$variant => $word),+
-                }
-            }
-        }
-    };
-}
-
-use label_values;
-
-label_values!(
-    /// What became of a push.
-    Outcome {
-        Accepted = "accepted",
-        Malformed = "malformed",
-        Unacceptable = "unacceptable",
-        TooLarge = "too_large",
-        UnsupportedType = "unsupported_type",
-        Forbidden = "forbidden",
-        OverLimit = "over_limit",
-        InFlight = "in_flight",
-        TimedOut = "timed_out",
-        Unavailable = "unavailable",
-    }
-);
-
-label_values!(
-    /// Why a request was refused for who sent it.
-    AuthRefusal {
-        Missing = "missing",
-        Malformed = "malformed",
-        Wrong = "wrong",
-        Busy = "busy",
-        Right = "right",
-        Labels = "labels",
-    }
-);
-
-label_values!(
-    /// Why series were removed.
-    Cause {
-        Expired = "expired",
-        Deleted = "deleted",
-        Wiped = "wiped",
-    }
-);
-
-label_values!(
-    /// What became of a commit.
-    CommitOutcome { Done = "done", Failed = "failed" }
-);
-
-label_values!(
-    /// Everything that has a limit (DESIGN 7), named like its configuration key.
-    Limit {
-        BodyBytes = "body_bytes",
-        DecodedBodyBytes = "decoded_body_bytes",
-        SamplesPerPush = "samples_per_push",
-        LabelsPerSeries = "labels_per_series",
-        LabelNameBytes = "label_name_bytes",
-        LabelValueBytes = "label_value_bytes",
-        MetricNameBytes = "metric_name_bytes",
-        BucketBounds = "bucket_bounds",
-        Series = "series",
-        SeriesPerJob = "series_per_job",
-        Families = "families",
-        InflightPushBytes = "inflight_push_bytes",
-        Connections = "connections",
-        HeaderBytes = "header_bytes",
-        RememberedKeysBytes = "remembered_keys_bytes",
-        RememberedSources = "remembered_sources",
-    }
-);
-
-label_values!(
-    /// The format of a pushed body.
-    BodyFormat { Text = "text", OpenMetrics = "openmetrics", Protobuf = "protobuf" }
-);
-
-label_values!(
-    /// The content encoding of a pushed body.
-    BodyEncoding { Identity = "identity", Gzip = "gzip", Snappy = "snappy", Zstd = "zstd", Deflate = "deflate" }
-);
-
-label_values!(
-    /// Which part of the HTTP surface answered.
-    Handler {
-        Push = "push",
-        Delete = "delete",
-        Scrape = "scrape",
-        Status = "api_status",
-        Metrics = "api_metrics",
-        Series = "api_series",
-        DeleteSeries = "api_delete_series",
-        Wipe = "api_wipe",
-        Healthy = "healthy",
-        Ready = "ready",
-        Quit = "quit",
-        Reload = "reload",
-        Page = "page",
-        Other = "other",
-    }
-);
-
 /// What one log line quotes of a path, or of the reason why a push was refused.
 const LOGGED_BYTES_MAX: usize = 300;
 
@@ -271,6 +160,21 @@ struct Handles {
     load_seconds: Gauge,
     loaded_series: Gauge,
     pending_series: Gauge,
+}
+
+/// The sender of a request that is worth a line in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Sender {
+    /// Address and port.
+    pub peer: String,
+    /// `None` where users are not known.
+    pub user: Option<Arc<str>>,
+}
+
+impl Sender {
+    fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
 }
 
 /// Used and shown together at a scrape.
@@ -424,16 +328,38 @@ impl Telemetry {
         add(&self.handles.series_born, series);
     }
 
+    /// Counts removed series. Those that somebody asked for are logged by
+    /// [`removal_requested`](Telemetry::removal_requested).
     pub fn series_removed(&self, cause: Cause, series: usize) {
         self.handles.series_removed[cause as usize].increment(series as u64);
-        match (series, cause) {
-            (0, _) => {}
-            // With every sweep, where label values come and go.
-            (_, Cause::Expired) => {
-                tracing::debug!(cause = cause.word(), series, "series removed");
-            }
-            _ => tracing::info!(cause = cause.word(), series, "series removed"),
+        // Where label values come and go, this happens in every sweep.
+        if cause == Cause::Expired && series > 0 {
+            tracing::debug!(cause = cause.word(), series, "series removed");
         }
+    }
+
+    // === what people ask for
+
+    pub fn removal_requested(&self, cause: Cause, series: usize, by: &Sender) {
+        if series > 0 {
+            let (cause, peer, user) = (cause.word(), &*by.peer, by.user());
+            tracing::info!(cause, series, peer, user, "series removed");
+        }
+    }
+
+    pub fn group_removal_requested(&self, cause: Cause, groups: usize, by: &Sender) {
+        if groups > 0 {
+            let (cause, peer, user) = (cause.word(), &*by.peer, by.user());
+            tracing::info!(cause, groups, peer, user, "groups removed");
+        }
+    }
+
+    pub fn stop_requested(&self, by: &Sender) {
+        tracing::warn!(peer = by.peer, user = by.user(), "stop requested over HTTP");
+    }
+
+    pub fn reload_requested(&self, by: &Sender) {
+        tracing::info!(peer = by.peer, user = by.user(), "reload requested over HTTP");
     }
 
     // === limits

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::labels::label_values;
 use super::registry::OwnSnapshot;
-use super::{METRICS, Telemetry, Use, label_values};
+use super::{METRICS, Telemetry, Use};
 use crate::model::{Kind, Number, ReadBuffer, labels};
 
 label_values!(

@@ -66,11 +66,42 @@ fn removals() {
         gateway.log().into_iter().filter(|line| line.contains("series removed")).collect()
     };
     assert_eq!(removed(&gateway), Vec::<String>::new());
-    gateway.accept("/metrics/job/j", "a 1\n");
+    gateway.accept("/metrics/job/j?ttl=1h", "a 1\n");
     gateway.request("DELETE", "/metrics/job/j").send();
     gateway.await_log("series removed");
     let lines = removed(&gateway);
-    assert!(lines.len() == 1 && lines[0].contains("cause=deleted series=1"), "{lines:?}");
+    let expected = "cause=deleted series=1 peer=127.0.0.1:";
+    assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
+    assert!(!lines[0].contains("user="), "nobody is asked who they are: {lines:?}");
+}
+
+/// Whoever has taken something away can be found.
+#[test]
+fn what_people_ask_for_is_told_with_their_address() {
+    let gateway = flag("--web.enable-admin-api").flag("--web.enable-lifecycle").run();
+    gateway.accept("/metrics/job/j", "a 1\nb 1\n");
+    gateway.request("DELETE", "/api/v1/series?match[]=a").send();
+    gateway.request("PUT", "/api/v1/admin/wipe").send();
+    gateway.request("PUT", "/-/reload").send();
+    for start in [
+        "message=\"series removed\" cause=deleted series=1 peer=127.0.0.1:",
+        "message=\"series removed\" cause=wiped series=1 peer=127.0.0.1:",
+        "message=\"reload requested over HTTP\" peer=127.0.0.1:",
+    ] {
+        gateway.await_log(start);
+    }
+
+    let gateway = flag("--mode=pushgateway").flag("--web.enable-admin-api").run();
+    gateway.push("/metrics/job/j", "a 1\n");
+    gateway.push("/metrics/job/k", "a 1\n");
+    gateway.request("DELETE", "/metrics/job/j").send();
+    gateway.request("DELETE", "/metrics/job/j").send();
+    gateway.request("PUT", "/api/v1/admin/wipe").send();
+    let wiped = "message=\"groups removed\" cause=wiped groups=1 peer=127.0.0.1:";
+    gateway.await_log(wiped);
+    let log = gateway.log();
+    let deleted = "message=\"groups removed\" cause=deleted groups=1 peer=127.0.0.1:";
+    assert_eq!(log.iter().filter(|line| line.contains(deleted)).count(), 1, "{log:?}");
 }
 
 /// A thousand refusals in a moment: a few lines, and how many were left out.
@@ -92,17 +123,13 @@ fn refusals_are_logged_at_a_bounded_rate() {
     // Those that were left out are told of later.
     let unlogged =
         |line: &str| -> u64 { line.split("unlogged=").nth(1).unwrap().trim().parse().unwrap() };
-    let told = loop {
+    eventually("all are told of", || {
         gateway.push("/metrics/job/j", "nonsense{\n");
         let log = gateway.log();
         let refused = log.iter().filter(|line| line.contains("push refused"));
-        let left_out: u64 = refused.clone().map(|line| unlogged(line)).sum();
-        if left_out > 0 {
-            break left_out + refused.count() as u64;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    };
-    assert!(told >= 1000, "{told}");
+        let told: u64 = refused.map(|line| 1 + unlogged(line)).sum();
+        (told >= 1000).then_some(())
+    });
 }
 
 /// A path, a header or a label can hold line breaks and quotes; a line stays a line.

@@ -322,7 +322,7 @@ fn when_the_time_is_over_it_says_that_it_may_work_later() {
     let started = Instant::now();
     let url = format!("http://{nobody}");
     fails(&["--timeout=1s", &url], "a 1\n", 75, "cannot connect");
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(10));
     // Who takes the connection and says nothing is given up as well.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());

@@ -132,8 +132,8 @@ fn a_sync_that_hangs_is_not_waited_for() {
     gateway.signal("TERM");
     gateway.wait();
     // The first commit begins a file and syncs the mark as well; the sync of the second one, and it
-    // alone, takes 13 seconds.
-    let hang = "--inject=fdatasync:delay_enter=13000000:when=3";
+    // alone, takes 20 seconds.
+    let hang = "--inject=fdatasync:delay_enter=20000000:when=3";
     let strace = ["strace", "-D", "-f", "-o", &trace, "--trace=fdatasync", hang];
     let directory = gateway.directory.clone();
     let mut gateway = Start::default().under(&strace).in_directory(&directory).run();

@@ -461,7 +461,7 @@ fn tls_is_turned_on_only_by_a_start() {
 #[test]
 fn slow_handshakes_hold_nobody_up() {
     let tls = Tls::new("");
-    let gateway = tls.run(&["--web.read-header-timeout=2s", "--limits.connections=400"]);
+    let gateway = tls.run(&["--web.read-header-timeout=7s", "--limits.connections=400"]);
     let started = Instant::now();
     let mut silent: Vec<TcpStream> =
         (0..300).map(|_| TcpStream::connect(gateway.address).unwrap()).collect();
@@ -477,7 +477,7 @@ fn slow_handshakes_hold_nobody_up() {
     for _ in 0..20 {
         assert_eq!(client.send(&push(&gateway)).unwrap().status, 200);
     }
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
     // They count as connections, so that their number is bounded too.
     let open = sample(&scrape(&gateway, &client), "tallygate_connections");
     assert!(open.unwrap() >= 300.0, "{open:?}");
@@ -486,8 +486,8 @@ fn slow_handshakes_hold_nobody_up() {
         let mut rest = Vec::new();
         let _closed_or_reset = stream.read_to_end(&mut rest);
     }
-    assert!(started.elapsed() > Duration::from_millis(1900), "{:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(started.elapsed() > Duration::from_millis(6900), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     eventually("their places are free", || {
         (sample(&scrape(&gateway, &client), "tallygate_connections")? < 10.0).then_some(())
     });
@@ -567,7 +567,7 @@ fn it_stops_at_once_with_idle_connections() {
     let started = Instant::now();
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -37,11 +37,11 @@ fn a_series_is_forgotten_after_its_time_and_not_before() {
 
 #[test]
 fn every_push_that_names_a_series_keeps_it() {
-    let gateway = gateway("2s");
+    let gateway = gateway("4s");
     let started = Instant::now();
     gateway.accept("/metrics", "a_total 5\nidle_total 1\n");
     let mut last = Instant::now();
-    while started.elapsed() < Duration::from_millis(5500) {
+    while started.elapsed() < Duration::from_millis(9500) {
         assert!(has(&gateway, "a_total"));
         last = Instant::now();
         // Also one that adds nothing.
@@ -50,7 +50,7 @@ fn every_push_that_names_a_series_keeps_it() {
     }
     assert!(!has(&gateway, "idle_total"));
     assert_eq!(gateway.sample("a_total"), 5.0);
-    assert!(forgotten(&gateway, "a_total", last) >= Duration::from_secs(2));
+    assert!(forgotten(&gateway, "a_total", last) >= Duration::from_secs(4));
 }
 
 #[test]
@@ -138,19 +138,19 @@ fn times_that_are_none() {
 /// No acknowledged push may vanish between the look at a series and its removal.
 #[test]
 fn pushes_and_forgetting_at_once() {
-    let gateway = gateway("2s");
+    let gateway = gateway("4s");
     let started = Instant::now();
     std::thread::scope(|scope| {
         for thread in 0..2 {
             let gateway = &gateway;
             scope.spawn(move || {
-                while started.elapsed() < Duration::from_secs(6) {
+                while started.elapsed() < Duration::from_secs(10) {
                     // The steady one is pushed all the time, the others come and go.
                     for name in 0..20 {
                         let body = format!("steady_total 1\nflicker_{name}{{t=\"{thread}\"}} 1\n");
                         gateway.accept("/metrics", &body);
                     }
-                    sleep(Duration::from_millis(if thread == 0 { 10 } else { 2500 }));
+                    sleep(Duration::from_millis(if thread == 0 { 10 } else { 4500 }));
                 }
             });
         }

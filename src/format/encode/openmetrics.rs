@@ -286,6 +286,10 @@ fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar, names: &mut Rewriter) 
     if labels.len() > EXEMPLAR_CHARACTERS_MAX && characters(labels) > EXEMPLAR_CHARACTERS_MAX {
         return;
     }
+    // It would fail the whole scrape: Prometheus reads NULs in labels of series, but not in these.
+    if labels.contains(&0) {
+        return;
+    }
     out.extend_from_slice(b" # {");
     out.extend_from_slice(labels);
     out.extend_from_slice(b"} ");

@@ -16,6 +16,9 @@ use crate::model::{Exemplar, HistogramReading, NativeBuckets, Number, Reading};
 /// Metrics collected before a message is written.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
+/// Populations from here on are beyond what a delta from zero can reach.
+const DELTA_END: u64 = 1 << 63;
+
 /// Prometheus' own NaN. Another one marks a series as stale, and its protobuf reader lets all pass.
 const NAN: u64 = 0x7ff8_0000_0000_0001;
 
@@ -206,20 +209,30 @@ impl Encoder {
     }
 }
 
-/// One number that is no integer makes all of them floats; so does one that no delta reaches.
+/// One number that is no integer makes all of them floats; so does one that no delta reaches, and
+/// buckets that do not add up to the count, which only those of floats need not.
 fn is_float(histogram: &HistogramReading) -> bool {
     let float = |count: Number| matches!(count, Number::Float(_));
-    let native = histogram.native.as_ref().is_some_and(|native| {
-        let populations = native.positive.iter().chain(&native.negative);
-        float(native.zero_count)
-            || populations.into_iter().any(|&(_, count)| match count {
-                Number::Int(count) => i64::try_from(count).is_err(),
-                Number::Float(_) => true,
-            })
-    });
-    native
-        || float(histogram.count)
-        || histogram.buckets.iter().any(|bucket| float(bucket.cumulative_count))
+    let Number::Int(count) = histogram.count else { return true };
+    histogram.buckets.iter().any(|bucket| float(bucket.cumulative_count))
+        || histogram.native.as_ref().is_some_and(|native| match whole_observations(native) {
+            Some(observations) if observations == count.into() => false,
+            // Observations of NaN are in no bucket.
+            Some(observations) => {
+                observations > count.into() || !histogram.sum.is_some_and(f64::is_nan)
+            }
+            None => true,
+        })
+}
+
+/// In all buckets; `None` if there is a fraction or a population that no delta reaches.
+fn whole_observations(native: &NativeBuckets) -> Option<u128> {
+    let Number::Int(zero_count) = native.zero_count else { return None };
+    let mut populations = native.positive.iter().chain(&native.negative);
+    populations.try_fold(zero_count.into(), |sum, (_, population)| match population {
+        Number::Int(count @ 0..DELTA_END) => Some(sum + u128::from(*count)),
+        _ => None,
+    })
 }
 
 /// Prometheus tells native histograms by spans, threshold or integer zero count.

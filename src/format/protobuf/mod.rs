@@ -439,11 +439,14 @@ fn exemplar(exemplar: &wire::Exemplar) -> Option<Exemplar> {
     Some(Exemplar { labels: text.into(), value: exemplar.value(), timestamp_ms })
 }
 
-/// None for what is no time: nanoseconds outside a second, or seconds out of range.
+/// None for what is no time: nanoseconds outside a second, or seconds outside the years 1 to 9999,
+/// which are all that the message is defined for. Other formats cannot tell times far beyond these
+/// to the millisecond.
 fn milliseconds(timestamp: wire::Timestamp) -> Option<i64> {
-    let nanos = timestamp.nanos();
-    let millis = (0..1_000_000_000).contains(&nanos).then_some(i64::from(nanos) / 1_000_000)?;
-    timestamp.seconds().checked_mul(1000)?.checked_add(millis)
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    let (seconds, nanos) = (timestamp.seconds(), timestamp.nanos());
+    let is_time = SECONDS.contains(&seconds) && (0..1_000_000_000).contains(&nanos);
+    is_time.then(|| seconds * 1000 + i64::from(nanos) / 1_000_000)
 }
 
 /// How the wire has a kind.

@@ -130,6 +130,26 @@ mod tests {
         assert!(parsed(body).unwrap().0.slots().is_empty());
     }
 
+    /// With another value, name and value might be one word.
+    #[test]
+    fn values_that_stand_right_behind_their_name_stay_as_they_are() {
+        let body = "a-1\n# TYPE s summary\ns_sum+2\ns_count+3\nb{}4\n{\"c\"}5\n";
+        let (mut exposition, _) = parsed(body).unwrap();
+        for (line, other) in [
+            ("a-1", "a5"),
+            ("a-1", "aNaN"),
+            ("a-1", "a-2"),
+            ("s_sum+2", "s_sum3"),
+            ("s_count+3", "s_count4"),
+        ] {
+            let other = body.replace(line, other);
+            assert!(!read_again(body.as_bytes(), &mut exposition, other.as_bytes()), "{other}");
+        }
+        let other = body.replace("{}4", "{}40").replace("}5", "}50");
+        assert!(read_again(body.as_bytes(), &mut exposition, other.as_bytes()));
+        assert_eq!(show(&exposition), parsed(&other).unwrap().1);
+    }
+
     #[test]
     fn more_or_less_than_the_form_is_refused() {
         let before = "a 1\nb 2\n";

@@ -227,6 +227,24 @@ fn hostile_numbers_of_buckets_lower_the_schema_for_good() {
     }
 }
 
+/// At the lowest schema there is nothing to lower, and every bucket that can hold a number is there.
+#[test]
+fn all_buckets_there_are() {
+    for schema in -4..=8_i8 {
+        let edge = |index| upper_edge(schema, index);
+        let last = (1024_i32 << 8) >> (8 - schema);
+        let first = -((1074_i32 << 8) >> (8 - schema));
+        assert!(edge(first) >= 5e-324, "{schema}");
+        // Less than one of 5e-324, at finer schemas more than half of it.
+        assert!(edge(first - 1) == 0.0 || schema > 0, "{schema}");
+        assert_eq!((edge(last), edge(last + 1)), (f64::MAX, f64::INFINITY), "{schema}");
+    }
+    let all = |side: char| (-67..=65).map(|i| format!(" {side}{i}=1")).collect::<String>();
+    let push = format!("count=266 schema=-4{}{}", all('p'), all('n'));
+    let expected = format!("count=266 schema=-4 zt=0 zero=0{}{}", all('p'), all('n'));
+    add_up(&[&push], &expected);
+}
+
 #[test]
 fn classic_and_native_parts_are_shown_while_complete() {
     let both = "le1=1 le+Inf=3 schema=0 zero=1 p1=2";
@@ -292,10 +310,17 @@ fn refused_native_buckets() {
         ("count=1 schema=0", "the count is 1, but the buckets hold 0"),
         ("count=3 sum=1 schema=0 p1=2", "the count is 3, but the buckets hold 2"),
         ("le+Inf=3 sum=1 schema=0 zero=2", "the count is 3, but the buckets hold 2"),
-        ("count=1 schema=0 p1026=1", "bucket 1026 of schema 0 lies beyond infinity"),
-        ("count=1 schema=8 n262146=1", "bucket 262146 of schema 8 lies beyond infinity"),
-        ("count=1 schema=-4 p66=1", "bucket 66 of schema -4 lies beyond infinity"),
-        ("count=1 schema=0 p2147483647=1", "bucket 2147483647 of schema 0 lies beyond infinity"),
+        ("count=1 schema=0 p1026=1", "bucket 1026 of schema 0 lies where no number is"),
+        ("count=1 schema=8 n262146=1", "bucket 262146 of schema 8 lies where no number is"),
+        ("count=1 schema=-4 p66=1", "bucket 66 of schema -4 lies where no number is"),
+        ("count=1 schema=0 p2147483647=1", "bucket 2147483647 of schema 0 lies where no number is"),
+        ("count=1 schema=0 p-1075=1", "bucket -1075 of schema 0 lies where no number is"),
+        ("count=1 schema=8 p-274945=1", "bucket -274945 of schema 8 lies where no number is"),
+        ("count=1 schema=-4 n-68=1", "bucket -68 of schema -4 lies where no number is"),
+        (
+            "count=1 schema=0 n-2147483648=1",
+            "bucket -2147483648 of schema 0 lies where no number is",
+        ),
         ("count=1 schema=0 p1=-1", "bucket -1 is negative"),
         ("count=1 schema=0 n1=NaN", "bucket NaN is not finite"),
         ("count=1 schema=0 zero=inf", "bucket +Inf is not finite"),
@@ -312,10 +337,13 @@ fn the_outermost_buckets() {
         &["count=2 schema=0 p1025=1 n1025=1", "count=2 schema=-4 p65=1 n65=1"],
         "count=4 schema=-4 zt=0 zero=0 p65=2 n65=2",
     );
-    // No number is so small, but the index can be written.
     add_up(
-        &["count=1 schema=0 p-2147483648=1", "count=1 schema=-4 zt=0.1 zero=1"],
-        "count=2 schema=-4 zt=0.1 zero=2",
+        &[
+            "count=1 schema=8 p-274944=1",
+            "count=2 schema=0 p-1074=1 n-1074=1",
+            "count=1 schema=-4 n-67=1",
+        ],
+        "count=4 schema=-4 zt=0 zero=0 p-67=2 n-67=2",
     );
 }
 

@@ -254,8 +254,13 @@ impl Builder<'_> {
     /// samples out.
     ///
     /// # Errors
-    /// If a bucket, quantile or state of one series is given twice.
+    /// If a bucket, quantile or state of one series is given twice, or the name of a family holds what
+    /// would fail a whole scrape (see [`labels::check_name`]).
     pub fn finish(mut self) -> Result<(), BuildError> {
+        let mut names = self.to.families.iter().map(|family| self.to.str(family.name));
+        if let Some(name) = names.find(|name| name.as_bytes().contains(&0)) {
+            return Err(BuildError::Nul(name.to_owned()));
+        }
         if self.replaces() {
             self.gather_as_pushed();
             return Ok(());

@@ -379,10 +379,10 @@ impl Drop for Gateway {
     }
 }
 
-/// Tries again until there is something, for at most 20 seconds.
+/// Tries again until there is something, for at most a minute.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = attempt() {
             return found;

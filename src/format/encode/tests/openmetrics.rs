@@ -196,7 +196,7 @@ fn what_fits_openmetrics() {
 }
 
 #[test]
-fn exemplars_have_at_most_128_code_points() {
+fn exemplars_that_others_cannot_read_are_left_out() {
     let with = |value: String| {
         let labels = format!("name=\"{value}\"");
         let families = [family(
@@ -208,6 +208,8 @@ fn exemplars_have_at_most_128_code_points() {
     };
     assert!(with("v".repeat(124)) && with("ü".repeat(124)) && with("\\n".repeat(124)));
     assert!(!with("v".repeat(125)) && !with("ü".repeat(125)) && !with("\\n".repeat(125)));
+    // Prometheus reads no NUL there.
+    assert!(!with("\0".to_owned()));
     // Under a scheme that cannot tell its labels apart an exemplar goes, the series stays.
     let families = [family(
         Kind::Counter,

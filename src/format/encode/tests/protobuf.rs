@@ -72,6 +72,31 @@ fn one_fraction_makes_a_histogram_float() {
     assert_eq!(large.positive_count, [2f64.powi(63)]);
 }
 
+/// Float histograms need not add up to the last bit, and their sums may happen to be whole numbers;
+/// readers refuse integers that do not add up.
+#[test]
+fn whole_numbers_that_do_not_add_up_are_floats() {
+    let reading = |count, sum| HistogramReading {
+        count: Number::Int(count),
+        sum,
+        native: Some(native()),
+        ..HistogramReading::default()
+    };
+    for (count, sum, float) in [
+        (17, Some(1.0), false),
+        (16, Some(1.0), true),
+        (18, Some(1.0), true),
+        (18, None, true),
+        // Observations of NaN are in no bucket.
+        (18, Some(f64::NAN), false),
+        (16, Some(f64::NAN), true),
+    ] {
+        let written = one_histogram(reading(count, sum));
+        assert_eq!(written.sample_count_float.is_some(), float, "{count} {sum:?}");
+        assert_eq!(written.positive_count.is_empty(), !float, "{count} {sum:?}");
+    }
+}
+
 #[test]
 fn an_empty_native_histogram_can_be_told_from_a_classic_one() {
     let empty = |zero_threshold, zero_count| HistogramReading {

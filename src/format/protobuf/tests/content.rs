@@ -225,6 +225,10 @@ fn names_and_labels() {
     refuse(&named(b""), "family 0: a family with metrics needs a name");
     refuse(&delimited(&bytes(4, b"")), "family 0: a family with metrics needs a name");
     refuse(&named(b"\xff"), "family 0: name is not valid UTF-8");
+    refuse(
+        &named(b"a\0"),
+        "body: metric name \"a\\0\" holds a NUL, which Prometheus cannot read in names",
+    );
     refuse(&x(&[bytes(2, b"\xff")]), "family 0: help is not valid UTF-8");
     refuse(&x(&[bytes(5, b"\xff")]), "family 0: unit is not valid UTF-8");
 
@@ -237,6 +241,11 @@ fn names_and_labels() {
     assert_eq!(
         read(&kept, Timestamps::Reject).unwrap(),
         "counter x help=- unit=-\n  {b=\"\r\t\0\",job=\"j\"} 1\n"
+    );
+    refuse(
+        &labelled(&[(b"a\0", b"")]),
+        "family 0 (\"x\"), metric 0: label name \"a\\0\" holds a NUL, which Prometheus cannot read \
+         in names",
     );
     refuse(
         &labelled(&[(b"\xff", b"")]),
@@ -395,6 +404,14 @@ fn an_exemplar_that_is_none_is_left_out() {
         },
         wire::Exemplar {
             timestamp: Some(wire::Timestamp { seconds: Some(i64::MAX), nanos: None }),
+            ..Default::default()
+        },
+        wire::Exemplar {
+            timestamp: Some(wire::Timestamp { seconds: Some(253_402_300_800), nanos: None }),
+            ..Default::default()
+        },
+        wire::Exemplar {
+            timestamp: Some(wire::Timestamp { seconds: Some(-62_135_596_801), nanos: None }),
             ..Default::default()
         },
     ];

@@ -105,6 +105,13 @@ fn refused_names() {
             "{\"__name__\"=\"x\",\"a\"} 1\n",
             "line 1, column 1: label name \"__name__\"",
         ),
+        ("NUL in a name", "{\"a\0b\"} 1\n", "body: metric name \"a\\0b\" holds a NUL"),
+        ("NUL in a TYPE line", "# TYPE \"a\0\" gauge\n", "body: metric name \"a\\0\" holds a NUL"),
+        (
+            "NUL in a label name",
+            "a{\"b\0\"=\"c\"} 1\n",
+            "line 1, column 1: label name \"b\\0\" holds a NUL",
+        ),
         ("bad escape in a name", "{\"a\\tb\"} 1\n", "line 1, column 4: unknown escape"),
         ("bad escape in a label name", "a{\"b\\x\"=\"c\"} 1\n", "line 1, column 5: unknown escape"),
         (
