@@ -169,15 +169,17 @@ async fn within<F: Future>(timeout: Duration, mut future: Pin<&mut F>) -> Option
     }
 }
 
-/// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
-/// a chunked one that is dropped it would await the rest for ever.
-pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResponse {
-    struct Unfinished {
+/// Keeps something until the answer is sent, or given up.
+///
+/// An unfinished payload for one: if that stays, the server closes the connection after the answer; of a
+/// chunked one that is dropped it would await the rest for ever.
+pub(super) fn hold<T: Unpin + 'static>(response: HttpResponse, kept: T) -> HttpResponse {
+    struct Holding<T> {
         body: BoxBody,
-        _payload: Payload,
+        _kept: T,
     }
 
-    impl MessageBody for Unfinished {
+    impl<T: Unpin> MessageBody for Holding<T> {
         type Error = <BoxBody as MessageBody>::Error;
 
         fn size(&self) -> BodySize {
@@ -192,5 +194,5 @@ pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResp
         }
     }
 
-    response.map_body(|_, body| Unfinished { body, _payload: payload }.boxed())
+    response.map_body(|_, body| Holding { body, _kept: kept }.boxed())
 }
