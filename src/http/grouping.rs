@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::mem;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -39,7 +40,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// Paths that a worker remembers.
+/// Paths of one generation that a worker remembers.
 const REMEMBERED: usize = 4096;
 /// Longer ones are not worth the memory.
 const REMEMBERED_BYTES: usize = 512;
@@ -48,44 +49,60 @@ thread_local! {
     static PATHS: RefCell<Paths> = RefCell::default();
 }
 
-/// The paths that have come twice of late: many never come again, as those of jobs that run once.
+/// Paths that have come at least twice of late. Many never come again, like those of jobs that run once.
+///
+/// There are two generations. When the young one is full it becomes the old one, and what nobody has
+/// used since the last time goes.
 #[derive(Default)]
 struct Paths {
-    known: HashMap<Box<str>, Arc<Grouping>, RandomState>,
-    /// Hashes of those that came once.
+    young: HashMap<Box<str>, Arc<Grouping>, RandomState>,
+    old: HashMap<Box<str>, Arc<Grouping>, RandomState>,
+    /// Hashes of paths that came once.
     seen: HashSet<u64, RandomState>,
 }
 
 impl Paths {
-    /// False if it is the first time.
-    fn come_again(&mut self, path: &str) -> bool {
+    fn get(&mut self, path: &str) -> Option<Arc<Grouping>> {
+        if let Some(grouping) = self.young.get(path) {
+            return Some(grouping.clone());
+        }
+        let (path, grouping) = self.old.remove_entry(path)?;
+        self.insert(path, grouping.clone());
+        Some(grouping)
+    }
+
+    fn insert(&mut self, path: Box<str>, grouping: Arc<Grouping>) {
+        if self.young.len() >= REMEMBERED {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(path, grouping);
+    }
+
+    /// False the first time.
+    fn comes_again(&mut self, path: &str) -> bool {
         if self.seen.len() >= REMEMBERED {
             self.seen.clear();
         }
-        !self.seen.insert(self.known.hasher().hash_one(path))
+        !self.seen.insert(self.seen.hasher().hash_one(path))
     }
 }
 
-/// As [`parse`], but what was parsed is remembered: the same programs push again and again. What is
-/// remembered has a [number](Grouping::number).
+/// As [`parse`], but remembers what it has parsed: the same programs push again and again. A key that
+/// is remembered has a [number](Grouping::number).
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_again(path: &str) -> Result<Arc<Grouping>, PathError> {
-    let known = PATHS.with_borrow(|paths| paths.known.get(path).cloned());
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let grouping = parse(path)?;
     PATHS.with_borrow_mut(|paths| {
-        if path.len() > REMEMBERED_BYTES || !paths.come_again(path) {
+        if let Some(known) = paths.get(path) {
+            return Ok(known);
+        }
+        let grouping = parse(path)?;
+        if path.len() > REMEMBERED_BYTES || !paths.comes_again(path) {
             return Ok(Arc::new(grouping));
         }
-        if paths.known.len() >= REMEMBERED {
-            paths.known.clear();
-        }
         let grouping = Arc::new(grouping.numbered());
-        paths.known.insert(path.into(), grouping.clone());
+        paths.insert(path.into(), grouping.clone());
         Ok(grouping)
     })
 }
@@ -197,6 +214,24 @@ mod tests {
         (0..2).for_each(|_| (0..1000).for_each(|at| _ = of(at)));
         let again = (0..1000).map(|at| Arc::ptr_eq(&of(at), &of(at))).filter(|same| *same);
         assert_eq!(again.count(), 1000);
+    }
+
+    #[test]
+    fn a_path_in_use_is_remembered_however_many_others_come() {
+        let number = |path: &str| parse_again(path).unwrap().number();
+        (0..2).for_each(|_| _ = number("/job/regular"));
+        let regular = number("/job/regular");
+        assert!(regular.is_some());
+        for at in 0..5 * REMEMBERED {
+            (0..2).for_each(|_| _ = number(&format!("/job/other/at/{at}")));
+            if at % 1000 == 0 {
+                assert_eq!(number("/job/regular"), regular, "{at}");
+            }
+        }
+        PATHS.with_borrow(|paths| {
+            let size = (paths.young.len(), paths.old.len(), paths.seen.len());
+            assert!(size.0.max(size.1).max(size.2) <= REMEMBERED, "{size:?}");
+        });
     }
 
     #[test]
