@@ -310,7 +310,7 @@ impl Gateway {
         let now_ms = self.clock.now().ms;
         self.delivery.expire(now_ms, self.settings().memory());
         let seen_s = self.scrapers.all_have_seen_ms(now_ms).map_or(u32::MAX, seconds);
-        let removed = self.store.remove_expired_and_seen(seconds(now_ms), seen_s);
+        let removed = self.store.remove_expired(seconds(now_ms), seen_s);
         self.note_removed(Cause::Expired, &removed, false);
         removed
     }

@@ -58,14 +58,11 @@ impl Store {
         removed
     }
 
-    /// Removes the series whose time to live has passed. Looks at all of them without a lock, and
-    /// looks again at those that seem to be due under the lock.
-    pub fn remove_expired(&self, now_s: u32) -> Removed {
-        self.remove_expired_and_seen(now_s, u32::MAX)
-    }
-
-    /// The same where only what was pushed before `seen_s` was shown to everybody.
-    pub fn remove_expired_and_seen(&self, now_s: u32, seen_s: u32) -> Removed {
+    /// Removes the series whose time to live has passed. What was pushed at `seen_s` or later has not
+    /// been shown to every scraper yet, and stays for longer. Times are seconds since the Unix epoch.
+    ///
+    /// All series are looked at without a lock, and those that seem to be due once more with it.
+    pub fn remove_expired(&self, now_s: u32, seen_s: u32) -> Removed {
         let is_due = |series: &SeriesRef| series.is_expired(now_s, seen_s);
         let mut removed = Removed::default();
         if !self.mortal.load(Relaxed) {
