@@ -1,10 +1,10 @@
 //! The grouping key in the path of a push: `/<label>/<value>…` behind `/metrics` (clients R4).
 //!
-//! The raw path is split first and each part is percent-decoded once, so `%2F` stays inside its
-//! value; `+` is a plus. A label name may end in `@base64` (its value is then base64, URL-safe or
-//! standard, padded or not, `=` alone for empty) and may start with `U__`, the escaping that older
-//! clients use for UTF-8 names. A trailing slash after a full pair means nothing, after a name an
-//! empty value. No label is required.
+//! The raw path is split first, and then each part is percent-decoded once, so `%2F` stays inside its
+//! value; `+` is a plus. A label name may end in `@base64`; its value is then base64, URL-safe or
+//! standard, padded or not, and `=` alone is empty. It may begin with `U__`, the escaping that older
+//! clients use for UTF-8 names. A trailing slash means nothing after a pair, and an empty value after a
+//! name. No label is required.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -150,7 +150,7 @@ fn decode_base64(name: &str, value: &str) -> Result<String, PathError> {
     String::from_utf8(bytes).map_err(|_| PathError::Utf8(format!("the value of {name:?}")))
 }
 
-/// Percent-decodes; a `%` that starts no escape stands for itself.
+/// Percent-decodes. A `%` that does not begin an escape stands for itself.
 fn decode(part: &str) -> Result<Cow<'_, str>, ()> {
     if !part.contains('%') {
         return Ok(Cow::Borrowed(part));
@@ -171,8 +171,9 @@ pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
-/// Takes the `values` escaping back (pushgateway-contract 2, "UTF-8 label names"): `__` is `_`,
-/// `_<1 to 6 hex digits>_` a character. `None` if the name is not escaped so: it is taken as it is.
+/// Undoes the `values` escaping (pushgateway-contract 2, "UTF-8 label names"): `__` is `_`, and
+/// `_<1 to 6 hex digits>_` is a character. `None` if the name is not escaped in this way, and stands for
+/// itself.
 pub(super) fn unescape_name(name: &str) -> Option<String> {
     let mut rest = name.strip_prefix("U__").filter(|rest| !rest.is_empty())?;
     let mut out = String::new();

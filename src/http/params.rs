@@ -1,5 +1,5 @@
-//! Parameters of a request that may stand in a header or in the query, for clients that can only
-//! choose the URL (DESIGN 2).
+//! Parameters of a request that may be in a header, or in the query for clients that can only choose the
+//! URL (DESIGN 2).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::gateway::{Key, PushId, Selector, Sequence, TextError, key_text};
 use crate::model::{GaugeRule, Ttl};
 use crate::units::parse_duration;
 
-/// What follows the `?`, still encoded.
+/// The query, still encoded; empty if there is none.
 fn query_string(request: &Request) -> &str {
     request.uri().query().unwrap_or_default()
 }
@@ -21,12 +21,12 @@ pub(super) fn query(request: &Request) -> impl Iterator<Item = (Cow<'_, str>, Co
     form_urlencoded::parse(query_string(request).as_bytes())
 }
 
-/// The text of a header; one that is not visible ASCII counts as none.
+/// The text of a header; `None` if it is not visible ASCII.
 pub(super) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The text of a header that is a list; several lines of it are one list.
+/// The text of a header that is a list. Several lines of it make one list.
 pub(super) fn list_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
     let mut lines = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = lines.next()?;
@@ -38,7 +38,7 @@ pub(super) fn dry_run(request: &Request) -> bool {
     query(request).any(|(name, value)| name == "dry_run" && matches!(&*value, "" | "1" | "true"))
 }
 
-/// The selectors in `match[]`. With `required` there must be one, and each must rule something out.
+/// The selectors in `match[]`. With `required` there must be at least one. Each must exclude something.
 ///
 /// # Errors
 /// 400 if one cannot be read.
@@ -60,7 +60,7 @@ pub(super) fn selectors(request: &Request, required: bool) -> Result<Vec<Selecto
     Ok(selectors)
 }
 
-/// What a push says of itself besides path and body.
+/// What a push says about itself, besides path and body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PushParams {
     pub(super) merge: Option<GaugeRule>,
@@ -104,8 +104,8 @@ impl PushParams {
     }
 }
 
-/// Which push this is: a key, or source, epoch and number together. `by_query` tells whether they may
-/// stand in the query.
+/// Which push this is: a key, or source, epoch and number together. With `by_query`, the query may say it,
+/// too.
 ///
 /// # Errors
 /// 400 if they cannot be read, or do not belong together.
@@ -164,7 +164,7 @@ fn parsed<T>(
     parse(&text).map(Some).ok_or_else(|| bad_value(header_name, &text))
 }
 
-/// What a header says, or else a query parameter; an empty name is that of none.
+/// The value of a header, or else of a query parameter, unless its name is empty.
 pub(super) fn value<'r>(
     request: &'r Request,
     header_name: &str,
