@@ -5,7 +5,7 @@ use crate::delivery::{ClaimError, Claimed};
 use crate::format::negotiate::PushFormat;
 use crate::format::text::{self, TextOptions};
 use crate::format::{ParseError, Timestamps, protobuf};
-use crate::groups::{self, GroupPush, Groups, PushRefused, Replace};
+use crate::groups::{self, GroupPush, Groups, PushRefused, Replace, Room};
 use crate::model::exposition::Names;
 use crate::model::name::is_legacy_metric_name;
 use crate::model::{Exposition, Grouping};
@@ -71,6 +71,8 @@ impl Gateway {
         self.check_writable()?;
         let settings = self.settings();
         let GroupPushRequest { grouping, replace, format, body, identity } = *request;
+        // A group has labels also where the body has none.
+        settings.limits.check_labels(grouping.extent())?;
         let what: &[u8] = match replace {
             Replace::Group => b"group",
             Replace::Families => b"families",
@@ -101,7 +103,10 @@ impl Gateway {
             complaints: exposition.complaints(),
             complaints_left_out: exposition.complaints_left_out(),
             now_ns,
-            series_max: settings.limits.store.series,
+            room: Room {
+                series: settings.limits.store.series,
+                families: settings.limits.store.families,
+            },
             added_up: &|name| self.store.kind_of(name),
         })?;
         if let Some(claim) = claim {

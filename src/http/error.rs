@@ -176,8 +176,9 @@ impl Problem {
         self.clash
     }
 
-    pub(super) fn too_many_series(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail).at_limit(Limit::Series)
+    /// There is no room for what a push to a group brings.
+    pub(super) fn too_many(limit: Limit, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail).at_limit(limit)
     }
 
     /// The Pushgateway has one answer for all that is wrong with a push.

@@ -39,6 +39,7 @@ use actix_web::body::{BodySize, MessageBody};
 pub use actix_web::http::StatusCode;
 use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpResponse, web};
+use tokio::sync::Semaphore;
 
 use crate::auth::{Caller, Right};
 use crate::gateway::{Gateway, OverLimit, Removed};
@@ -56,6 +57,10 @@ pub use tls::{ClientCertificates, Tls, TlsError, TlsOptions, TlsSettings};
 
 /// This library logs what clients do to their connections as errors.
 pub const NOISY_LIBRARY: &str = "actix_http";
+
+/// Open connections at the management address. They have places of their own: whoever takes all at the
+/// main address must not make the gateway look dead to those who watch it.
+const MANAGEMENT_CONNECTIONS_MAX: usize = 40;
 
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
@@ -91,7 +96,8 @@ pub struct Services {
     pub guard: Arc<Guard>,
     pub reload: Reload,
     pub flags: Flags,
-    scrapes: Arc<tokio::sync::Semaphore>,
+    scrapes: Arc<Semaphore>,
+    management_connections: Arc<Semaphore>,
     cors: Cors,
 }
 
@@ -110,9 +116,20 @@ impl Services {
         reload: Reload,
         flags: Flags,
     ) -> Services {
-        let scrapes = Arc::new(tokio::sync::Semaphore::new(options.scrapes_max.max(1)));
+        let scrapes = Arc::new(Semaphore::new(options.scrapes_max.max(1)));
+        let management_connections = Arc::new(Semaphore::new(MANAGEMENT_CONNECTIONS_MAX));
         let cors = Cors::new(options.cors_allowed_origins.clone());
-        Services { gateway, lifecycle, options, guard, reload, flags, scrapes, cors }
+        Services {
+            gateway,
+            lifecycle,
+            options,
+            guard,
+            reload,
+            flags,
+            scrapes,
+            management_connections,
+            cors,
+        }
     }
 
     /// Runs work that may take long on another thread, so that the connections of this worker do not have to

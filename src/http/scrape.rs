@@ -67,11 +67,13 @@ pub(super) async fn scrape(
         // The length is not known.
         return Ok(response.body(body::None::new()));
     }
-    let permit = services
-        .scrapes
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::unavailable("too many scrapes at once (scrape.max_in_flight)"))?;
+    let permit = match surface {
+        Surface::Main => Some(services.scrapes.clone().try_acquire_owned().map_err(|_| {
+            Problem::unavailable("too many scrapes at once (scrape.max_in_flight)")
+        })?),
+        // Our own metrics are few, and wanted most when there are too many scrapes.
+        Surface::Management => None,
+    };
 
     let gateway = services.gateway.clone();
     let scraper = scraper(request);
@@ -139,7 +141,7 @@ struct Pieces {
     ready: vec::IntoIter<Bytes>,
     /// `None` if everything that is left is ready.
     next: Option<JoinHandle<Step>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Stream for Pieces {

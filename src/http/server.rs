@@ -130,7 +130,7 @@ fn server(
         .disable_signals()
         .on_connect(move |connection: &dyn Any, data| {
             if let Some(stream) = connection.downcast_ref() {
-                welcome(&for_connections, stream, data);
+                welcome(surface, &for_connections, stream, data);
             }
         });
     if workers > 0 {
@@ -170,7 +170,7 @@ fn tls_server(
                 .client_request_timeout(options.read_header_timeout)
                 .secure()
                 .on_connect_ext(move |stream: &TlsStream<TcpStream>, data: &mut Extensions| {
-                    welcome(&for_connections, stream.get_ref().0, data);
+                    welcome(Surface::Main, &for_connections, stream.get_ref().0, data);
                 })
                 .finish(front(Surface::Main, services.clone()));
             let (services, tls) = (services.clone(), tls.clone());
@@ -197,10 +197,16 @@ fn tls_server(
 }
 
 /// Counts the connection, or closes it if there is no place left.
-fn welcome(services: &Services, stream: &TcpStream, data: &mut Extensions) {
-    match services.gateway.permit_connection() {
-        Some(permit) => _ = data.insert(permit),
-        None => _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both),
+fn welcome(surface: Surface, services: &Services, stream: &TcpStream, data: &mut Extensions) {
+    let welcome = match surface {
+        Surface::Main => services.gateway.permit_connection().map(|permit| _ = data.insert(permit)),
+        Surface::Management => {
+            let permit = services.management_connections.clone().try_acquire_owned();
+            permit.ok().map(|permit| _ = data.insert(permit))
+        }
+    };
+    if welcome.is_none() {
+        let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
     }
 }
 
