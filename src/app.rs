@@ -36,7 +36,7 @@ use security::{Security, SecurityError};
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("{0} is no address of this machine: {1}")]
+    #[error("{0} cannot be resolved: {1}")]
     Address(String, io::Error),
     #[error("{0}")]
     Security(#[from] SecurityError),
@@ -96,7 +96,7 @@ fn listen_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// What can be loaded again while running.
+/// What a reload works on.
 struct Configured {
     sources: Sources,
     config: Mutex<Config>,
@@ -107,10 +107,10 @@ struct Configured {
     security: Arc<Security>,
 }
 
-/// Serves until a signal or `/-/quit`. `sources` are where `config` came from, for reloading.
+/// Serves until a signal or `/-/quit`. `sources` are where `config` came from; a reload reads them again.
 ///
 /// # Errors
-/// If it cannot listen.
+/// If it cannot start, or the last commit fails.
 pub fn run(config: Config, sources: Sources) -> Result<(), RunError> {
     http::block_on(serve(config, sources))
 }
@@ -291,7 +291,7 @@ impl Store {
     }
 }
 
-/// The signals that concern us. From the first one on they no longer end the process by themselves.
+/// The signals we handle. From here on they no longer end the process by themselves.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -308,9 +308,9 @@ impl Signals {
         })
     }
 
-    /// Until the process is told to stop; reloads on the way. True if others may still send
-    /// requests: after SIGTERM it takes a while until load balancers have noticed, after Ctrl-C
-    /// nobody waits.
+    /// Waits until the process is told to stop, and reloads when asked to in the meantime. True if
+    /// requests may still come in: after SIGTERM it takes load balancers a while to notice, after
+    /// Ctrl-C nobody wants to wait.
     async fn end(&mut self, configured: &Configured, lifecycle: &Lifecycle) -> bool {
         loop {
             tokio::select! {
@@ -326,7 +326,7 @@ impl Signals {
     }
 }
 
-/// Forgets, again and again, what nobody pushes.
+/// Removes expired series from time to time.
 async fn sweep(configured: Arc<Configured>) {
     loop {
         let interval = configured.config.lock().ttl.sweep_interval;
@@ -336,7 +336,7 @@ async fn sweep(configured: Arc<Configured>) {
     }
 }
 
-/// Looks whether the disk hangs.
+/// Notices when the disk hangs.
 async fn watch_disk(gateway: Arc<Gateway>) {
     loop {
         sleep(Duration::from_secs(1)).await;
@@ -353,7 +353,7 @@ impl Configured {
             telemetry.configuration_refused(&reason);
             reason
         })?;
-        // First, because it may refuse: what is wrong in one file keeps all as it is.
+        // First, because it may fail: a mistake in one file leaves everything as it is.
         self.security.reload()?;
         let mut config = self.config.lock();
         let reload = config.reload(&new);
@@ -386,7 +386,7 @@ fn report(applied: &str, waiting: &str) -> String {
     report
 }
 
-/// All addresses of one listener. No host means every address of the machine, IPv4 and IPv6.
+/// The addresses to listen on. No host means every address of the machine, IPv4 and IPv6.
 fn resolve(address: &Address) -> Result<Vec<SocketAddr>, RunError> {
     let Some(host) = address.host() else {
         return Ok(vec![any_address(address.port())]);
@@ -395,7 +395,7 @@ fn resolve(address: &Address) -> Result<Vec<SocketAddr>, RunError> {
     Ok(found.map_err(|error| RunError::Address(address.as_str().to_owned(), error))?.collect())
 }
 
-/// The IPv6 one takes IPv4 as well, where the machine has IPv6 at all.
+/// The unspecified IPv6 address, which accepts IPv4 as well; the IPv4 one where there is no IPv6.
 fn any_address(port: u16) -> SocketAddr {
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
     match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {

@@ -1,9 +1,9 @@
-//! The time, handed down as an argument from here.
+//! The time. Whoever is below `gateway` gets it as an argument.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Wall clock of one gateway.
+/// The wall clock of one gateway.
 #[derive(Debug, Default)]
 pub struct Clock {
     last_stamp: AtomicI64,
@@ -16,8 +16,8 @@ pub struct Clock {
 pub struct Now {
     /// Milliseconds since the Unix epoch.
     pub ms: i64,
-    /// Nanoseconds since the Unix epoch, moved on where needed so that no two moments of one
-    /// gateway are equal: whichever push arrives later has the larger one.
+    /// Nanoseconds since the Unix epoch, moved on where necessary so that stamps always rise: a push that
+    /// arrives later has a larger one.
     pub stamp: i64,
 }
 
@@ -33,17 +33,17 @@ impl Clock {
         Now { ms: ns / 1_000_000, stamp }
     }
 
-    /// The largest stamp given so far.
+    /// The largest stamp so far.
     pub fn last_stamp(&self) -> i64 {
         self.last_stamp.load(Relaxed)
     }
 
-    /// Stamps go on from this one: it was given before a restart.
+    /// Makes stamps continue from this one, which is from before a restart.
     pub fn not_before(&self, stamp: i64) {
         self.last_stamp.fetch_max(stamp, Relaxed);
     }
 
-    /// Moves the clock on, so that tests of expiry need not wait.
+    /// Moves the clock on, so that tests of expiry do not have to wait.
     pub fn advance(&self, ms: i64) {
         self.ahead_ms.fetch_add(ms, Relaxed);
     }
@@ -54,7 +54,7 @@ pub fn unix_ms() -> i64 {
     i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A clock that is before 1970 is not set.
+/// Zero if the clock is not set, and before 1970.
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -38,7 +38,7 @@ pub enum ImportFailed {
     Store(#[from] EngineError),
 }
 
-/// How often a Pushgateway is asked until nobody pushes meanwhile.
+/// How often to ask a Pushgateway to which somebody keeps pushing.
 const TRIES: usize = 10;
 
 /// Reads all groups into the store that the configuration names, or none, and reports to `out`.
@@ -85,7 +85,7 @@ fn take_over(config: &Config, origin: &Origin) -> Result<(Imported, PathBuf), Im
     Ok((imported, path))
 }
 
-/// Its values and what it says of them must go together: it is asked until they do.
+/// The listing and the values come in separate answers. Asks until nobody has pushed in between.
 fn ask(running: &Running, telemetry_path: &str, groups: &Groups) -> Result<Imported, ImportFailed> {
     let wrong = |error| ImportFailed::Content(running.to_string(), error);
     let listing = || Listing::read(&running.listing()?).map_err(wrong);
@@ -101,8 +101,8 @@ fn ask(running: &Running, telemetry_path: &str, groups: &Groups) -> Result<Impor
     Err(ImportFailed::Busy(running.to_string()))
 }
 
-/// What to tell at start about a persistence file that nobody has imported: serving begins empty
-/// beside it, and an import is possible only before the first push.
+/// A warning for the start, if there is a persistence file that may not have been imported: the
+/// gateway starts empty, and an import is possible only before the first push.
 pub(super) fn unused_file(config: &Config) -> Option<String> {
     let file = config.persistence.file.as_deref().filter(|_| config.mode == Mode::Pushgateway)?;
     let found = std::fs::metadata(file).ok()?;

@@ -1,4 +1,4 @@
-//! The configuration as each part wants it. No part knows `config`.
+//! The configuration as each part wants it: no part knows the module `config`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! `tallygate store …`: looking at a store, taking its content out and bringing content in, while
-//! no gateway runs on it.
+//! `tallygate store …`: checks, exports and imports, while no gateway runs on the store.
 
 use std::fmt::Display;
 use std::fs;
@@ -21,10 +20,10 @@ use crate::persistence::{Ack, Batch, Commits, Engine, EngineError};
 use crate::rules::Rules;
 use crate::telemetry::Telemetry;
 
-/// Does what was asked for. What there is to tell goes to `out`.
+/// Runs one of the commands, and reports to `out`.
 ///
 /// # Errors
-/// If the store, or what is to be brought in, is not whole.
+/// If the store cannot be used, or the import is refused.
 pub fn run(config: &Config, action: &StoreAction, out: &mut impl Write) -> Result<(), RunError> {
     match action {
         StoreAction::Check(path) => check(config, path.as_deref(), out),
@@ -33,14 +32,14 @@ pub fn run(config: &Config, action: &StoreAction, out: &mut impl Write) -> Resul
     }
 }
 
-/// Reads everything, changes nothing, and says what is there.
+/// Reads everything, and changes nothing.
 fn check(config: &Config, path: Option<&Path>, out: &mut impl Write) -> Result<(), RunError> {
     let path = match path {
         Some(path) => path.to_owned(),
         None => path_of(config)?,
     };
     let mut engine = Disk::open_to_read(&path)?;
-    // Whatever mode it is of.
+    // A store of either mode.
     let gateway = gateway(config, Commits::default()).with_groups();
     let Loaded { commit, series } = gateway.read(&mut engine, &mut |_| {})?;
     let (families, bytes) = (gateway.store().family_count(), engine.usage().disk_bytes);
@@ -94,7 +93,7 @@ fn import(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), RunE
     Ok(())
 }
 
-/// Writes what has changed since the store was loaded, as one commit, and ends with that.
+/// Writes what has changed since the store was loaded as one commit, and closes the store.
 pub(super) fn write_changes(
     gateway: &Gateway,
     engine: &mut Disk,
@@ -107,8 +106,8 @@ pub(super) fn write_changes(
     engine.close()
 }
 
-/// What [`export`] or a scrape has written. Only protobuf has such bytes: it begins its fields with
-/// them.
+/// The format of a file that [`export`] or a scrape has written. Only protobuf contains these bytes:
+/// its fields begin with them.
 fn format_of(body: &[u8]) -> PushFormat {
     if body.iter().any(|byte| matches!(byte, 0..=8 | 0x0b | 0x0c | 0x0e..=0x1f)) {
         PushFormat::Protobuf
@@ -125,7 +124,7 @@ fn path_of(config: &Config) -> Result<PathBuf, RunError> {
 
 fn gateway(config: &Config, commits: Commits) -> Gateway {
     let settings = Settings {
-        // What was accepted once goes through as a whole, however much it is.
+        // What a gateway accepted over time comes back in one piece here, however large.
         limits: Limits::default(),
         require_key: false,
         rules: Rules::default(),

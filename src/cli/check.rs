@@ -1,5 +1,5 @@
-//! `tallygate check`: whether expositions are fit to be pushed, or whether a running gateway does
-//! what it should, from push to scrape.
+//! `tallygate check`: whether files can be pushed, or whether a running gateway works from push to
+//! scrape.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -52,7 +52,7 @@ pub enum CheckJob {
     Gateway { url: Url, timeout: Duration, client: ClientOptions },
 }
 
-/// What a gateway does wrong.
+/// What is wrong with a gateway.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("{doing}: {error}")]
@@ -69,7 +69,7 @@ impl CheckJob {
     /// `None` if help is asked for.
     ///
     /// # Errors
-    /// For the first word that makes no sense.
+    /// For the first argument that makes no sense.
     pub(super) fn read(
         args: impl IntoIterator<Item = OsString>,
         environment: &[(String, String)],
@@ -151,7 +151,7 @@ fn check_files(
     code
 }
 
-/// What was found, or what is wrong.
+/// A description of what the gateway can do.
 fn check_gateway(url: &Url, timeout: Duration, options: &ClientOptions) -> Result<String, Fault> {
     let setting_up = |error| Fault::NoAnswer { doing: "setup", error };
     let client = Client::new(options).map_err(setting_up)?;
@@ -183,7 +183,7 @@ fn check_gateway(url: &Url, timeout: Duration, options: &ClientOptions) -> Resul
     let again = ask("push again, with the same key", "POST", &group, body, &[200, 202])?;
     let shown = ask("scrape", "GET", &scrape, None, &[200])?;
     let value = value_of(&shown.body, &unique);
-    // Before anything is said of the value, so that nothing is left behind.
+    // Before the value is judged, so that nothing is left behind.
     ask("delete", "DELETE", &group, None, &[202])?;
     match value.ok_or(Fault::NotShown)? {
         value if value.parse() == Ok(1.0) => {}

@@ -1,9 +1,9 @@
 //! The command line: flags made from the keys of the default file, and the commands that need no
 //! server.
 //!
-//! [`parse`] only reads words, so that it can be tested without a process; [`run`] does what they
-//! say and writes to the streams it is given. Bad usage and bad configuration end with
-//! [`EXIT_USAGE`], before any port is bound.
+//! [`parse`] only reads words, so it can be tested without a process; [`run`] does what they say and
+//! writes to the streams it is given. Wrong usage and invalid configuration end with [`EXIT_USAGE`],
+//! before any port is bound.
 
 mod check;
 mod client;
@@ -36,9 +36,9 @@ pub use push::PushJob;
 
 /// `EX_USAGE` of sysexits.h: the command was used incorrectly.
 pub const EXIT_USAGE: u8 = 64;
-/// What was asked for did not work out.
+/// The command has failed.
 pub const EXIT_FAILURE: u8 = 1;
-/// `EX_TEMPFAIL` of sysexits.h: it may work later.
+/// `EX_TEMPFAIL` of sysexits.h: a later attempt may succeed.
 pub const EXIT_TEMPORARY: u8 = 75;
 
 /// What the command line asks for.
@@ -67,7 +67,7 @@ pub enum Task {
 /// What to do with a store while no gateway runs on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAction {
-    /// Of the configured store, or of this directory.
+    /// The store in this directory, or the configured one.
     Check(Option<PathBuf>),
     Export(ExportFormat),
     Import(PathBuf),
@@ -133,7 +133,7 @@ pub enum UsageError {
     ExportFormat(String),
 }
 
-/// Commands, with what `--help` says of them.
+/// Commands, and what `--help` says about them.
 const COMMANDS: [(&str, &str); 11] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
@@ -185,10 +185,10 @@ const COMMANDS: [(&str, &str); 11] = [
 const FILE_FLAG: &str = "--config.file";
 const VERSION: &str = concat!("tallygate ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// Reads `args` (without the program's name) and the variables of the environment.
+/// Reads the arguments, without the name of the program, and the environment.
 ///
 /// # Errors
-/// For the first word that makes no sense.
+/// For the first argument that makes no sense.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -257,7 +257,7 @@ pub fn parse(
     command(words, sources, &given)
 }
 
-/// The key that a flag sets, and to what.
+/// The key that a flag sets, and its value.
 fn setting(flag: &str, parser: &mut lexopt::Parser) -> Result<(&'static Key, String), UsageError> {
     let find = |flag: &str| schema().keys().find(|key| key.flag() == flag);
     if let Some(key) = find(flag) {
@@ -384,8 +384,8 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or(String::new(), |nearest| format!("; did you mean {nearest}?"))
 }
 
-/// Does what the command line says, up to the point where serving would begin. Answers go to
-/// `out`, complaints to `err`.
+/// Does what the command line says, except what needs the `app`. Results go to `out`, complaints to
+/// `err`.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -454,7 +454,7 @@ fn healthcheck(
     }
 }
 
-/// What is wrong with the files that the configuration names. Certificates are looked at when the
+/// What is wrong with the files that the configuration names. Certificates are only checked when the
 /// gateway starts.
 fn other_files(config: &Config) -> Vec<String> {
     let web = config.web.config_file.as_deref().map(|path| WebFile::load(path).err());
@@ -474,7 +474,7 @@ fn bad_config(problems: &[impl Display], err: &mut impl Write) -> Outcome {
     Outcome::Exit(EXIT_USAGE)
 }
 
-/// What `check-config` says if all is well.
+/// The report of `check-config` when all is well.
 fn summary(config: &Config) -> String {
     let listen: Vec<&str> = config.web.listen_address.iter().map(|a| a.as_str()).collect();
     let mut text = format!("ok: listens on {}", listen.join(", "));
@@ -496,7 +496,7 @@ fn summary(config: &Config) -> String {
 }
 
 fn say(stream: &mut impl Write, text: &str) {
-    // Nobody is left to be told if the reader is gone, as with `tallygate --help | head`.
+    // If the reader has gone, as in `tallygate --help | head`, there is nobody to tell.
     let _reader_gone = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
 }
 

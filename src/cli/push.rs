@@ -1,7 +1,7 @@
-//! `tallygate push`: sends what stands in files or on standard input, once, however often it takes.
+//! `tallygate push`: pushes files or standard input, and counts them once however many attempts it takes.
 //!
-//! The push is checked before it is sent, and carries an idempotency key, so that it is safe to try
-//! again until there is a clear answer or the time is over.
+//! The push is checked before it is sent. It carries an idempotency key, so it is safe to retry until
+//! there is a clear answer or the time is up.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -111,7 +111,7 @@ pub(super) const FORMAT: Flag = Flag {
     repeated: false,
     help: "Format of the input. If not given it is text, or OpenMetrics if it ends in # EOF.",
 };
-/// What it limits is not the same in all commands.
+/// What the timeout limits differs from command to command.
 pub(super) const fn timeout_flag(help: &'static str) -> Flag {
     Flag { name: "--timeout", placeholder: "DURATION", repeated: false, help }
 }
@@ -171,7 +171,7 @@ impl PushJob {
     /// `None` if help is asked for.
     ///
     /// # Errors
-    /// For the first word that makes no sense.
+    /// For the first argument that makes no sense.
     pub(super) fn read(
         args: impl IntoIterator<Item = OsString>,
         environment: &[(String, String)],
@@ -232,7 +232,7 @@ impl PushJob {
             grouping: &self.grouping,
             format: self.format,
             merge: self.merge,
-            // The gateway may be told to ignore them.
+            // The gateway may be configured to ignore them.
             timestamps: Timestamps::Ignore,
         };
         let (Input { body, format }, pushed) = inspect::read(&self.files, input, check)?;
@@ -251,7 +251,7 @@ impl PushJob {
         Ok(())
     }
 
-    /// Tries until there is a clear answer.
+    /// Sends the push until there is a clear answer.
     fn deliver(
         &self,
         client: &Client,
@@ -358,7 +358,7 @@ pub(super) fn grouping(given: &Given) -> Result<Vec<(String, String)>, UsageErro
     Ok(pairs)
 }
 
-/// Of where the gateway is, without the path of the push.
+/// The URL of the gateway, without the path of the push.
 pub(super) fn bare_url(text: &str) -> Result<Url, UsageError> {
     Url::parse(text).map_err(|error| UsageError::Url(error.to_string()))
 }
@@ -378,7 +378,7 @@ pub(super) fn timeout(given: &Given) -> Result<Option<Duration>, UsageError> {
     })
 }
 
-/// Credentials never come from arguments, which all users of a machine can read.
+/// Credentials never come from arguments, which every user of a machine can read.
 pub(super) fn client_options(
     given: &Given,
     environment: &[(String, String)],
@@ -412,7 +412,7 @@ pub(super) fn client_options(
     })
 }
 
-/// The path of a push: `/metrics`, where the URL does not have it, and the grouping labels.
+/// The URL with the path of a push: `/metrics`, unless it is there already, and the grouping labels.
 pub(super) fn target(url: &Url, pairs: &[(String, String)]) -> Result<Url, ClientError> {
     let mut path = url.path().trim_end_matches('/').to_owned();
     if !path.split('/').any(|part| part == "metrics") {
@@ -457,7 +457,7 @@ fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 409 | 429 | 500..=599)
 }
 
-/// Longer with every try, different for each client, and not shorter than the gateway asks for.
+/// Grows with every attempt, differs between clients, and is at least what the gateway asks for.
 fn pause(tries: usize, asked: Option<Duration>) -> Duration {
     let doublings = u32::try_from(tries - 1).unwrap_or(u32::MAX).min(16);
     let longest = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);

@@ -1,7 +1,7 @@
 //! The JSON API: what is stored, what is running, and removal by selector.
 //!
-//! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world; numbers
-//! of samples are strings in the text format's spelling, so that `NaN` and `+Inf` survive.
+//! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world. Values of samples
+//! are strings, spelled as in the text format, so that `NaN` and `+Inf` survive.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::gateway::{FamilyView, Gateway, Removed, Selector, SeriesView};
 use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
 use crate::telemetry::{Cause, Sender};
 
-/// Series in one answer; the flag `truncated` tells when there are more.
+/// The most series in one answer. The flag `truncated` says whether there are more.
 const SERIES_MAX: usize = 100_000;
 
 fn success(data: impl Serialize) -> HttpResponse {
@@ -103,7 +103,7 @@ fn success_list(data: String) -> HttpResponse {
         .body(format!("{{\"status\":\"success\",\"data\":{data}}}"))
 }
 
-/// `GET /api/v1/series?match[]=`: each series explained.
+/// `GET /api/v1/series?match[]=`: explains each series.
 ///
 /// # Errors
 /// 400 without a selector, or for one that cannot be read.
@@ -266,7 +266,7 @@ fn number(count: Number) -> Value {
     }
 }
 
-/// As the text format writes it.
+/// A number as the text format writes it.
 fn float(value: f64) -> String {
     let mut text = Vec::new();
     write_number::text_float(&mut text, value);

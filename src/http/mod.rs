@@ -55,7 +55,7 @@ use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
 pub use tls::{ClientCertificates, Tls, TlsError, TlsOptions, TlsSettings};
 
-/// Logs as errors what clients do to their connections.
+/// This library logs what clients do to their connections as errors.
 pub const NOISY_LIBRARY: &str = "actix_http";
 
 /// Open connections at the management address. They have places of their own: whoever takes all at the
@@ -70,9 +70,9 @@ const LIST_WAIT: Duration = Duration::from_secs(5);
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Everything is below it; no trailing slash.
+    /// The path below which everything is served. No trailing slash.
     pub route_prefix: String,
-    /// Of an accepted push: 200 or 202.
+    /// The status of an accepted push: 200 or 202.
     pub push_success: StatusCode,
     pub enable_lifecycle: bool,
     pub enable_admin_api: bool,
@@ -80,7 +80,7 @@ pub struct HttpOptions {
     /// Our own metrics are on the management listener and not in the main scrape.
     pub own_metrics_apart: bool,
     pub scrapes_max: usize,
-    /// Path under which people reach the gateway; no trailing slash.
+    /// The path under which people reach the gateway. No trailing slash.
     pub external_path: String,
     /// Set in pushgateway mode.
     pub pushgateway: Option<PushgatewayOptions>,
@@ -88,7 +88,7 @@ pub struct HttpOptions {
     pub cors_allowed_origins: Vec<String>,
 }
 
-/// Loads the configuration again and tells what came of it, or why it stays. It may take long.
+/// Loads the configuration again. Returns a report, or why nothing was changed. May take long.
 pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 /// The flags in force, by name.
 pub type Flags = Box<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
@@ -140,8 +140,8 @@ impl Services {
         }
     }
 
-    /// Does work that may take long on a thread of its own, so that the connections that share a
-    /// worker do not wait for it.
+    /// Runs work that may take long on another thread, so that the connections of this worker do not have to
+    /// wait for it.
     async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Gateway) -> T + Send + 'static,
@@ -166,8 +166,8 @@ impl Services {
         Ok(body::hold(answer(done), place))
     }
 
-    /// Does work that removes series, and waits until that is safe. The log says who asked for it, even if
-    /// they do not wait for the answer.
+    /// Runs work that removes series, and waits until the removal is safe. The log says who asked for it, even
+    /// if they have gone away since then.
     async fn remove(
         &self,
         cause: Cause,
@@ -190,10 +190,10 @@ impl Services {
     }
 }
 
-/// Answers one request. Every listener and every test goes through here.
+/// Answers one request, of whichever listener.
 ///
-/// The server allocates and moves the future of every request. So whatever a push hardly ever waits
-/// for is in a box of its own, here and below.
+/// The server allocates and moves the future of every request. So futures that a push rarely needs are
+/// boxed, here and below.
 async fn dispatch(surface: Surface, services: &Services, mut request: Request) -> HttpResponse {
     let mut payload = request.take_payload();
     let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
@@ -208,11 +208,11 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
         Some(_) => problem.plain_response(),
         None => problem.response(),
     });
-    // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
+    // HTTP/1.0 has no chunks: the body ends with the connection.
     let ends_by_closing =
         request.version() == Version::HTTP_10 && response.body().size() == BodySize::Stream;
     response.head_mut().no_chunking(ends_by_closing);
-    // While draining, the next push on this connection would meet a closed one (clients R12).
+    // While draining, the next push on this connection would find it closed (clients R12).
     if ends_by_closing || !in_step || services.lifecycle.phase() == Phase::Draining {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -230,11 +230,11 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
 /// A request that may go on.
 enum Received {
     Caller(Caller),
-    /// A browser asks whether it may send a request; this is the answer.
+    /// The answer to a browser that asks whether it may send a request.
     Preflight(HttpResponse),
 }
 
-/// Everything that is decided by the head of a request, before its body is read.
+/// Everything that is decided by the head of a request, before the body is read.
 async fn receive(
     surface: Surface,
     services: &Services,
@@ -253,7 +253,7 @@ async fn receive(
     Ok(Received::Caller(services.guard.admit(telemetry, request, right).await?))
 }
 
-/// Also, what the request counts as.
+/// The answer, and what the request is counted as.
 async fn answer(
     surface: Surface,
     services: &Services,
@@ -288,7 +288,7 @@ async fn answer_route(
         Route::Scrape => surface == Surface::Main,
         Route::Delete { .. } | Route::Metrics | Route::Series => true,
         Route::DeleteSeries | Route::Wipe => true,
-        // A push tells so itself, and is counted.
+        // A push checks this itself, so that it is counted as refused.
         _ => false,
     };
     if needs_state && !services.lifecycle.is_up() {
@@ -312,8 +312,8 @@ async fn answer_route(
     }
 }
 
-/// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
-/// is read and thrown away by the server.
+/// `DELETE /metrics/<label>/<value>…`: 202 even if there was nothing to delete (clients R1). A body is
+/// ignored.
 async fn delete(
     services: &Services,
     request: &Request,

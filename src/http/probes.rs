@@ -1,4 +1,4 @@
-//! `/-/…`: is it alive, is it ready, stop it, load the configuration again.
+//! `/-/…`: is it alive, is it ready, stop, reload.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
@@ -8,7 +8,7 @@ use super::error::Problem;
 use crate::lifecycle::Phase;
 use crate::telemetry::Sender;
 
-/// Takes no lock and looks at nothing: it tells that the process answers.
+/// Takes no lock and looks at nothing: the process answers, and that is all it says.
 pub(super) fn healthy() -> HttpResponse {
     ok("OK")
 }
@@ -24,8 +24,8 @@ pub(super) fn ready(services: &Services) -> Result<HttpResponse, Problem> {
     }
 }
 
-/// What everything but the probes gets while state is being loaded: a part of it would look like
-/// counters that fell.
+/// The answer to everything but probes while state is being loaded. A part of it would look as if counters
+/// had fallen.
 pub(super) fn starting(services: &Services) -> Problem {
     let records = services.lifecycle.loaded();
     Problem::unavailable(format!("the gateway is starting: {records} records are loaded so far"))
