@@ -1,9 +1,9 @@
-//! The time, handed down as an argument from here.
+//! The time. Whoever is below `gateway` gets it as an argument.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Wall clock of one gateway.
+/// The wall clock of one gateway.
 #[derive(Debug, Default)]
 pub struct Clock {
     last_stamp: AtomicI64,
@@ -16,15 +16,14 @@ pub struct Clock {
 pub struct Now {
     /// Milliseconds since the Unix epoch.
     pub ms: i64,
-    /// Nanoseconds since the Unix epoch, moved on where needed so that no two moments of one
-    /// gateway are equal: whichever push arrives later has the larger one.
+    /// Nanoseconds since the Unix epoch, moved on where necessary so that stamps always rise: a push that
+    /// arrives later has a larger one.
     pub stamp: i64,
 }
 
 impl Clock {
     pub fn now(&self) -> Now {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ns = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        let ns = i64::try_from(since_epoch().as_nanos()).unwrap_or(i64::MAX);
         let ns = ns.saturating_add(self.ahead_ms.load(Relaxed).saturating_mul(1_000_000));
         let stamp = match self.last_stamp.fetch_max(ns, Relaxed) {
             last if last < ns => ns,
@@ -34,20 +33,30 @@ impl Clock {
         Now { ms: ns / 1_000_000, stamp }
     }
 
-    /// The largest stamp given so far.
+    /// The largest stamp so far.
     pub fn last_stamp(&self) -> i64 {
         self.last_stamp.load(Relaxed)
     }
 
-    /// Stamps go on from this one: it was given before a restart.
+    /// Makes stamps continue from this one, which is from before a restart.
     pub fn not_before(&self, stamp: i64) {
         self.last_stamp.fetch_max(stamp, Relaxed);
     }
 
-    /// Moves the clock on, so that tests of expiry need not wait.
+    /// Moves the clock on, so that tests of expiry do not have to wait.
     pub fn advance(&self, ms: i64) {
         self.ahead_ms.fetch_add(ms, Relaxed);
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn unix_ms() -> i64 {
+    i64::try_from(since_epoch().as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Zero if the clock is not set, and before 1970.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

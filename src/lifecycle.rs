@@ -1,4 +1,4 @@
-//! Where the process is between start and end; written by the app, read by probes and pushes.
+//! Where the process is between start and end. The app writes it, probes and pushes read it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -9,7 +9,7 @@ pub enum Phase {
     /// State is being loaded.
     Starting,
     Ready,
-    /// Going down: still serving what comes, but asking for no more.
+    /// Stopping: requests are still served, but probes and connections send clients elsewhere.
     Draining,
 }
 
@@ -52,7 +52,7 @@ impl Lifecycle {
         self.loaded.store(records, Relaxed);
     }
 
-    /// State is whole: pushes and scrapes are answered, also while draining.
+    /// The state is complete, so pushes and scrapes are answered. Still true while draining.
     pub fn is_up(&self) -> bool {
         self.phase() != Phase::Starting
     }

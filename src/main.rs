@@ -12,33 +12,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let (args, environment) = (std::env::args_os().skip(1), std::env::vars_os());
-    match cli::run(args, environment, &mut stdout(), &mut stderr()) {
-        cli::Outcome::Exit(code) => ExitCode::from(code),
-        cli::Outcome::Import(config, origin) => match app::import_groups(&config, &origin) {
-            Ok(report) => {
-                let _reader_gone = stdout().write_all(report.as_bytes());
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                let _reader_gone = writeln!(stderr(), "tallygate: {error}");
-                ExitCode::from(cli::EXIT_FAILURE)
-            }
-        },
-        cli::Outcome::Store(config, action) => {
-            match app::store::run(&config, &action, &mut stdout().lock()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    let _nobody_left = writeln!(stderr(), "tallygate: {error}");
-                    ExitCode::from(cli::EXIT_FAILURE)
-                }
-            }
+    let done = match cli::run(args, environment, &mut stdout(), &mut stderr()) {
+        cli::Outcome::Exit(code) => return ExitCode::from(code),
+        cli::Outcome::Serve(config, sources) => {
+            app::run(*config, sources).inspect_err(|error| tracing::error!("{error}"))
         }
-        cli::Outcome::Serve(config, sources) => match app::run(*config, sources) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!("{error}");
-                ExitCode::from(cli::EXIT_FAILURE)
-            }
-        },
-    }
+        cli::Outcome::Import(config, origin) => {
+            app::import_groups(&config, &origin, &mut stdout()).inspect_err(complain)
+        }
+        cli::Outcome::Store(config, action) => {
+            app::store::run(&config, &action, &mut stdout().lock()).inspect_err(complain)
+        }
+    };
+    ExitCode::from(if done.is_ok() { 0 } else { cli::EXIT_FAILURE })
+}
+
+fn complain(error: &app::RunError) {
+    let _nobody_left = writeln!(stderr(), "tallygate: {error}");
 }

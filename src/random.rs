@@ -1,7 +1,7 @@
-//! Randomness of the operating system: for secrets, and for names that must not meet.
+//! Randomness from the operating system, for secrets and unique names.
 
 /// # Panics
-/// If the system has none, as the tables of the standard library do.
+/// If the system has none, like the hash tables of the standard library.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random bytes");

@@ -1,13 +1,13 @@
-//! What many threads use all the time, without getting into each other's way: everybody has their
-//! own, and who wants to know looks at all of them.
+//! Data that many threads use all the time without getting in each other's way: each thread has its own, and
+//! a reader looks at all of them.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// As many as there are threads that push, or nearly; more than these share.
+/// Usually enough for all threads that push. If there are more, they share.
 const STRIPES: usize = 16;
 
-/// One for each thread, on cache lines of its own: processors that write to one line by turns wait
-/// for each other.
+/// One `T` per thread, each on its own cache lines: processors that write to the same line have to wait for
+/// each other.
 #[derive(Debug, Default)]
 pub struct Striped<T>([Apart<T>; STRIPES]);
 
@@ -16,18 +16,18 @@ pub struct Striped<T>([Apart<T>; STRIPES]);
 struct Apart<T>(T);
 
 impl<T> Striped<T> {
-    /// Makes one after the other.
+    /// Calls `new` for each.
     pub fn of(mut new: impl FnMut() -> T) -> Striped<T> {
         Striped(std::array::from_fn(|_| Apart(new())))
     }
 
-    /// That of this thread, which may share it with others.
+    /// The one of this thread, which others may share.
     #[inline]
     pub fn own(&self) -> &T {
         &self.0[stripe()].0
     }
 
-    /// Those of all threads, always in the same order.
+    /// All of them, always in the same order.
     pub fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|Apart(stripe)| stripe)
     }

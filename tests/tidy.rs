@@ -43,7 +43,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ),
     ("http", &["model", "units", "lifecycle", "auth", "format", "telemetry", "gateway"]),
     ("config", &["model", "units", "auth", "rules"]),
-    ("cli", &["model", "random", "format", "telemetry", "delivery", "gateway", "config"]),
+    ("cli", &["model", "clock", "random", "format", "telemetry", "delivery", "gateway", "config"]),
 ];
 
 /// Names of the crate root that are no modules.

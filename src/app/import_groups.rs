@@ -1,15 +1,17 @@
 //! `tallygate import`: takes the groups of an old Pushgateway over into the store.
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::settings;
+use super::store::write_changes;
+use super::{RunError, options};
 use crate::cli::{AskError, Origin, Running};
 use crate::config::{Config, Mode};
-use crate::gateway::Gateway;
 use crate::groups::Groups;
 use crate::import::{self, ImportError, Imported, Listing};
 use crate::persistence::disk::Disk;
-use crate::persistence::{Ack, Batch, Commits, Engine, EngineError};
+use crate::persistence::{Ack, Commits, EngineError};
 use crate::telemetry::Telemetry;
 
 /// Why nothing was taken over.
@@ -36,22 +38,33 @@ pub enum ImportFailed {
     Store(#[from] EngineError),
 }
 
-/// How often a Pushgateway is asked until nobody pushes meanwhile.
+/// How often to ask a Pushgateway to which somebody keeps pushing.
 const TRIES: usize = 10;
 
-/// Reads all groups into the store that the configuration names, or nothing. What happened, for
-/// people.
+/// Reads all groups into the store that the configuration names, or none, and reports to `out`.
 ///
 /// # Errors
 /// If they or the store cannot be used; the store is as before then.
-pub fn import_groups(config: &Config, origin: &Origin) -> Result<String, ImportFailed> {
+pub fn import_groups(
+    config: &Config,
+    origin: &Origin,
+    out: &mut impl Write,
+) -> Result<(), RunError> {
+    let (imported, path) = take_over(config, origin)?;
+    let Imported { groups, families, left_out } = imported;
+    writeln!(out, "imported {groups} groups with {families} families into {}", path.display())?;
+    left_out.iter().try_for_each(|reason| writeln!(out, "left out: {reason}"))?;
+    Ok(())
+}
+
+/// What was imported, and where to.
+fn take_over(config: &Config, origin: &Origin) -> Result<(Imported, PathBuf), ImportFailed> {
     if config.mode != Mode::Pushgateway {
         return Err(ImportFailed::Mode);
     }
     let path = config.store_path().ok_or(ImportFailed::NoStore)?;
-    let commits = Arc::new(Commits::new(Ack::Memory));
-    let telemetry = Arc::new(Telemetry::new(0));
-    let gateway = Gateway::with_commits(settings(config), telemetry, commits).with_groups();
+    let (settings, telemetry) = (options::settings(config), Arc::new(Telemetry::new(0)));
+    let gateway = options::gateway(config.mode, settings, telemetry, Commits::new(Ack::Memory));
     let groups = gateway.groups().ok_or(ImportFailed::Mode)?;
     let mut engine = Disk::open(&path)?;
     let loaded = gateway.load(&mut engine, &mut |_| {})?;
@@ -68,24 +81,11 @@ pub fn import_groups(config: &Config, origin: &Origin) -> Result<String, ImportF
         }
         Origin::Running(running) => ask(running, config.web.telemetry_path.as_str(), groups)?,
     };
-    let mut batch = Batch::default();
-    gateway.collect(&mut batch);
-    engine.write(loaded.commit + 1, &batch)?;
-    engine.sync()?;
-
-    let mut report = format!(
-        "imported {} groups with {} families into {}\n",
-        imported.groups,
-        imported.families,
-        path.display()
-    );
-    for reason in &imported.left_out {
-        report += &format!("left out: {reason}\n");
-    }
-    Ok(report)
+    write_changes(&gateway, &mut engine, loaded)?;
+    Ok((imported, path))
 }
 
-/// Its values and what it says of them must go together: it is asked until they do.
+/// The listing and the values come in separate answers. Asks until nobody has pushed in between.
 fn ask(running: &Running, telemetry_path: &str, groups: &Groups) -> Result<Imported, ImportFailed> {
     let wrong = |error| ImportFailed::Content(running.to_string(), error);
     let listing = || Listing::read(&running.listing()?).map_err(wrong);
@@ -101,8 +101,8 @@ fn ask(running: &Running, telemetry_path: &str, groups: &Groups) -> Result<Impor
     Err(ImportFailed::Busy(running.to_string()))
 }
 
-/// What to tell at start about a persistence file that nobody has imported: serving begins empty
-/// beside it, and an import is possible only before the first push.
+/// A warning for the start, if there is a persistence file that may not have been imported: the
+/// gateway starts empty, and an import is possible only before the first push.
 pub(super) fn unused_file(config: &Config) -> Option<String> {
     let file = config.persistence.file.as_deref().filter(|_| config.mode == Mode::Pushgateway)?;
     let found = std::fs::metadata(file).ok()?;

@@ -2,16 +2,16 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the store, listeners, logs, and what else is no connection of a client.
+/// Files for the store, listeners and logs: everything but client connections.
 const OTHER_FILES: u64 = 100;
 
-/// Lifts the soft limit to the hard one. The soft one is often 1,024 for the sake of old programs, and
-/// would be reached long before `limits.connections`: the store could then not begin a new file.
+/// Raises the soft limit to the hard one. The soft one is often 1,024 for the sake of old programs, and
+/// would be reached long before `limits.connections`: then the store could not begin a new file.
 ///
-/// What there is to tell if `connections` do not fit even so.
+/// Returns a warning if there is not enough room for `connections` even so.
 pub(super) fn allow_for(connections: usize) -> Option<String> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // Where the limit cannot be changed, it may still be large enough.
+    // A limit that cannot be raised may still be high enough.
     let lifted = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let allowed = if lifted { maximum } else { current };
     let allowed = allowed.filter(|&files| files < connections as u64 + OTHER_FILES)?;

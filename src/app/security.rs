@@ -1,8 +1,8 @@
 //! The files of web configuration and users: loaded at start, watched, and loaded again when one of
 //! them changes.
 //!
-//! Nothing that was closed is opened by mistake. Files that become invalid leave in force what there
-//! was; in Pushgateway mode every request gets 500 until they are right again, as from the original.
+//! A mistake never opens what was closed. When a file becomes invalid, the settings in force stay; in
+//! pushgateway mode every request gets 500 until the file is right again, as from the Pushgateway.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -54,18 +54,18 @@ pub(super) struct Security {
     state: Mutex<State>,
 }
 
-/// What came of loading the files the last time.
+/// The result of the last attempt to load the files.
 #[derive(Default)]
 struct State {
-    /// How they were then.
+    /// The files as they were then.
     seen: Seen,
     /// Why they could not be used.
     failure: Option<String>,
-    /// Somebody is asked for credentials.
+    /// Requests need credentials.
     closed: bool,
 }
 
-/// Files, each with what changes when it does. One that is not there has none.
+/// Files with something that changes whenever they do; `None` for a missing file.
 type Seen = BTreeMap<PathBuf, Option<[i64; 5]>>;
 
 /// What the files say.
@@ -130,7 +130,7 @@ impl Security {
             return Ok(());
         }
         let mut state = self.state.lock();
-        // Looked at before they are read: a change in between is seen at the next look.
+        // Look before reading: a change in between is then noticed at the next look.
         let before = look(&state.seen.keys().cloned().collect::<Vec<_>>());
         let loaded = self.read().and_then(|loaded| {
             if self.tls.is_some() && loaded.tls.is_none() {
@@ -171,8 +171,8 @@ impl Security {
         }
     }
 
-    /// Loads the files again whenever one of them changes, and as long as they cannot be used, since
-    /// what is missing may be a file that was not there before. For ever.
+    /// Loads the files again whenever one of them changes. Never ends. As long as they cannot be used it
+    /// tries every time: a file that was missing is not among those that are watched.
     pub(super) async fn watch(self: Arc<Security>) {
         if self.named().is_empty() {
             return;
@@ -197,8 +197,8 @@ impl Security {
     }
 }
 
-/// What changes when a file does: also when another one takes its place, as where Kubernetes
-/// replaces the files of a Secret.
+/// Times, size and inode, so that a file that takes the place of another is noticed, too. That is how
+/// Kubernetes replaces the files of a Secret.
 fn look(files: &[PathBuf]) -> Seen {
     let state = |path: &Path| {
         let found = std::fs::metadata(path).ok()?;
@@ -227,7 +227,7 @@ impl Security {
             warnings = web.warnings;
             accounts = web.users;
         }
-        // A file of users without any lets nobody in: somebody has asked for a check.
+        // A file without users lets nobody in: whoever configured it wants requests to be checked.
         let closed = users.is_some() || !accounts.is_empty();
         let mut anonymous = Rights::default();
         if let Some(users) = users {
@@ -244,7 +244,7 @@ impl Security {
 }
 
 impl Loaded {
-    /// `before` is how some of the files were before they were read.
+    /// `before` are some of the files as they were before they were read.
     fn state(&self, before: Seen) -> State {
         let mut seen = look(&self.files);
         seen.extend(before.into_iter().filter(|(path, _)| self.files.contains(path)));

@@ -1,29 +1,29 @@
-//! `tallygate store …`: looking at a store, taking its content out and bringing content in, while
-//! no gateway runs on it.
+//! `tallygate store …`: checks, exports and imports, while no gateway runs on the store.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{RunError, settings};
+use super::{RunError, options};
 use crate::cli::{ExportFormat, StoreAction};
 use crate::config::{Config, Mode};
 use crate::format::compress::Compression;
 use crate::format::escaping::Escaping;
 use crate::format::negotiate::{Format, PushFormat};
 use crate::format::openmetrics;
-use crate::gateway::{Content, Gateway, Limits, Loaded, PushRequest, ScrapeRequest};
+use crate::gateway::{Content, Gateway, Limits, Loaded, PushRequest, ScrapeRequest, Settings};
 use crate::model::Grouping;
 use crate::persistence::disk::Disk;
-use crate::persistence::{Ack, Commits, Committer, CommitterOptions, Engine};
+use crate::persistence::{Ack, Batch, Commits, Engine, EngineError};
+use crate::rules::Rules;
 use crate::telemetry::Telemetry;
 
-/// Does what was asked for. What there is to tell goes to `out`.
+/// Runs one of the commands, and reports to `out`.
 ///
 /// # Errors
-/// If the store, or what is to be brought in, is not whole.
+/// If the store cannot be used, or the import is refused.
 pub fn run(config: &Config, action: &StoreAction, out: &mut impl Write) -> Result<(), RunError> {
     match action {
         StoreAction::Check(path) => check(config, path.as_deref(), out),
@@ -32,14 +32,14 @@ pub fn run(config: &Config, action: &StoreAction, out: &mut impl Write) -> Resul
     }
 }
 
-/// Reads everything, changes nothing, and says what is there.
+/// Reads everything, and changes nothing.
 fn check(config: &Config, path: Option<&Path>, out: &mut impl Write) -> Result<(), RunError> {
     let path = match path {
         Some(path) => path.to_owned(),
         None => path_of(config)?,
     };
     let mut engine = Disk::open_to_read(&path)?;
-    // Whatever mode it is of.
+    // A store of either mode.
     let gateway = gateway(config, Commits::default()).with_groups();
     let Loaded { commit, series } = gateway.read(&mut engine, &mut |_| {})?;
     let (families, bytes) = (gateway.store().family_count(), engine.usage().disk_bytes);
@@ -80,34 +80,34 @@ fn import(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), RunE
     if config.mode == Mode::Pushgateway {
         return Err(RunError::Import("only in mode aggregate; groups are pushed".to_owned()));
     }
-    let body =
-        fs::read(file).map_err(|error| RunError::Import(format!("{}: {error}", file.display())))?;
+    let failed = |error: &dyn Display| RunError::Import(format!("{}: {error}", file.display()));
+    let body = fs::read(file).map_err(|error| failed(&error))?;
     let mut engine = Disk::open(&path_of(config)?)?;
-    let commits = Commits::new(Ack::Synced);
-    let gateway = Arc::new(gateway(config, commits));
+    let gateway = gateway(config, Commits::new(Ack::Memory));
     let loaded = gateway.load(&mut engine, &mut |_| {})?;
-    let collected = gateway.clone();
-    let committer = Committer::start(
-        Box::new(engine),
-        loaded.commit,
-        gateway.commits().clone(),
-        Box::new(move |batch| collected.collect(batch)),
-        CommitterOptions {
-            interval: Duration::from_secs(1),
-            patience: Duration::MAX,
-            telemetry: gateway.shared_telemetry(),
-        },
-    )?;
-    let pushed = gateway.push(&PushRequest::new(&Grouping::default(), format_of(&body), &body));
-    let pushed = pushed.map_err(|error| RunError::Import(format!("{}: {error}", file.display())));
-    committer.stop()?;
-    let pushed = pushed?;
+    let grouping = Grouping::default();
+    let push = PushRequest::new(&grouping, format_of(&body), &body);
+    let pushed = gateway.push(&push).map_err(|error| failed(&error))?;
+    write_changes(&gateway, &mut engine, loaded)?;
     writeln!(out, "ok: {} series, {} of them new", pushed.series, pushed.series_born)?;
     Ok(())
 }
 
-/// What [`export`] or a scrape has written. Only protobuf has such bytes: it begins its fields with
-/// them.
+/// Writes what has changed since the store was loaded as one commit, and closes the store.
+pub(super) fn write_changes(
+    gateway: &Gateway,
+    engine: &mut Disk,
+    loaded: Loaded,
+) -> Result<(), EngineError> {
+    let mut batch = Batch::default();
+    gateway.collect(&mut batch);
+    engine.write(loaded.commit + 1, &batch)?;
+    engine.sync()?;
+    engine.close()
+}
+
+/// The format of a file that [`export`] or a scrape has written. Only protobuf contains these bytes:
+/// its fields begin with them.
 fn format_of(body: &[u8]) -> PushFormat {
     if body.iter().any(|byte| matches!(byte, 0..=8 | 0x0b | 0x0c | 0x0e..=0x1f)) {
         PushFormat::Protobuf
@@ -123,16 +123,14 @@ fn path_of(config: &Config) -> Result<PathBuf, RunError> {
 }
 
 fn gateway(config: &Config, commits: Commits) -> Gateway {
-    let mut settings = settings(config);
-    // What was accepted once goes through as a whole, however much it is.
-    settings.limits = Limits::default();
-    settings.require_key = false;
-    settings.rules = crate::rules::Rules::default();
-    let gateway = Gateway::with_commits(settings, Arc::new(Telemetry::new(0)), Arc::new(commits));
-    match config.mode {
-        Mode::Aggregate => gateway,
-        Mode::Pushgateway => gateway.with_groups(),
-    }
+    let settings = Settings {
+        // What a gateway accepted over time comes back in one piece here, however large.
+        limits: Limits::default(),
+        require_key: false,
+        rules: Rules::default(),
+        ..options::settings(config)
+    };
+    options::gateway(config.mode, settings, Arc::new(Telemetry::new(0)), commits)
 }
 
 impl From<io::Error> for RunError {

@@ -1,10 +1,10 @@
-//! `tallygate check`: whether expositions are fit to be pushed, or whether a running gateway does
-//! what it should, from push to scrape.
+//! `tallygate check`: whether files can be pushed, or whether a running gateway works from push to
+//! scrape.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::client::{Answer, Ask, Client, ClientError, ClientOptions, Url};
 use super::flags::{Given, Page};
@@ -12,6 +12,7 @@ use super::inspect::{self, Check};
 use super::push::{BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, bare_url, client_options};
 use super::push::{format_of, target, timeout, timeout_flag};
 use super::{EXIT_FAILURE, UsageError, say};
+use crate::clock;
 use crate::format::Timestamps;
 use crate::format::negotiate::PushFormat;
 use crate::model::Grouping;
@@ -51,7 +52,7 @@ pub enum CheckJob {
     Gateway { url: Url, timeout: Duration, client: ClientOptions },
 }
 
-/// What a gateway does wrong.
+/// What is wrong with a gateway.
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error("{doing}: {error}")]
@@ -65,18 +66,15 @@ enum Fault {
 }
 
 impl CheckJob {
-    /// `None` if only an explanation is wanted.
+    /// `None` if help is asked for.
     ///
     /// # Errors
-    /// For the first word that makes no sense.
+    /// For the first argument that makes no sense.
     pub(super) fn read(
         args: impl IntoIterator<Item = OsString>,
         environment: &[(String, String)],
     ) -> Result<Option<CheckJob>, UsageError> {
-        let given = Given::read(args, &PAGE)?;
-        if given.help {
-            return Ok(None);
-        }
+        let Some(given) = Given::read(args, &PAGE)? else { return Ok(None) };
         let is_url = |word: &&String| word.starts_with("http://") || word.starts_with("https://");
         Ok(Some(match given.words.iter().find(is_url) {
             Some(url) => {
@@ -153,12 +151,11 @@ fn check_files(
     code
 }
 
-/// What was found, or what is wrong.
+/// A description of what the gateway can do.
 fn check_gateway(url: &Url, timeout: Duration, options: &ClientOptions) -> Result<String, Fault> {
     let setting_up = |error| Fault::NoAnswer { doing: "setup", error };
     let client = Client::new(options).map_err(setting_up)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unique = random::uuid7(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let unique = random::uuid7(clock::unix_ms());
     let labels = [("job", "tallygate_check"), ("instance", &*unique)];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let group = target(url, &labels).map_err(setting_up)?;
@@ -186,7 +183,7 @@ fn check_gateway(url: &Url, timeout: Duration, options: &ClientOptions) -> Resul
     let again = ask("push again, with the same key", "POST", &group, body, &[200, 202])?;
     let shown = ask("scrape", "GET", &scrape, None, &[200])?;
     let value = value_of(&shown.body, &unique);
-    // Before anything is said of the value, so that nothing is left behind.
+    // Before the value is judged, so that nothing is left behind.
     ask("delete", "DELETE", &group, None, &[202])?;
     match value.ok_or(Fault::NotShown)? {
         value if value.parse() == Ok(1.0) => {}

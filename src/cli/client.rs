@@ -1,5 +1,5 @@
-//! The HTTP client of the commands: one request, one answer. Redirects are not followed, because a
-//! push that is redirected is lost (clients R2).
+//! The HTTP client of the commands: one request, one answer. It does not follow redirects, which lose
+//! pushes (clients R2).
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -13,16 +13,16 @@ use ureq::{Agent, Error, SendBody, Timeout};
 
 use crate::config::Secret;
 
-/// Where to connect to, checked.
+/// A valid URL of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url(Uri);
 
-/// What each request has in common.
+/// What all requests of a client have in common.
 #[derive(Clone, Debug, Default)]
 pub struct ClientOptions {
     /// The value of the header `Authorization`.
     pub(super) authorization: Option<Secret>,
-    /// Trusted certificates, in PEM, instead of the usual ones.
+    /// PEM certificates to trust instead of the public authorities.
     pub(super) ca_file: Option<PathBuf>,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Ask<'a> {
     pub(super) method: &'a str,
     pub(super) url: &'a Url,
     pub(super) headers: &'a [(&'a str, String)],
-    /// `None` for methods that have none.
+    /// `None` for methods without a body.
     pub(super) body: Option<&'a [u8]>,
-    /// From resolving the name to the end of the answer.
+    /// From name resolution to the end of the answer.
     pub(super) timeout: Duration,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Answer {
     /// The beginning of the status line, such as `503 Service Unavailable`.
     pub(super) status_line: String,
     pub(super) retry_after: Option<Duration>,
-    /// An earlier try of the same push was applied.
+    /// An earlier attempt of the same push was applied.
     pub(super) replayed: bool,
     pub(super) body: Vec<u8>,
 }
@@ -64,18 +64,18 @@ pub enum ClientError {
     Credentials,
     #[error("{}: {reason}", .file.display())]
     File { file: PathBuf, reason: String },
-    /// Nothing of the request has left.
+    /// Nothing of the request was sent.
     #[error("cannot connect: {0}")]
     NotSent(String),
     /// The request may have arrived.
     #[error("no answer: {0}")]
     Broken(String),
-    /// Trying again is of no use.
+    /// Another attempt would fail, too.
     #[error("{0}")]
     Hopeless(String),
 }
 
-/// An answer that is longer is not ours.
+/// No gateway of ours sends a longer answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 impl Url {
@@ -182,7 +182,7 @@ impl Client {
 }
 
 impl Answer {
-    /// What an error says: the problem document, or the first line of the text.
+    /// What went wrong, from the problem document or the first line of the text.
     pub(super) fn explanation(&self) -> String {
         #[derive(serde::Deserialize)]
         struct Problem {
@@ -227,7 +227,7 @@ fn of_ureq(error: Error) -> ClientError {
         | Error::ConnectProxyFailed(_)
         | Error::Timeout(Timeout::Resolve | Timeout::Connect) => ClientError::NotSent(text),
         Error::Io(error) if is_before_sending(&error) => ClientError::NotSent(text),
-        // Of TLS: certificates do not get better by waiting.
+        // An error of TLS: a certificate does not get better by waiting.
         Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
             ClientError::Hopeless(error.to_string())
         }
@@ -238,7 +238,7 @@ fn of_ureq(error: Error) -> ClientError {
     }
 }
 
-/// These come from connecting only.
+/// These errors only come from connecting.
 fn is_before_sending(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable,

@@ -1,5 +1,5 @@
-//! Flags of commands that have their own, instead of the keys of the configuration: read, and
-//! explained by `tallygate COMMAND --help`, from one table.
+//! Flags of the commands that have flags of their own instead of configuration keys. One table both
+//! reads them and explains them in `tallygate COMMAND --help`.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -15,13 +15,13 @@ use crate::config::nearest;
 pub(super) struct Flag {
     /// With its dashes.
     pub(super) name: &'static str,
-    /// Empty: it takes no value.
+    /// Empty if it takes no value.
     pub(super) placeholder: &'static str,
     pub(super) repeated: bool,
     pub(super) help: &'static str,
 }
 
-/// A command, for its help.
+/// A command as its help describes it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page {
     pub(super) usage: &'static str,
@@ -30,30 +30,28 @@ pub(super) struct Page {
     pub(super) more: &'static str,
 }
 
-/// What stands behind the name of a command.
+/// What follows the name of a command.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     flags: Vec<(&'static str, String)>,
     pub(super) words: Vec<String>,
-    /// Nothing but an explanation is wanted.
-    pub(super) help: bool,
 }
 
 impl Given {
+    /// `None` if help is asked for.
+    ///
     /// # Errors
-    /// For the first word that makes no sense.
+    /// For the first argument that makes no sense.
     pub(super) fn read(
         args: impl IntoIterator<Item = OsString>,
         page: &Page,
-    ) -> Result<Given, UsageError> {
+    ) -> Result<Option<Given>, UsageError> {
         let mut given = Given::default();
         let mut parser = lexopt::Parser::from_args(args);
         loop {
             let name = match parser.next() {
-                Ok(None) => return Ok(given),
-                Ok(Some(Arg::Short('h') | Arg::Long("help"))) => {
-                    return Ok(Given { help: true, ..given });
-                }
+                Ok(None) => return Ok(Some(given)),
+                Ok(Some(Arg::Short('h') | Arg::Long("help"))) => return Ok(None),
                 Ok(Some(Arg::Value(word))) => {
                     given.words.push(utf8(word, "an argument")?);
                     continue;
@@ -95,7 +93,7 @@ impl Given {
         Ok(())
     }
 
-    /// The first of all flags.
+    /// The first flag, if any was given.
     pub(super) fn first(&self) -> Option<&'static str> {
         self.flags.first().map(|(name, _)| *name)
     }
@@ -112,7 +110,7 @@ impl Given {
         self.flags.iter().filter(move |(name, _)| *name == flag).map(|(_, value)| &**value)
     }
 
-    /// The value of a flag, or what is wrong with it.
+    /// The value of a flag, if it was given.
     pub(super) fn parsed<T, E: std::fmt::Display>(
         &self,
         flag: &str,
@@ -143,7 +141,7 @@ impl Page {
     }
 }
 
-/// `word` is one of a few; for flags whose values are.
+/// For flags that accept only a few words.
 pub(super) fn one_of<'w>(word: &str, words: &[&'w str]) -> Result<&'w str, String> {
     let found = words.iter().find(|known| **known == word);
     found.copied().ok_or_else(|| {

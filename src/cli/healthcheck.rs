@@ -1,7 +1,7 @@
 //! `healthcheck`: one request to a running gateway, for containers without a shell.
 //!
-//! Where the gateway speaks TLS, the check trusts the one certificate of its configuration, whatever
-//! names are in it. Where it asks for credentials, the check has none: that it asks tells enough.
+//! With TLS, the check trusts exactly the certificate in the configuration, whatever names are in it. It
+//! has no credentials; a gateway that asks for some is alive.
 
 mod pinned;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::config::{Address, Config, WebFile};
 
-/// Each of connecting, asking and waiting for the answer. Container engines give 3 s or more.
+/// For connecting, for sending and for each read. Container engines allow 3 s or more.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const DEFAULT_PATH: &str = "/-/healthy";
 const HEAD_BYTES_MAX: u64 = 1 << 10;
@@ -81,7 +81,7 @@ pub fn target(config: &Config, asked: Option<&str>) -> Result<Target, HealthErro
     }
 }
 
-/// That of the web configuration file; `None` if it has none.
+/// The certificate in the web configuration file; `None` if there is none.
 fn certificate(config: &Config) -> Result<Option<Vec<u8>>, HealthError> {
     let Some(path) = &config.web.config_file else { return Ok(None) };
     let file = WebFile::load(path).map_err(|error| HealthError::WebFile(error.to_string()))?;
@@ -89,7 +89,7 @@ fn certificate(config: &Config) -> Result<Option<Vec<u8>>, HealthError> {
     read.map_err(HealthError::WebFile)
 }
 
-/// A host under which a listener at `address` can be reached from the same machine.
+/// The host by which a listener at `address` can be reached from the same machine.
 fn reachable(address: Option<&Address>) -> String {
     match address.and_then(Address::host) {
         None | Some("0.0.0.0") => "127.0.0.1".to_owned(),
@@ -121,12 +121,12 @@ fn from_url(url: &str) -> Option<Target> {
     (!host.is_empty()).then_some(Target { host, port, path, certificate: None })
 }
 
-/// Nothing in it that would end the request line.
+/// Contains nothing that would end the request line.
 fn is_clean(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_graphic())
 }
 
-/// Asks, and is content with 200, or with being asked who it is (401); which of the two.
+/// Sends the request. The status, if it is 200, or 401 from a gateway that wants credentials.
 ///
 /// # Errors
 /// If the gateway cannot be reached, or answers anything else.

@@ -95,7 +95,7 @@ impl Page {
         let _infallible = writeln!(self.out, "\n{title}:\n{text}");
     }
 
-    /// A term, and below it what it means.
+    /// A term, and its meaning below it.
     fn entry(&mut self, term: &str, text: &str) {
         let _infallible = writeln!(self.out, "  {term}");
         wrap(&mut self.out, text, INDENT);
@@ -133,7 +133,7 @@ impl Page {
         }
     }
 
-    /// They have no flag, but who looks for them finds them here.
+    /// Rules have no flag, but people look for them here.
     fn rules(&mut self, key: &DescribedKey, all: bool) {
         let mut paragraphs = key.key.doc.paragraphs();
         self.out.push_str("\nRules, for the file only:\n");

@@ -1,5 +1,4 @@
-//! `tallygate import`: where the groups of an old Pushgateway come from. What is done with them is not
-//! decided here.
+//! `tallygate import`: where the groups of an old Pushgateway come from. The `app` imports them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,7 +56,7 @@ pub enum Origin {
     Running(Box<Running>),
 }
 
-/// A Pushgateway that can be asked.
+/// A running Pushgateway.
 #[derive(Clone, Debug)]
 pub struct Running {
     url: Url,
@@ -65,7 +64,7 @@ pub struct Running {
     client: ClientOptions,
 }
 
-/// Why it does not tell.
+/// Why a Pushgateway cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     #[error("{0}: {1}")]
@@ -100,7 +99,7 @@ impl Running {
     /// Its groups, as its JSON API lists them.
     ///
     /// # Errors
-    /// If it does not answer as it should.
+    /// If the answer is not 200.
     pub fn listing(&self) -> Result<Vec<u8>, AskError> {
         self.get("/api/v1/metrics", "application/json")
     }
@@ -108,7 +107,7 @@ impl Running {
     /// An exposition in the delimited protobuf format.
     ///
     /// # Errors
-    /// If it does not answer as it should.
+    /// If the answer is not 200.
     pub fn exposition(&self, telemetry_path: &str) -> Result<Vec<u8>, AskError> {
         const ACCEPT: &str = "application/vnd.google.protobuf; \
             proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8";

@@ -1,5 +1,5 @@
-//! Expositions in files and on standard input, and whether a gateway would take them. They are
-//! pushed to one in this process, which knows no limits and has no rules: what it refuses, all do.
+//! Checks expositions in files and on standard input by pushing them to a gateway within this process.
+//! It has no limits and no rules, so what it refuses, every gateway refuses.
 
 use std::fs;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ pub(super) struct Input {
     pub(super) format: PushFormat,
 }
 
-/// Why something is not fit to be pushed.
+/// Why something cannot be pushed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InputError {
     #[error("{name}: {error}")]
@@ -35,7 +35,7 @@ pub(super) enum InputError {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check<'a> {
     pub(super) grouping: &'a Grouping,
-    /// `None` finds out.
+    /// `None` to detect it.
     pub(super) format: Option<PushFormat>,
     pub(super) merge: Option<GaugeRule>,
     pub(super) timestamps: Timestamps,
@@ -43,7 +43,7 @@ pub(super) struct Check<'a> {
 
 const STANDARD_INPUT: &str = "standard input";
 
-/// All files as one push, or what comes from `input` if there are none. `-` stands for it, too.
+/// All files as one push. `-`, or no file at all, stands for `input`.
 ///
 /// # Errors
 /// If anything cannot be read, or would be refused.

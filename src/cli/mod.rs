@@ -1,9 +1,9 @@
 //! The command line: flags made from the keys of the default file, and the commands that need no
 //! server.
 //!
-//! [`parse`] only reads words, so that it can be tested without a process; [`run`] does what they
-//! say and writes to the streams it is given. Bad usage and bad configuration end with
-//! [`EXIT_USAGE`], before any port is bound.
+//! [`parse`] only reads words, so it can be tested without a process; [`run`] does what they say and
+//! writes to the streams it is given. Wrong usage and invalid configuration end with [`EXIT_USAGE`],
+//! before any port is bound.
 
 mod check;
 mod client;
@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use lexopt::Arg;
 
 use crate::config::{
-    Config, ConfigErrors, FILE_VARIABLE, Key, KeyKind, Sources, UsersFile, WebFile, describe,
-    is_like_ours, nearest, schema,
+    Config, FILE_VARIABLE, Key, KeyKind, Sources, UsersFile, WebFile, describe, is_like_ours,
+    nearest, schema,
 };
 
 pub use check::CheckJob;
@@ -36,35 +36,38 @@ pub use push::PushJob;
 
 /// `EX_USAGE` of sysexits.h: the command was used incorrectly.
 pub const EXIT_USAGE: u8 = 64;
-/// What was asked for did not work out.
+/// The command has failed.
 pub const EXIT_FAILURE: u8 = 1;
-/// `EX_TEMPFAIL` of sysexits.h: it may work later.
+/// `EX_TEMPFAIL` of sysexits.h: a later attempt may succeed.
 pub const EXIT_TEMPORARY: u8 = 75;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub enum Command {
-    Serve(Sources),
-    CheckConfig(Sources),
-    PrintConfig(Sources),
-    /// Of a path or URL, or where the configuration says.
-    Healthcheck(Sources, Option<String>),
-    /// The groups of an old Pushgateway.
-    Import(Sources, Origin),
-    Store(Sources, StoreAction),
+    /// A task for which the configuration is needed.
+    Configured(Sources, Task),
     Push(Box<PushJob>),
     Check(Box<CheckJob>),
-    /// The help of a command that has flags of its own.
-    Page(String),
-    ShortHelp,
-    LongHelp,
-    Version,
+    /// Nothing but this text.
+    Print(String),
+}
+
+#[derive(Clone, Debug)]
+pub enum Task {
+    Serve,
+    CheckConfig,
+    PrintConfig,
+    /// Of this path or URL, or of the default path.
+    Healthcheck(Option<String>),
+    /// Import the groups of an old Pushgateway.
+    Import(Origin),
+    Store(StoreAction),
 }
 
 /// What to do with a store while no gateway runs on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAction {
-    /// Of the configured store, or of this directory.
+    /// The store in this directory, or the configured one.
     Check(Option<PathBuf>),
     Export(ExportFormat),
     Import(PathBuf),
@@ -76,12 +79,11 @@ pub enum ExportFormat {
     Protobuf,
 }
 
-/// What is left to do after [`run`].
+/// What is left for the caller of [`run`] to do.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Start serving. The sources are for reading the configuration again.
+    /// The sources are for reading the configuration again.
     Serve(Box<Config>, Sources),
-    /// Take these groups over.
     Import(Box<Config>, Origin),
     Store(Box<Config>, StoreAction),
     Exit(u8),
@@ -131,7 +133,7 @@ pub enum UsageError {
     ExportFormat(String),
 }
 
-/// Commands, with what `--help` says of them.
+/// Commands, and what `--help` says about them.
 const COMMANDS: [(&str, &str); 11] = [
     ("serve", "Take pushes and answer scrapes. This is the default command."),
     (
@@ -181,11 +183,12 @@ const COMMANDS: [(&str, &str); 11] = [
 ];
 
 const FILE_FLAG: &str = "--config.file";
+const VERSION: &str = concat!("tallygate ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// Reads `args` (without the program's name) and the variables of the environment.
+/// Reads the arguments, without the name of the program, and the environment.
 ///
 /// # Errors
-/// For the first word that makes no sense.
+/// For the first argument that makes no sense.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -198,14 +201,14 @@ pub fn parse(
             let job = PushJob::read(args.skip(1), &in_utf8(&environment))?;
             return Ok(match job {
                 Some(job) => Command::Push(Box::new(job)),
-                None => Command::Page(push::PAGE.text()),
+                None => Command::Print(push::PAGE.text()),
             });
         }
         Some("check") => {
             let job = CheckJob::read(args.skip(1), &in_utf8(&environment))?;
             return Ok(match job {
                 Some(job) => Command::Check(Box::new(job)),
-                None => Command::Page(check::PAGE.text()),
+                None => Command::Print(check::PAGE.text()),
             });
         }
         _ => {}
@@ -217,16 +220,15 @@ pub fn parse(
     loop {
         let flag = match parser.next() {
             Ok(None) => break,
-            Ok(Some(Arg::Short('h'))) => return Ok(Command::ShortHelp),
+            Ok(Some(Arg::Short('h'))) => return Ok(Command::Print(short_help())),
             Ok(Some(Arg::Long("help"))) => {
                 let import = words.first().is_some_and(|word| word == "import");
-                return Ok(if import {
-                    Command::Page(import::PAGE.text())
-                } else {
-                    Command::LongHelp
-                });
+                let text = if import { import::PAGE.text() } else { long_help() };
+                return Ok(Command::Print(text));
             }
-            Ok(Some(Arg::Short('V') | Arg::Long("version"))) => return Ok(Command::Version),
+            Ok(Some(Arg::Short('V') | Arg::Long("version"))) => {
+                return Ok(Command::Print(VERSION.to_owned()));
+            }
             Ok(Some(Arg::Value(word))) => {
                 words.push(utf8(word, "an argument")?);
                 continue;
@@ -255,7 +257,7 @@ pub fn parse(
     command(words, sources, &given)
 }
 
-/// The key that a flag sets, and to what.
+/// The key that a flag sets, and its value.
 fn setting(flag: &str, parser: &mut lexopt::Parser) -> Result<(&'static Key, String), UsageError> {
     let find = |flag: &str| schema().keys().find(|key| key.flag() == flag);
     if let Some(key) = find(flag) {
@@ -285,78 +287,73 @@ fn placeholder(key: &Key) -> &'static str {
     keys.find(|described| described.key.name == key.name).map_or("VALUE", |key| key.placeholder)
 }
 
-/// `given` are flags that are no keys.
+/// `given` are the flags that are not keys.
 fn command(words: Vec<String>, mut sources: Sources, given: &Given) -> Result<Command, UsageError> {
     let mut words = words.into_iter();
     let name = words.next();
-    let operand = match name.as_deref() {
-        Some("store") => words.next(),
-        Some(name @ ("push" | "check")) => return Err(UsageError::NotFirst(name.to_owned())),
-        Some("check-config" | "healthcheck" | "import") => words.next(),
-        _ => None,
-    };
-    let action = match (name.as_deref(), operand.as_deref()) {
-        (Some("store"), action) => Some(store_action(action, words.next())?),
-        _ => None,
-    };
-    if let Some(word) = words.next() {
-        return Err(UsageError::TooMany(word));
-    }
     let name = name.as_deref().unwrap_or("serve");
     if let Some(flag) = given.first()
         && name != "import"
     {
         return Err(UsageError::OnlyFrom { flag });
     }
-    if name == "check-config"
-        && let Some(file) = &operand
-        && sources.file.replace(PathBuf::from(file)).is_some()
-    {
-        return Err(UsageError::Twice { flag: FILE_FLAG.to_owned() });
+    let task = match name {
+        "serve" => Task::Serve,
+        "check-config" => {
+            if let Some(file) = words.next()
+                && sources.file.replace(PathBuf::from(file)).is_some()
+            {
+                return Err(UsageError::Twice { flag: FILE_FLAG.to_owned() });
+            }
+            Task::CheckConfig
+        }
+        "print-config" => Task::PrintConfig,
+        "healthcheck" => Task::Healthcheck(words.next()),
+        "import" => {
+            Task::Import(Origin::read(words.next(), given, &in_utf8(&sources.environment))?)
+        }
+        "store" => Task::Store(StoreAction::read(&mut words)?),
+        "push" | "check" => return Err(UsageError::NotFirst(name.to_owned())),
+        "help" => return Ok(Command::Print(long_help())),
+        "version" => return Ok(Command::Print(VERSION.to_owned())),
+        other => {
+            let names = COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+            return Err(UsageError::UnknownCommand {
+                command: other.to_owned(),
+                nearest: nearest(other, names).map(str::to_owned),
+            });
+        }
+    };
+    if let Some(word) = words.next() {
+        return Err(UsageError::TooMany(word));
     }
     if sources.file.is_none() {
         let named = sources.environment.iter().find(|(name, _)| name == FILE_VARIABLE);
         let named = named.map(|(_, path)| path).filter(|path| !path.is_empty());
         sources.file = named.map(PathBuf::from);
     }
-    match name {
-        "serve" => Ok(Command::Serve(sources)),
-        "check-config" => Ok(Command::CheckConfig(sources)),
-        "print-config" => Ok(Command::PrintConfig(sources)),
-        "healthcheck" => Ok(Command::Healthcheck(sources, operand)),
-        "import" => {
-            let origin = Origin::read(operand, given, &in_utf8(&sources.environment))?;
-            Ok(Command::Import(sources, origin))
-        }
-        "store" => action.map(|action| Command::Store(sources, action)).ok_or(UsageError::NoAction),
-        "help" => Ok(Command::LongHelp),
-        "version" => Ok(Command::Version),
-        other => {
-            let names = COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
-            Err(UsageError::UnknownCommand {
-                command: other.to_owned(),
-                nearest: nearest(other, names).map(str::to_owned),
-            })
+    Ok(Command::Configured(sources, task))
+}
+
+impl StoreAction {
+    /// Reads the words that follow `store`.
+    fn read(words: &mut impl Iterator<Item = String>) -> Result<StoreAction, UsageError> {
+        let (action, operand) = (words.next(), words.next());
+        match (action.as_deref(), operand) {
+            (Some("check"), path) => Ok(StoreAction::Check(path.map(PathBuf::from))),
+            (Some("export"), None) => Ok(StoreAction::Export(ExportFormat::Text)),
+            (Some("export"), Some(format)) => match &*format {
+                "text" => Ok(StoreAction::Export(ExportFormat::Text)),
+                "protobuf" => Ok(StoreAction::Export(ExportFormat::Protobuf)),
+                _ => Err(UsageError::ExportFormat(format)),
+            },
+            (Some("import"), Some(file)) => Ok(StoreAction::Import(file.into())),
+            _ => Err(UsageError::NoAction),
         }
     }
 }
 
-/// What follows `store`.
-fn store_action(action: Option<&str>, operand: Option<String>) -> Result<StoreAction, UsageError> {
-    match (action, operand) {
-        (Some("check"), path) => Ok(StoreAction::Check(path.map(PathBuf::from))),
-        (Some("export"), None) => Ok(StoreAction::Export(ExportFormat::Text)),
-        (Some("export"), Some(format)) => match &*format {
-            "text" => Ok(StoreAction::Export(ExportFormat::Text)),
-            "protobuf" => Ok(StoreAction::Export(ExportFormat::Protobuf)),
-            _ => Err(UsageError::ExportFormat(format)),
-        },
-        (Some("import"), Some(file)) => Ok(StoreAction::Import(file.into())),
-        _ => Err(UsageError::NoAction),
-    }
-}
-
-/// Without what is not.
+/// Variables that are not UTF-8 are left out.
 fn in_utf8(environment: &[(OsString, OsString)]) -> Vec<(String, String)> {
     let pair = |(name, value): &(OsString, OsString)| {
         Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
@@ -387,72 +384,46 @@ fn did_you_mean(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or(String::new(), |nearest| format!("; did you mean {nearest}?"))
 }
 
-/// Does what the command line says, up to the point where serving would begin. Answers go to
-/// `out`, complaints to `err`.
+/// Does what the command line says, except what needs the `app`. Results go to `out`, complaints to
+/// `err`.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> Outcome {
-    let command = match parse(args, environment) {
-        Ok(command) => command,
+    let (sources, task) = match parse(args, environment) {
+        Ok(Command::Configured(sources, task)) => (sources, task),
+        Ok(Command::Push(job)) => return Outcome::Exit(job.run(&mut stdin(), out, err)),
+        Ok(Command::Check(job)) => return Outcome::Exit(job.run(&mut stdin(), out, err)),
+        Ok(Command::Print(text)) => {
+            say(out, &text);
+            return Outcome::Exit(0);
+        }
         Err(error) => {
             say(err, &format!("tallygate: {error}\nTry tallygate --help.\n"));
             return Outcome::Exit(EXIT_USAGE);
         }
     };
-    match command {
-        Command::Serve(sources) => match sources.load() {
-            Ok(config) => Outcome::Serve(Box::new(config), sources),
-            Err(errors) => bad_config(&errors, err),
-        },
-        Command::CheckConfig(sources) => match sources.load() {
-            Ok(config) => {
-                let problems = other_files(&config);
-                if !problems.is_empty() {
-                    return bad_files(&problems, err);
-                }
-                say(out, &summary(&config));
-                Outcome::Exit(0)
+    let config = match sources.load() {
+        Ok(config) => Box::new(config),
+        Err(errors) => return bad_config(&errors.0, err),
+    };
+    match task {
+        Task::Serve => Outcome::Serve(config, sources),
+        Task::Import(origin) => Outcome::Import(config, origin),
+        Task::Store(action) => Outcome::Store(config, action),
+        Task::Healthcheck(asked) => healthcheck(&config, asked.as_deref(), out, err),
+        Task::CheckConfig => {
+            let problems = other_files(&config);
+            if !problems.is_empty() {
+                return bad_config(&problems, err);
             }
-            Err(errors) => bad_config(&errors, err),
-        },
-        Command::PrintConfig(sources) => match sources.load() {
-            Ok(config) => {
-                say(out, &config.to_yaml());
-                Outcome::Exit(0)
-            }
-            Err(errors) => bad_config(&errors, err),
-        },
-        Command::Import(sources, origin) => match sources.load() {
-            Ok(config) => Outcome::Import(Box::new(config), origin),
-            Err(errors) => bad_config(&errors, err),
-        },
-        Command::Healthcheck(sources, asked) => match sources.load() {
-            Ok(config) => healthcheck(&config, asked.as_deref(), out, err),
-            Err(errors) => bad_config(&errors, err),
-        },
-        Command::Store(sources, action) => match sources.load() {
-            Ok(config) => Outcome::Store(Box::new(config), action),
-            Err(errors) => bad_config(&errors, err),
-        },
-        Command::Push(job) => Outcome::Exit(job.run(&mut stdin(), out, err)),
-        Command::Check(job) => Outcome::Exit(job.run(&mut stdin(), out, err)),
-        Command::Page(page) => {
-            say(out, &page);
+            say(out, &summary(&config));
             Outcome::Exit(0)
         }
-        Command::ShortHelp => {
-            say(out, &short_help());
-            Outcome::Exit(0)
-        }
-        Command::LongHelp => {
-            say(out, &long_help());
-            Outcome::Exit(0)
-        }
-        Command::Version => {
-            say(out, &format!("tallygate {}\n", env!("CARGO_PKG_VERSION")));
+        Task::PrintConfig => {
+            say(out, &config.to_yaml());
             Outcome::Exit(0)
         }
     }
@@ -483,7 +454,7 @@ fn healthcheck(
     }
 }
 
-/// What is wrong with the files that the configuration names. Certificates are looked at when the
+/// What is wrong with the files that the configuration names. Certificates are only checked when the
 /// gateway starts.
 fn other_files(config: &Config) -> Vec<String> {
     let web = config.web.config_file.as_deref().map(|path| WebFile::load(path).err());
@@ -494,11 +465,7 @@ fn other_files(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn bad_config(errors: &ConfigErrors, err: &mut impl Write) -> Outcome {
-    bad_files(&errors.0, err)
-}
-
-fn bad_files(problems: &[impl Display], err: &mut impl Write) -> Outcome {
+fn bad_config(problems: &[impl Display], err: &mut impl Write) -> Outcome {
     let mut text = "tallygate: the configuration cannot be used:\n".to_owned();
     for problem in problems {
         text.push_str(&format!("  {problem}\n"));
@@ -507,7 +474,7 @@ fn bad_files(problems: &[impl Display], err: &mut impl Write) -> Outcome {
     Outcome::Exit(EXIT_USAGE)
 }
 
-/// What `check-config` says if all is well.
+/// The report of `check-config` when all is well.
 fn summary(config: &Config) -> String {
     let listen: Vec<&str> = config.web.listen_address.iter().map(|a| a.as_str()).collect();
     let mut text = format!("ok: listens on {}", listen.join(", "));
@@ -529,7 +496,7 @@ fn summary(config: &Config) -> String {
 }
 
 fn say(stream: &mut impl Write, text: &str) {
-    // Nobody is left to be told if the reader is gone, as with `tallygate --help | head`.
+    // If the reader has gone, as in `tallygate --help | head`, there is nobody to tell.
     let _reader_gone = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
 }
 

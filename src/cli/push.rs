@@ -1,13 +1,13 @@
-//! `tallygate push`: sends what stands in files or on standard input, once, however often it takes.
+//! `tallygate push`: pushes files or standard input, and counts them once however many attempts it takes.
 //!
-//! The push is checked before it is sent, and carries an idempotency key, so that it is safe to try
-//! again until there is a clear answer or the time is over.
+//! The push is checked before it is sent. It carries an idempotency key, so it is safe to retry until
+//! there is a clear answer or the time is up.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -16,6 +16,7 @@ use super::client::{Answer, Ask, Client, ClientError, ClientOptions, Url};
 use super::flags::{Flag, Given, Page, bad_value, one_of};
 use super::inspect::{self, Check, Input};
 use super::{EXIT_FAILURE, EXIT_TEMPORARY, UsageError, say};
+use crate::clock;
 use crate::config::{Secret, format_duration, parse_duration};
 use crate::delivery::Key;
 use crate::format::Timestamps;
@@ -110,7 +111,7 @@ pub(super) const FORMAT: Flag = Flag {
     repeated: false,
     help: "Format of the input. If not given it is text, or OpenMetrics if it ends in # EOF.",
 };
-/// What it limits is not the same in all commands.
+/// What the timeout limits differs from command to command.
 pub(super) const fn timeout_flag(help: &'static str) -> Flag {
     Flag { name: "--timeout", placeholder: "DURATION", repeated: false, help }
 }
@@ -167,18 +168,15 @@ enum Failure {
 }
 
 impl PushJob {
-    /// `None` if only an explanation is wanted.
+    /// `None` if help is asked for.
     ///
     /// # Errors
-    /// For the first word that makes no sense.
+    /// For the first argument that makes no sense.
     pub(super) fn read(
         args: impl IntoIterator<Item = OsString>,
         environment: &[(String, String)],
     ) -> Result<Option<PushJob>, UsageError> {
-        let given = Given::read(args, &PAGE)?;
-        if given.help {
-            return Ok(None);
-        }
+        let Some(given) = Given::read(args, &PAGE)? else { return Ok(None) };
         let mut words = given.words.iter();
         let url = words.next().ok_or(UsageError::NoUrl)?;
         let pairs = grouping(&given)?;
@@ -193,7 +191,7 @@ impl PushJob {
             format: format_of(&given)?,
             method: given
                 .parsed("--method", |word| one_of(word, &["POST", "PUT"]))?
-                .map_or("POST", |word| if word == "PUT" { "PUT" } else { "POST" }),
+                .unwrap_or("POST"),
             merge: given.parsed("--merge", |word| {
                 word.parse().map_err(|_| "accepted are last, sum, min, max, mean")
             })?,
@@ -234,7 +232,7 @@ impl PushJob {
             grouping: &self.grouping,
             format: self.format,
             merge: self.merge,
-            // The gateway may be told to ignore them.
+            // The gateway may be configured to ignore them.
             timestamps: Timestamps::Ignore,
         };
         let (Input { body, format }, pushed) = inspect::read(&self.files, input, check)?;
@@ -253,7 +251,7 @@ impl PushJob {
         Ok(())
     }
 
-    /// Tries until there is a clear answer.
+    /// Sends the push until there is a clear answer.
     fn deliver(
         &self,
         client: &Client,
@@ -263,21 +261,15 @@ impl PushJob {
         err: &mut impl Write,
     ) -> Result<Answer, Failure> {
         let started = Instant::now();
-        let mut key = None;
-        // Some try may have been applied without our knowing.
+        let mut key = self.key_field();
+        // An attempt may have been applied without our knowing.
         let mut in_doubt = false;
         for tries in 1.. {
-            // As long as nothing can have arrived, a new key is as good, and it is not too old for
-            // a gateway that has started in the meantime.
-            if !in_doubt {
-                key = None;
-            }
-            let key = key.get_or_insert_with(|| self.key_field());
             let left = self.timeout.saturating_sub(started.elapsed());
             let ask = Ask {
                 method: self.method,
                 url: &self.url,
-                headers: &self.headers(key, format, gzip),
+                headers: &self.headers(&key, format, gzip),
                 body: Some(body),
                 timeout: left.min(self.timeout / 3),
             };
@@ -299,7 +291,7 @@ impl PushJob {
                 Err(error) => return Err(Failure::Final(format!("{}: {error}", self.url))),
             };
             let pause = pause(tries, retry_after);
-            if started.elapsed() + pause >= self.timeout {
+            if started.elapsed().saturating_add(pause) >= self.timeout {
                 let reason = format!("{}: {reason}", self.url);
                 return Err(Failure::Temporary(reason, tries, started.elapsed()));
             }
@@ -308,6 +300,11 @@ impl PushJob {
                 say(err, &format!("tallygate: try {tries}: {reason}; again in {pause}\n"));
             }
             std::thread::sleep(pause);
+            // As long as nothing can have arrived, a new key is just as good, and not too old for a
+            // gateway that has started in the meantime.
+            if !in_doubt {
+                key = self.key_field();
+            }
         }
         unreachable!("the loop ends by returning")
     }
@@ -316,10 +313,7 @@ impl PushJob {
     fn key_field(&self) -> String {
         let key = match &self.key {
             Some(key) => key.as_str().replace('\\', r"\\").replace('"', "\\\""),
-            None => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                random::uuid7(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
-            }
+            None => random::uuid7(clock::unix_ms()),
         };
         format!("\"{key}\"")
     }
@@ -364,7 +358,7 @@ pub(super) fn grouping(given: &Given) -> Result<Vec<(String, String)>, UsageErro
     Ok(pairs)
 }
 
-/// Of where the gateway is, without the path of the push.
+/// The URL of the gateway, without the path of the push.
 pub(super) fn bare_url(text: &str) -> Result<Url, UsageError> {
     Url::parse(text).map_err(|error| UsageError::Url(error.to_string()))
 }
@@ -372,11 +366,8 @@ pub(super) fn bare_url(text: &str) -> Result<Url, UsageError> {
 pub(super) fn format_of(given: &Given) -> Result<Option<PushFormat>, UsageError> {
     const FORMATS: [PushFormat; 3] =
         [PushFormat::Text, PushFormat::OpenMetrics, PushFormat::Protobuf];
-    given.parsed("--format", |word| {
-        let word = one_of(word, &FORMATS.map(PushFormat::word))?;
-        let format = FORMATS.into_iter().find(|format| format.word() == word);
-        format.ok_or_else(String::new)
-    })
+    let word = given.parsed("--format", |word| one_of(word, &FORMATS.map(PushFormat::word)))?;
+    Ok(FORMATS.into_iter().find(|format| Some(format.word()) == word))
 }
 
 pub(super) fn timeout(given: &Given) -> Result<Option<Duration>, UsageError> {
@@ -387,7 +378,7 @@ pub(super) fn timeout(given: &Given) -> Result<Option<Duration>, UsageError> {
     })
 }
 
-/// Credentials never come from arguments, which all users of a machine can read.
+/// Credentials never come from arguments, which every user of a machine can read.
 pub(super) fn client_options(
     given: &Given,
     environment: &[(String, String)],
@@ -421,7 +412,7 @@ pub(super) fn client_options(
     })
 }
 
-/// The path of a push: `/metrics`, where the URL does not have it, and the grouping labels.
+/// The URL with the path of a push: `/metrics`, unless it is there already, and the grouping labels.
 pub(super) fn target(url: &Url, pairs: &[(String, String)]) -> Result<Url, ClientError> {
     let mut path = url.path().trim_end_matches('/').to_owned();
     if !path.split('/').any(|part| part == "metrics") {
@@ -466,13 +457,13 @@ fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 409 | 429 | 500..=599)
 }
 
-/// Longer with every try, different for each client, and not shorter than the gateway asks for.
+/// Grows with every attempt, differs between clients, and is at least what the gateway asks for.
 fn pause(tries: usize, asked: Option<Duration>) -> Duration {
     let doublings = u32::try_from(tries - 1).unwrap_or(u32::MAX).min(16);
     let longest = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
     let share = f64::from(u16::from_le_bytes(random::bytes())) / f64::from(u16::MAX);
     let jittered = longest.mul_f64(0.5 + share / 2.0);
-    asked.map_or(jittered, |asked| asked + jittered / 4).max(jittered)
+    asked.map_or(jittered, |asked| asked.saturating_add(jittered / 4)).max(jittered)
 }
 
 fn pack(body: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Failure> {
@@ -482,4 +473,20 @@ fn pack(body: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, Failure> {
     let packed = compress::encode(Compression::Gzip, Levels::default(), body)
         .map_err(|error| Failure::Final(format!("gzip: {error}")))?;
     Ok(if packed.len() < body.len() { packed.into() } else { body.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_as_long_as_the_gateway_asks_for() {
+        let asked = Duration::from_secs(7);
+        for tries in [1, 2, 20, usize::MAX] {
+            let longest = if tries < 3 { FIRST_PAUSE * tries as u32 } else { LONGEST_PAUSE };
+            assert!((longest / 2..=longest).contains(&pause(tries, None)), "{tries}");
+            assert!(pause(tries, Some(asked)) > asked);
+            assert_eq!(pause(tries, Some(Duration::MAX)), Duration::MAX);
+        }
+    }
 }

@@ -22,7 +22,9 @@ fn invoke(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) 
 #[track_caller]
 fn served(args: &[&str]) -> Config {
     match parse(os(args), []) {
-        Ok(Command::Serve(sources)) => sources.load().unwrap_or_else(|errors| panic!("{errors}")),
+        Ok(Command::Configured(sources, Task::Serve)) => {
+            sources.load().unwrap_or_else(|errors| panic!("{errors}"))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -113,7 +115,7 @@ fn words_that_are_not_utf8() {
         assert!(!matches!(error, UsageError::Twice { .. }), "{error}");
     }
     let command = parse([OsString::from_vec(b"--config.file=/\xff".to_vec())], []);
-    assert!(matches!(command, Ok(Command::Serve(_))));
+    assert!(matches!(command, Ok(Command::Configured(_, Task::Serve))));
 }
 
 #[test]
@@ -148,7 +150,7 @@ fn the_file_may_be_named_by_a_variable() {
 fn variables_of_others_are_not_kept() {
     let environment = [("AWS_SECRET_ACCESS_KEY", "x"), ("TALLYGATE__LOG__LEVEL", "warn")];
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
-    let Ok(Command::Serve(sources)) = parse([], environment) else { panic!("no command") };
+    let Ok(Command::Configured(sources, _)) = parse([], environment) else { panic!("no command") };
     assert_eq!(sources.environment.len(), 1);
 }
 
@@ -241,9 +243,13 @@ fn import_takes_a_file_or_a_url() {
         assert_eq!(words(line).unwrap_err(), error, "{line}");
     }
     assert!(matches!(words("import --from=a://b"), Err(UsageError::Url(_))));
-    assert!(matches!(words("import file"), Ok(Command::Import(_, Origin::File(_)))));
-    let from = words("--mode=pushgateway import --from=http://a/p --timeout=5s");
-    assert!(matches!(from, Ok(Command::Import(_, Origin::Running(_)))));
-    let Ok(Command::Page(page)) = words("import --help") else { panic!("no page") };
+    let origin = |line: &str| match words(line) {
+        Ok(Command::Configured(_, Task::Import(origin))) => origin,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(origin("import file"), Origin::File(_)));
+    let from = origin("--mode=pushgateway import --from=http://a/p --timeout=5s");
+    assert!(matches!(from, Origin::Running(_)));
+    let Ok(Command::Print(page)) = words("import --help") else { panic!("no page") };
     assert!(page.contains("--from=URL") && page.contains("--ca-file=FILE"), "{page}");
 }

@@ -1,4 +1,4 @@
-//! Where to listen and how to be reached: addresses, the external URL, the route prefix.
+//! Where to listen, and how the gateway is reached: addresses, the external URL, the route prefix.
 
 use std::ops::Deref;
 
@@ -62,14 +62,14 @@ impl Address {
         matches!(&*self.host, "" | "0.0.0.0" | "::")
     }
 
-    /// Both cannot be bound.
+    /// The two cannot both be bound.
     pub(super) fn collides(&self, other: &Address) -> bool {
         let host = self.is_every() || other.is_every() || self.host == other.host;
         self.port != 0 && self.port == other.port && host
     }
 }
 
-/// At least one address, all different.
+/// One or more addresses, all different.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses(Vec<Address>);
 
@@ -106,7 +106,7 @@ pub struct ExternalUrl {
 }
 
 impl ExternalUrl {
-    /// Its path: empty, or one that begins with a slash and does not end in one.
+    /// The path: empty, or beginning with a slash and not ending in one.
     pub fn path(&self) -> &str {
         &self.prefix
     }
@@ -141,8 +141,7 @@ impl ExternalUrl {
     }
 }
 
-/// Where web pages come from: `*` alone, or `scheme://host` and `scheme://host:port`, as a browser
-/// writes them.
+/// Origins of web pages: `*` alone, or `scheme://host` and `scheme://host:port` as browsers write them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins(Vec<String>);
 
@@ -190,12 +189,12 @@ impl RoutePrefix {
         Ok(RoutePrefix { path })
     }
 
-    /// Once the external URL is known.
+    /// Takes the path of the external URL, unless there is a prefix.
     pub(super) fn resolve(&mut self, url: &ExternalUrl) {
         self.path.get_or_insert_with(|| url.prefix.clone());
     }
 
-    /// Empty, or a path that begins with a slash and does not end in one.
+    /// Empty, or beginning with a slash and not ending in one.
     pub fn as_str(&self) -> &str {
         self.path.as_deref().unwrap_or_default()
     }
@@ -210,7 +209,7 @@ impl RoutePrefix {
     }
 }
 
-/// Where scrapes go, below the route prefix.
+/// The path of scrapes, below the route prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TelemetryPath(String);
 
@@ -228,7 +227,7 @@ impl TelemetryPath {
     }
 }
 
-/// With a slash before and none behind.
+/// The path with a slash at the beginning and none at the end.
 fn prefix(path: &str) -> Result<String, String> {
     let path = path.trim_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/".contains(c);

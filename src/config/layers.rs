@@ -1,4 +1,4 @@
-//! The layers a configuration is made of, each checked by itself: are these keys of ours?
+//! The layers of a configuration. Each of them is checked for unknown keys.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,11 +11,11 @@ use super::schema::{
     DEFAULT_YAML, ENVIRONMENT_PREFIX, Key, KeyKind, flag_name, schema, variable_name,
 };
 
-/// Everything a configuration is made of, so that it can be read again.
+/// Everything that a configuration is read from, so that it can be read again.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// Variables of the process; those that are not ours are passed over.
+    /// Variables of the process. Those that are not ours are ignored.
     pub environment: Vec<(OsString, OsString)>,
     /// Key (`web.listen_address`) and value of each flag.
     pub flags: Vec<(&'static str, String)>,
@@ -114,7 +114,7 @@ impl Layer {
         }
     }
 
-    /// Variables with our prefix, but for the one that names the file.
+    /// Variables with our prefix, except the one that names the file.
     pub(super) fn environment(
         variables: &[(OsString, OsString)],
         problems: &mut Vec<Problem>,
@@ -152,7 +152,7 @@ impl Layer {
         for (name, value) in flags {
             let Some(key) = schema().key(name) else { continue };
             let value = match layer.values.get(key.name) {
-                // Repeated: only lists may be, the command line sees to that.
+                // Only lists may be repeated; the command line makes sure of that.
                 Some(earlier) => format!("{earlier},{value}"),
                 None => value.clone(),
             };
@@ -162,11 +162,11 @@ impl Layer {
     }
 }
 
-/// Names the configuration file, if the flag does not.
+/// The variable that names the configuration file, unless the flag does.
 pub const FILE_VARIABLE: &str = "TALLYGATE__CONFIG__FILE";
 
-/// Variables that look as if they were meant for us but have single underscores, each with the
-/// name it should have. What Kubernetes injects for a service is never among them.
+/// Variables that seem to be meant for us but have single underscores, each with its right name. The
+/// variables that Kubernetes injects for a service are never among them.
 pub(super) fn misnamed_variables(variables: &[(OsString, OsString)]) -> Vec<(String, String)> {
     let flat = |key: &Key| key.variable().replace("__", "_");
     let names = variables.iter().filter_map(|(name, _)| name.to_str());
@@ -179,12 +179,12 @@ pub(super) fn misnamed_variables(variables: &[(OsString, OsString)]) -> Vec<(Str
         .collect()
 }
 
-/// All others may hold secrets of others, and need not be kept.
+/// Other variables may contain secrets of other programs, and are not kept.
 pub(crate) fn is_like_ours(name: &str) -> bool {
     name.starts_with("TALLYGATE_")
 }
 
-/// So that errors come in a steady order.
+/// Gives errors a stable order.
 fn sorted(map: Map<String, Value>) -> BTreeMap<String, Value> {
     map.into_iter().collect()
 }

@@ -1,12 +1,11 @@
 //! Configuration: `config/default.yaml` < file < environment < flags (DESIGN 8).
 //!
-//! The default file is embedded; it *is* the defaults, and the [`schema()`] of keys, flags and help
-//! is read from it. Each layer is checked for keys that are not ours, the layers are merged, and
-//! every key becomes a typed value of a section. Nothing stops at the first error: whoever has
-//! three mistakes in a file is told of three.
+//! The default file is embedded. It *is* the defaults, and the [`schema()`] of keys, flags and help is read
+//! from it. Each layer is checked for unknown keys, the layers are merged, and every key becomes a typed
+//! value of a section. Nothing stops at the first error: three mistakes in a file are reported as three.
 //!
-//! Only [`Sources::load`], [`WebFile::load`] and [`UsersFile::load`] do I/O, for their files. Only `cli` and `app` use this module; components
-//! have options of their own.
+//! Only [`Sources::load`], [`WebFile::load`] and [`UsersFile::load`] read files. Only `cli` and `app` use
+//! this module; components have options of their own.
 
 mod address;
 mod layers;
@@ -52,7 +51,7 @@ pub use web_file::{ClientAuth, FileErrors, Pem, RateLimit, TlsServer, TlsVersion
 
 use crate::rules::Rules;
 
-/// A configuration in which everything is right.
+/// A valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub mode: Mode,
@@ -94,7 +93,7 @@ impl Sources {
 }
 
 impl Config {
-    /// The defaults with what a text in YAML changes of them.
+    /// The defaults, with the changes in a YAML text.
     ///
     /// # Errors
     /// With everything that is wrong.
@@ -130,7 +129,7 @@ impl Config {
     }
 
     fn read(mut from: Reader<'_>) -> Option<Config> {
-        // All are read before any is missed, so that all errors are found.
+        // Read everything before giving up, so that all errors are found.
         let mode = from.get::<Mode>("mode");
         let web = Web::read(&mut from);
         let auth = Auth::read(&mut from);
@@ -159,7 +158,7 @@ impl Config {
         })
     }
 
-    /// What only several keys together tell.
+    /// Checks that concern several keys.
     fn check(&self, problems: &mut Vec<Problem>) {
         if let Some(management) = &self.web.management_address
             && let Some(taken) = self.web.listen_address.iter().find(|a| a.collides(management))
@@ -180,8 +179,8 @@ impl Config {
         }
     }
 
-    /// Where the store is; `None` keeps state in memory only. People who come from the Pushgateway
-    /// expect that of it unless they have named a file.
+    /// Where the store is; `None` keeps state in memory only. In pushgateway mode that is the default, as
+    /// people expect it from the Pushgateway, unless a persistence file is named.
     pub fn store_path(&self) -> Option<PathBuf> {
         let named = *self.origin("store.path") != Origin::Default;
         if self.mode == Mode::Aggregate || named {
@@ -192,7 +191,7 @@ impl Config {
         Some(path.into())
     }
 
-    /// Keys that mean nothing in this mode but are set: whoever did it expects something.
+    /// Keys that are set but have no effect in this mode.
     fn idle_keys(&self) -> Vec<&'static str> {
         const PUSHGATEWAY: [&str; 6] = [
             "web.telemetry_path",
@@ -223,12 +222,12 @@ impl Config {
         schema().keys().map(origin).filter(|(_, origin)| **origin != Origin::Default)
     }
 
-    /// What is odd, but no error.
+    /// What is odd, but not an error.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Each key but the rules with its value, as a flag or variable would give it.
+    /// All keys except the rules, with their values as a flag or variable would have them.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         let mut settings = Vec::new();
         self.visit(&mut |seen| settings.push((seen.key, seen.text)));

@@ -9,8 +9,8 @@ use super::{Config, Origin};
 use crate::rules::{RawRule, Rules, Setting};
 
 impl Config {
-    /// In the order of the default file; what is not a default says where it comes from. Secrets
-    /// are hidden, everything else loads back as it is.
+    /// In the order of the default file. Values that are not defaults say where they come from. Secrets are
+    /// hidden; everything else loads back as it is.
     pub fn to_yaml(&self) -> String {
         let mut values = BTreeMap::new();
         self.visit(&mut |seen| _ = values.insert(seen.key, seen.yaml));
@@ -48,7 +48,7 @@ impl Config {
 fn line(out: &mut String, text: &str, origin: &Origin) {
     out.push_str(text);
     if *origin != Origin::Default {
-        // A name from outside must not end the comment.
+        // A name from outside must not break out of the comment.
         let origin = origin.to_string().replace(char::is_control, "?");
         let _infallible = write!(out, "  # {origin}");
     }

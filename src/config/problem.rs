@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. All of it is told at once.
+//! What can be wrong with a configuration. Everything is reported at once.
 
 use std::fmt;
 use std::path::PathBuf;

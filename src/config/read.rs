@@ -1,4 +1,4 @@
-//! From merged layers to typed values, keeping count of everything that is wrong.
+//! From merged layers to typed values. Everything that is wrong is collected.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ impl<'p> Reader<'p> {
         (self.problems.len() == before).then(|| compiled.into_iter().collect())
     }
 
-    /// Every key has one, at the latest from the defaults.
+    /// Every key has a value, if only a default.
     fn value(&self, key: &str) -> Value {
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
         let found = match self.values.get(section) {

@@ -7,7 +7,7 @@ use super::reload::is_reloadable;
 use super::schema::{Key, KeyKind, Section, schema};
 use super::{ConfigErrors, Sources};
 
-/// A section with all that is to be said of its keys.
+/// A section with everything there is to say about its keys.
 #[derive(Debug)]
 pub struct DescribedSection {
     pub section: &'static Section,
@@ -20,14 +20,14 @@ pub struct DescribedKey {
     pub key: &'static Key,
     pub placeholder: &'static str,
     pub default: String,
-    /// A reload is enough to change it.
+    /// A reload can change it.
     pub reloadable: bool,
 }
 
 /// All keys in the order of the default file.
 ///
 /// # Errors
-/// If the embedded defaults are wrong, which a test rules out.
+/// If the embedded defaults are invalid, which a test rules out.
 pub fn describe() -> Result<Vec<DescribedSection>, ConfigErrors> {
     let defaults = Sources::default().load()?;
     let mut seen = BTreeMap::new();

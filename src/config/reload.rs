@@ -1,11 +1,11 @@
-//! What of a new configuration can take effect while the program runs.
+//! Which parts of a new configuration can take effect while the program runs.
 
 use super::{Config, Log, Push, Scrape};
 
 /// A configuration read again, beside the one in use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reload {
-    /// To go on with: new where that is possible, otherwise as before.
+    /// The configuration from now on: new where possible, otherwise as before.
     pub config: Config,
     /// Keys that changed and take effect now.
     pub applied: Vec<&'static str>,
@@ -14,8 +14,8 @@ pub struct Reload {
 }
 
 impl Config {
-    /// Takes over from `new` what can change at run time: `ttl`, `limits`, `rules`, `log.level`,
-    /// and of `push` and `scrape` all that was not built into the server.
+    /// Takes from `new` what can change at run time: `ttl`, `limits`, `rules`, `log.level`, and everything in
+    /// `push` and `scrape` that the server has not been built with.
     pub fn reload(&self, new: &Config) -> Reload {
         let (applied, needs_restart) = self.reload_diff(new);
         let config = Config {

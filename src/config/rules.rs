@@ -12,7 +12,7 @@ use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::rules::{RawRule, Rule, Setting};
 
 /// # Errors
-/// The selector as far as there is one, and everything that is wrong with the rule.
+/// With the selector, if there is one, and everything that is wrong with the rule.
 pub(super) fn compile(value: Value) -> Result<Rule, (String, Vec<RuleFault>)> {
     let (raw, mut faults) = read(value);
     if faults.is_empty() {

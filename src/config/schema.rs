@@ -1,15 +1,15 @@
-//! Which keys there are: read from the default file, so that they cannot differ from it.
+//! The keys, read from the default file, so that they cannot differ from it.
 
 use std::sync::LazyLock;
 
 /// The defaults and the reference in one.
 pub const DEFAULT_YAML: &str = include_str!("../../config/default.yaml");
 
-/// Prefix of environment variables. Two underscores: Kubernetes injects `TALLYGATE_PORT` and the
-/// like for a service of that name, and those are none of our business.
+/// The prefix of environment variables. It has two underscores because Kubernetes injects `TALLYGATE_PORT`
+/// and the like for a service of that name, and those are none of our business.
 pub const ENVIRONMENT_PREFIX: &str = "TALLYGATE__";
 
-/// How alike a misspelt key and the one it is mistaken for must be, at least.
+/// How similar a misspelt key and a suggestion must be at least.
 const LIKENESS_MIN: f64 = 0.6;
 
 /// All keys, in the order of the default file.
@@ -18,10 +18,10 @@ pub struct Schema {
     pub sections: Vec<Section>,
 }
 
-/// Keys that stand together.
+/// Keys that belong together.
 #[derive(Debug)]
 pub struct Section {
-    /// Empty for the keys that stand in no section.
+    /// Empty for keys that are in no section.
     pub name: &'static str,
     pub doc: Doc,
     pub keys: Vec<Key>,
@@ -100,7 +100,7 @@ impl Schema {
         !name.is_empty() && self.sections.iter().any(|section| section.name == name)
     }
 
-    /// The key or section that a misspelt one is likely to mean.
+    /// The key or section that a misspelt one is likely to be.
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
         let sections = self.sections.iter().map(|section| section.name);
         let candidates = self.keys().map(|key| key.name).chain(sections.filter(|s| !s.is_empty()));
@@ -108,8 +108,8 @@ impl Schema {
     }
 }
 
-/// The candidate most like `name`, if any is like it. The last part of a dotted key also counts
-/// alone, for the right key in the wrong section, and so does the beginning of a longer one.
+/// The candidate that is most similar to `name`, if any is. The last part of a dotted key is also compared
+/// alone, to find the right key in the wrong section, and so is the beginning of a longer one.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let last = |name: &'a str| name.rsplit_once('.').map_or(name, |(_, last)| last);
     let wanted = name.rsplit_once('.').map_or(name, |(_, last)| last);
@@ -141,7 +141,7 @@ impl Key {
 
 pub fn flag_name(key: &str) -> String {
     if key == "web.config_file" {
-        // As it is called by everything else that reads such a file.
+        // Everything else that reads such a file calls the flag so.
         return "--web.config.file".to_owned();
     }
     format!("--{}", key.replace('_', "-"))
@@ -163,7 +163,7 @@ impl KeyKind {
 }
 
 impl Doc {
-    /// As they stand in the file; an example is a paragraph of its own.
+    /// As they are in the file. An example is a paragraph of its own.
     pub fn paragraphs(&self) -> impl Iterator<Item = &str> {
         self.0.split("\n\n")
     }

@@ -1,7 +1,7 @@
 //! The sections of the configuration, as the program uses them.
 //!
-//! What each key means stands in `config/default.yaml` and nowhere else. `section!` makes of one
-//! list of keys the struct, its reading, its writing and its comparison.
+//! What each key means is documented in `config/default.yaml` and nowhere else. From one list of keys,
+//! `section!` makes the struct and the code that reads, writes and compares it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::setting::{Setting, words};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::units::ByteSize;
 
-/// What a visitor is told of each key, see `Config::visit`.
+/// What `Config::visit` tells about each key.
 pub(super) struct Seen {
     pub(super) key: &'static str,
     pub(super) placeholder: &'static str,
@@ -37,9 +37,9 @@ macro_rules! section {
         }
 
         impl $name {
-            /// `None` if any of it is wrong; the reader then knows why.
+            /// `None` if anything is wrong; the reader then knows what.
             pub(super) fn read(from: &mut Reader<'_>) -> Option<$name> {
-                // All are read before any is missed, so that all errors are found.
+                // Read everything before giving up, so that all errors are found.
                 $(
                     let $field = from.get::<$type>(concat!($section, ".", stringify!($field)));
                     $(let $field = from.check(concat!($section, ".", stringify!($field)), $field, $check);)?

@@ -1,4 +1,4 @@
-//! Types of configuration values: how each is read from text, written back, and described.
+//! The types of configuration values: how each is read from text, written back, and described.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use super::address::{Address, Addresses, ExternalUrl, Origins, RoutePrefix, Tele
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 use crate::units::{ByteSize, Secret, format_duration, parse_duration};
 
-/// A value of one key. Files, variables and flags all come down to text.
+/// The value of one key. Files, variables and flags all boil down to text.
 pub(super) trait Setting: Sized {
     /// Stands for the value in help: `--ttl.default=DURATION`.
     const PLACEHOLDER: &'static str;
-    /// Neither shown in errors nor by `print-config`.
+    /// Shown neither in errors nor by `print-config`.
     const SECRET: bool = false;
 
     /// # Errors
@@ -46,7 +46,7 @@ pub(super) fn scalar(value: &Value) -> Result<String, String> {
     }
 }
 
-/// For a message; long texts are cut.
+/// The value for a message. Long texts are cut.
 pub(super) fn shown(value: &Value) -> String {
     const SHOWN_CHARS_MAX: usize = 80;
     let text = match &value.kind {

@@ -1,5 +1,5 @@
-//! A table of a YAML file beside the configuration (web configuration, users), read key by key.
-//! What nobody asked for is an unknown key.
+//! A table in one of the YAML files beside the configuration (web configuration, users), read key by key.
+//! Keys that nobody has asked for are unknown.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ impl Table {
         Table::new(name, self.entries(key, value))
     }
 
-    /// The entries of a table whose keys are free, in their order.
+    /// The entries of a table with arbitrary keys, in the order of the keys.
     pub(super) fn free_table(&mut self, key: &'static str) -> Vec<(String, Value)> {
         let value = self.take(key);
         self.entries(key, value).into_iter().collect()
@@ -81,19 +81,19 @@ impl Table {
         self.note(key, T::read(&value))
     }
 
-    /// Without it being shown in any message. `None` also for an empty one.
+    /// A text that no message shows. `None` if it is empty.
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
         let value = self.take(key)?;
         self.note(key, scalar(&value)).filter(|text| !text.is_empty())
     }
 
-    /// A list of texts; one that stands alone is a list of one.
+    /// A list of texts. A single text is a list of one.
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
         let Some(value) = self.take(key) else { return Vec::new() };
         self.note(key, texts(&value)).unwrap_or_default()
     }
 
-    /// Each text of a list as a choice; unknown ones are complained of with the nearest known one.
+    /// Each text of a list as a choice. For unknown ones, the nearest known one is suggested.
     pub(super) fn choices<T>(
         &mut self,
         key: &'static str,
@@ -146,7 +146,7 @@ impl Table {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
-    /// Everything that is wrong; what was not asked for is.
+    /// Adds everything that is wrong, including keys that nobody has asked for.
     pub(super) fn finish(mut self, problems: &mut Vec<String>) {
         for key in std::mem::take(&mut self.values).into_keys() {
             let hint = nearest(&key, self.asked.iter().copied());

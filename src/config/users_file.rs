@@ -8,7 +8,7 @@ use super::web_file::{FileErrors, folder, read};
 use crate::auth::{Account, PasswordHash, Right, Rights, TokenHash};
 use crate::model::{LabelScope, labels};
 
-/// Everybody in it.
+/// What the file says.
 #[derive(Clone, Debug)]
 pub struct UsersFile {
     pub accounts: Vec<Account>,

@@ -1,5 +1,5 @@
 //! The web configuration file, in the format that all exporters of the Prometheus world share
-//! (pushgateway-contract 16): TLS, users with passwords, headers, a rate limit.
+//! (pushgateway-contract 16): TLS, users with passwords, headers, and a rate limit.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::auth::{Account, PasswordHash, Rights};
 use crate::units::Secret;
 
-/// Everything in it. The default is an empty file: plain HTTP for everybody.
+/// What the file says. An empty file is plain HTTP for everybody.
 #[derive(Clone, Debug)]
 pub struct WebFile {
     pub tls: Option<TlsServer>,
@@ -19,7 +19,7 @@ pub struct WebFile {
     /// They may do everything.
     pub users: Vec<Account>,
     pub rate_limit: Option<RateLimit>,
-    /// What is odd, but no error.
+    /// What is odd, but not an error.
     pub warnings: Vec<String>,
 }
 
@@ -30,7 +30,7 @@ pub struct TlsServer {
     pub key: Pem,
     pub client_ca: Option<Pem>,
     pub client_auth: ClientAuth,
-    /// One of them must be a name of the client's certificate; empty lets any in.
+    /// One of them must be a name of the client's certificate; empty allows any.
     pub client_allowed_sans: Vec<String>,
     pub min_version: TlsVersion,
     pub max_version: TlsVersion,
@@ -86,7 +86,7 @@ pub struct RateLimit {
     pub burst: usize,
 }
 
-/// Why a file beside the configuration cannot be used. Each problem is told without secrets.
+/// Why a file beside the configuration cannot be used. No problem mentions a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileErrors {
     pub path: PathBuf,
@@ -143,7 +143,7 @@ enum Offered {
     Never,
 }
 
-/// Headers that may be set, with the values they may have; no values are any value.
+/// Headers that may be set, and the values that they may have; an empty list allows any.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("X-Frame-Options", &["deny", "sameorigin"]),
@@ -245,7 +245,7 @@ impl TlsServer {
         if curves.as_ref().is_some_and(Vec::is_empty) {
             from.wrong("curve_preferences", "none of them is offered here");
         }
-        // Every server has chosen by itself for years.
+        // Servers have made this choice by themselves for years.
         let _: Option<bool> = from.get("prefer_server_cipher_suites");
         Some(TlsServer {
             certificate: certificate?,
@@ -313,7 +313,7 @@ fn version(from: &mut Table, key: &'static str) -> Option<TlsVersion> {
     version
 }
 
-/// The names of a list that change what is offered; `None` without a list.
+/// The names in a list that are offered here; `None` if there is no list.
 fn offered(
     from: &mut Table,
     key: &'static str,
@@ -378,7 +378,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// What names in a file are relative to.
+/// The folder that file names in this file are relative to.
 pub(super) fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }

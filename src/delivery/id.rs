@@ -1,19 +1,19 @@
-//! What tells the tries of one push from another push: an idempotency key, or a place in the
-//! sequence of its source (merge-semantics 3, rules 1, 6 and 7).
+//! What identifies a push, so that its attempts can be told from other pushes: an idempotency key, or a
+//! number in the sequence of its source (merge-semantics 3, rules 1, 6 and 7).
 
 use std::fmt;
 
 /// Longer keys, sources and epochs are refused.
 pub const TEXT_BYTES_MAX: usize = 255;
 
-/// Which push this is, whatever it brings.
+/// Which push this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PushId {
     Key(Key),
     Sequence(Sequence),
 }
 
-/// `Idempotency-Key`: chosen by the client, one for each push and the same for all its tries.
+/// `Idempotency-Key`: chosen by the client, new for each push and the same for all its attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     text: Box<str>,
@@ -24,7 +24,7 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence {
     pub source: Box<str>,
-    /// A run of the source; each may begin to count anew.
+    /// A run of the source. Each run may start counting again.
     pub epoch: Box<str>,
     pub number: u64,
 }
@@ -49,10 +49,10 @@ pub enum TextError {
 }
 
 impl Key {
-    /// Reads a structured-field string (RFC 9651), or the same without quotes.
+    /// Reads a structured-field string (RFC 9651), with or without its quotes.
     ///
     /// # Errors
-    /// If it is neither, empty or too long.
+    /// If it is no such string, empty or too long.
     pub fn parse(field: &[u8]) -> Result<Key, TextError> {
         let text = text(field)?;
         Ok(Key { made_ms: uuid_ms(&text).or_else(|| ulid_ms(&text)), text })
@@ -62,8 +62,7 @@ impl Key {
         &self.text
     }
 
-    /// When it was made by the client's clock, in milliseconds since the Unix epoch: of a `UUIDv7`
-    /// or ULID.
+    /// When a `UUIDv7` or ULID was made, by the client's clock, in milliseconds since the Unix epoch.
     pub fn made_ms(&self) -> Option<i64> {
         self.made_ms
     }
@@ -98,7 +97,7 @@ pub fn text(field: &[u8]) -> Result<Box<str>, TextError> {
     }
 }
 
-/// What stands between the quotes; the opening one is behind us.
+/// The text between the quotes. `field` begins after the opening one.
 fn unquoted(field: &[u8]) -> Result<String, TextError> {
     let mut text = String::new();
     let mut bytes = field.iter();
@@ -113,12 +112,12 @@ fn unquoted(field: &[u8]) -> Result<String, TextError> {
             byte => text.push(char::from(*byte)),
         }
     }
-    // Parameters of the field mean nothing to us, and then they are to be ignored.
+    // Parameters that mean nothing to us are to be ignored.
     let rest = bytes.as_slice().trim_ascii_start();
     if rest.is_empty() || rest.starts_with(b";") { Ok(text) } else { Err(TextError::Trailing) }
 }
 
-/// The time in a `UUIDv7`, written with hyphens: without them any 32 digits might look like one.
+/// The time in a `UUIDv7`, which must have its hyphens: without them, any 32 digits could be one.
 fn uuid_ms(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let shaped = bytes.len() == 36
@@ -137,8 +136,8 @@ fn uuid_ms(text: &str) -> Option<i64> {
     })
 }
 
-/// The time in a ULID. Base32 of other things can have the same form, so the time must be one that
-/// a clock may show today.
+/// The time in a ULID. Other things in base 32 can have the same form, so the time must be a plausible
+/// one.
 fn ulid_ms(text: &str) -> Option<i64> {
     const YEARS_2015_TO_2100: std::ops::Range<i64> = 1_420_070_400_000..4_102_444_800_000;
     let bytes = text.as_bytes();

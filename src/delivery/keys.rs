@@ -1,9 +1,9 @@
 //! The table of idempotency keys: which were applied, when, and with what content.
 //!
-//! Keys are forgotten in the order in which they were applied, so a shard keeps them in a queue, and
-//! a table of positions in the queue finds them: some fifty bytes a key. Nothing ever walks over all
-//! of them: each push takes the oldest ones away that are due, the sweep does it where no pushes
-//! come, and at the cap each new key takes the place of the oldest.
+//! Keys are forgotten in the order in which they were applied. So a shard keeps them in a queue, and finds
+//! them by a table of positions in that queue: some fifty bytes per key. Nothing ever walks over all of
+//! them: each push forgets a few of the oldest that are due, the sweep does it when there are no pushes,
+//! and when the memory is full, each new key takes the place of the oldest.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -16,11 +16,11 @@ use crate::persistence::{Batch, Table};
 /// A client's clock may be this much ahead of ours (merge-semantics 1.4).
 const AHEAD_MAX_MS: i64 = 10_000;
 
-/// What a key takes, its part of the table of positions included.
+/// The memory that a key takes, including its share of the table of positions.
 pub(super) const KEY_BYTES: usize = size_of::<Entry>() + 16;
 
 const SHARDS: usize = 16;
-/// How many due keys one push takes away: more than it can add.
+/// How many due keys one push forgets. More than it adds.
 const DUE_PER_PUSH: usize = 4;
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 25;
@@ -34,11 +34,11 @@ pub(super) struct Keys {
 struct Shard {
     /// In the order in which they were applied.
     entries: VecDeque<Entry>,
-    /// The position of the first entry. Positions count on and wrap.
+    /// The position of the first entry. Positions only rise, and wrap around.
     first: u32,
     /// Positions by digest.
     index: HashTable<u32>,
-    /// Of pushes in flight.
+    /// The keys of pushes in progress.
     claimed: HashSet<Digest>,
     /// Positions of entries that are not on disk yet.
     unwritten: Vec<u32>,
@@ -63,7 +63,7 @@ impl Keys {
         &self.shards[usize::from(digest.0[15]) % SHARDS]
     }
 
-    /// True if the key is to be applied now, false if that was done.
+    /// True if the push is to be applied now, false if it was applied.
     pub(super) fn claim(
         &self,
         key: &Entry,
@@ -83,7 +83,7 @@ impl Keys {
                 let same = entry.fingerprint == fingerprint;
                 return if same { Ok(false) } else { Err(ClaimError::OtherPush) };
             }
-            // It is due, though still in the queue.
+            // It is due, although still in the queue.
             marks.forget(entry);
         }
         if made_ms != NO_TIME {
@@ -118,7 +118,7 @@ impl Keys {
         }
     }
 
-    /// Takes away what is due.
+    /// Forgets what is due.
     pub(super) fn expire(&self, now_ms: i64, memory: Memory, marks: &Marks) {
         let horizon = now_ms.saturating_sub(memory.window_ms);
         for shard in &self.shards {
@@ -134,7 +134,7 @@ impl Keys {
     pub(super) fn collect(&self, batch: &mut Batch) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            // First what is gone: it may have come again.
+            // Deletions first: a key that has gone may have come again.
             for digest in std::mem::take(&mut shard.gone) {
                 batch.delete(Table::Keys, &digest.0);
             }
@@ -146,7 +146,7 @@ impl Keys {
         }
     }
 
-    /// Of keys on disk, in the order in which they were applied.
+    /// Adds a key from disk. They must come in the order in which they were applied.
     pub(super) fn restore(&self, entry: Entry, memory: Memory, marks: &Marks) {
         self.shard(&entry.digest).lock().add(entry, memory, marks);
     }
@@ -154,7 +154,7 @@ impl Keys {
 
 impl Shard {
     fn at(&self, position: u32) -> Option<&Entry> {
-        // Of a position that is behind us this is beyond the end.
+        // For a position before the first one, this is beyond the end.
         self.entries.get(position.wrapping_sub(self.first) as usize)
     }
 
@@ -169,7 +169,7 @@ impl Shard {
 
     fn add(&mut self, mut entry: Entry, memory: Memory, marks: &Marks) {
         let most = (memory.keys_bytes / KEY_BYTES / SHARDS).max(1);
-        // Where the cap was lowered there may be many; they go little by little.
+        // If the cap was lowered there may be many too many. They go little by little.
         for _ in 0..DUE_PER_PUSH {
             if self.entries.len() >= most {
                 self.forget_oldest(marks);
@@ -177,11 +177,11 @@ impl Shard {
         }
         let length = self.entries.len();
         if length == self.entries.capacity() {
-            // Not twice as much, so that there is never much more than the cap.
+            // By less than doubling, so that it never takes much more memory than the cap.
             let wanted = (length + length / 4 + 16).min(most.max(length + 1));
             self.entries.reserve_exact(wanted - length);
         }
-        // The clock may step back; the queue stays in order.
+        // Stay in order even if the clock steps back.
         if let Some(last) = self.entries.back() {
             entry.applied_ms = entry.applied_ms.max(last.applied_ms);
         }
@@ -191,7 +191,7 @@ impl Shard {
         let digest_at = |position: &u32| entries[position.wrapping_sub(first) as usize].digest;
         let hash = entry.digest.hash();
         match self.index.find_mut(hash, |at| digest_at(at) == entry.digest) {
-            // It was due and has come again; the old one has no position any more.
+            // It was due and has come again. The old entry loses its position.
             Some(at) => *at = position,
             None => {
                 self.index.insert_unique(hash, position, |at| digest_at(at).hash());
@@ -199,7 +199,7 @@ impl Shard {
         }
     }
 
-    /// Forgets at most so many that were applied at `horizon` or earlier. True if more may be due.
+    /// Forgets up to `most` keys that were applied at `horizon` or earlier. True if more may be due.
     fn forget_due(&mut self, horizon: i64, most: usize, marks: &Marks) -> bool {
         for _ in 0..most {
             match self.entries.front() {
@@ -212,7 +212,7 @@ impl Shard {
 
     fn forget_oldest(&mut self, marks: &Marks) {
         let Some(entry) = self.entries.front().copied() else { return };
-        // Before it is gone: who does not find it must find the mark.
+        // First the mark: whoever does not find the key must find the mark.
         marks.forget(&entry);
         let first = self.first;
         if let Ok(found) = self.index.find_entry(entry.digest.hash(), |at| *at == first) {
@@ -225,7 +225,7 @@ impl Shard {
         self.first = first.wrapping_add(1);
     }
 
-    /// Gives memory back after a busy time.
+    /// Releases memory after a busy time.
     fn shrink(&mut self) {
         let length = self.entries.len();
         if self.entries.capacity() > 4 * length + 64 {
@@ -249,7 +249,7 @@ impl Entry {
         record
     }
 
-    /// `None` if this is no record of a key.
+    /// `None` if this is not the record of a key.
     pub(super) fn from_record(key: &[u8], value: &[u8]) -> Option<Entry> {
         let digest = Digest(key.try_into().ok()?);
         let (version, rest) = value.split_first()?;

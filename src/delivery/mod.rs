@@ -1,21 +1,21 @@
 //! Delivery: a push that is tried again counts once (merge-semantics 3).
 //!
-//! A client gives each push an identity ([`PushId`]), the same for all tries. Before anything of a
-//! push is looked at, its identity is [claimed](Delivery::claim): one try goes on, others are told
-//! that it was done, or is being done. Inside the gate, after the push was applied, the claim is
-//! [done](Claim::done), so that key and effect are part of the same commit. A claim that is dropped
-//! before that leaves nothing behind.
+//! A client gives each push an identity ([`PushId`]), the same for all attempts. Before a push is even
+//! parsed, its identity is [claimed](Delivery::claim): one attempt goes on, others are told that the push
+//! was applied or is in progress. After it was applied, still inside the gate, the claim is
+//! [done](Claim::done), so key and effect are part of the same commit. A claim that is dropped before
+//! that leaves nothing behind.
 //!
-//! This module knows no clock and no store: what is applied may be anything.
+//! This module knows neither clock nor store, and does not care what is applied.
 //!
 //! # What is promised
 //!
-//! - A key is remembered for the window, unless the memory is full; then the oldest go first.
-//! - A key that carries its time (`UUIDv7`, ULID) is never applied twice. It must be younger than
-//!   every key that was forgotten, or it is refused ([`Marks`]). For this no clock of a client needs
-//!   to be right; one that is far ahead is refused, since it would put all others in the past.
-//! - Of a source that numbers its pushes the last [`WINDOW`] numbers are known one by one, what is
-//!   below is refused, and a source that was silent for the window may be forgotten.
+//! - A key is remembered for the whole window, unless the memory is full. Then the oldest keys go first.
+//! - A key that carries its time (`UUIDv7`, ULID) is never applied twice: if it is not younger than every
+//!   key that was forgotten, it is refused ([`Marks`]). No clock of a client has to be right for this. Only
+//!   a key from far in the future is refused, because it would put all others in the past.
+//! - Of a source that numbers its pushes, the last [`WINDOW`] numbers are known one by one, and lower ones
+//!   are refused. A source that was silent for the whole window may be forgotten.
 
 mod id;
 mod keys;
@@ -41,23 +41,23 @@ pub struct Memory {
     pub window_ms: i64,
     /// Room for keys.
     pub keys_bytes: usize,
-    /// Runs of sources.
+    /// Room for runs of sources.
     pub sources: usize,
 }
 
-/// One try of a push that has an identity.
+/// One attempt of a push that has an identity.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// Who pushes, where that is known: each has keys of their own.
+    /// Who pushes, if that is known. Everybody has keys of their own.
     pub principal: Option<&'a str>,
     pub grouping: &'a Grouping,
     pub id: &'a PushId,
-    /// All that makes up the meaning of the push: the decoded body, its format, and what the
-    /// headers say of it. Another content under the same key is a mistake of the client.
+    /// Everything that determines the meaning of the push: the decoded body, its format, and what the headers
+    /// say about it. Different content under the same key is a mistake of the client.
     pub content: &'a [&'a [u8]],
 }
 
-/// Why a push is not to be applied. Nothing was.
+/// Why a push must not be applied. Nothing was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
     #[error("another try of this push is still in progress")]
@@ -75,17 +75,17 @@ pub enum ClaimError {
     BelowWindow,
 }
 
-/// A record on disk that cannot be one of ours.
+/// A record that no version of ours can have written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no record of {0}")]
 pub struct Damaged(&'static str);
 
-/// Secret and keyed hash; clients cannot choose identities that meet.
+/// A hash with a secret key, so that clients cannot choose identities that collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Digest([u8; 16]);
 
 impl Digest {
-    /// For hash tables.
+    /// A hash for hash tables.
     fn hash(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
@@ -99,18 +99,18 @@ pub struct Delivery {
     keys: Keys,
     sources: Sources,
     marks: Marks,
-    /// From disk, not sorted yet.
+    /// Keys from disk that are not sorted yet.
     restoring: Mutex<Vec<Entry>>,
 }
 
 /// How far back the memory reaches.
 #[derive(Debug)]
 struct Marks {
-    /// When the newest of the forgotten keys was applied, by our clock.
+    /// When the last of the forgotten keys was applied, by our clock.
     forgotten_ms: AtomicI64,
-    /// The time that the youngest of the forgotten keys carries, by the clocks of clients.
+    /// The latest time that a forgotten key carries, by the clocks of clients.
     floor_ms: AtomicI64,
-    /// Not written since they have changed.
+    /// They have changed since they were last written.
     changed: AtomicBool,
     /// Somebody writes what changes, so it has to be noted.
     durable: bool,
@@ -128,12 +128,12 @@ impl Marks {
     }
 }
 
-/// What has become of the attempt to claim an identity.
+/// The result of claiming an identity.
 #[derive(Debug)]
 pub enum Claimed<'d> {
-    /// Go on, then say that it is done.
+    /// Apply the push, then say that it is done.
     Now(Claim<'d>),
-    /// It was applied by an earlier try.
+    /// An earlier attempt was applied.
     Before,
 }
 
@@ -154,16 +154,15 @@ enum What {
     Done,
 }
 
-/// So many are looked at under one lock.
+/// How many are looked at under one lock.
 const SLICE: usize = 1024;
 
 const SECRET: &[u8] = b"delivery.secret";
 const MARKS: &[u8] = b"delivery.marks";
 
 impl Delivery {
-    /// With nothing remembered. `secret` must be random, and `now_ms` counts as the time when all
-    /// memory was lost, until other ones are restored. `durable` tells that somebody calls
-    /// [`Delivery::collect`].
+    /// Remembers nothing. `secret` must be random. `now_ms` counts as the time when all memory was lost, until
+    /// records are restored. With `durable`, somebody calls [`Delivery::collect`].
     pub fn new(secret: [u8; 16], now_ms: i64, durable: bool) -> Delivery {
         Delivery {
             secret: RwLock::new(secret),
@@ -179,10 +178,10 @@ impl Delivery {
         }
     }
 
-    /// Whether this try is the one to be applied.
+    /// Whether this attempt is the one to apply.
     ///
     /// # Errors
-    /// If nobody can tell, or another try is not done yet.
+    /// If nobody can tell, or another attempt is in progress.
     pub fn claim(
         &self,
         attempt: &Attempt<'_>,
@@ -211,7 +210,7 @@ impl Delivery {
         })
     }
 
-    /// Another try is in progress. The content does not matter.
+    /// Another attempt is in progress. The content does not matter.
     pub fn is_claimed(&self, attempt: &Attempt<'_>) -> bool {
         let digest = self.digest(attempt);
         match attempt.id {
@@ -220,35 +219,35 @@ impl Delivery {
         }
     }
 
-    /// Forgets what is due, where no pushes do it.
+    /// Forgets what is due. Pushes do so, too, but there may be none.
     pub fn expire(&self, now_ms: i64, memory: Memory) {
         self.keys.expire(now_ms, memory, &self.marks);
         self.sources.expire(now_ms, memory, self.marks.durable);
     }
 
-    /// Keys remembered.
+    /// How many keys are remembered.
     pub fn keys(&self) -> usize {
         self.keys.len()
     }
 
-    /// What the keys remembered take of [`Memory::keys_bytes`].
+    /// How much of [`Memory::keys_bytes`] they take.
     pub fn keys_bytes(&self) -> usize {
         self.keys.len() * keys::KEY_BYTES
     }
 
-    /// Runs of sources remembered.
+    /// How many runs of sources are remembered.
     pub fn sources(&self) -> usize {
         self.sources.len()
     }
 
-    /// How far back the memory of keys reaches: less than the window for a while after the start of
-    /// a gateway that remembers nothing, and where there are more keys than room.
+    /// How far back the memory of keys reaches. That is less than the window for a while after a start with
+    /// nothing to remember, and when there are more keys than there is room for.
     pub fn window_ms(&self, now_ms: i64, memory: Memory) -> i64 {
         let reaches = now_ms.saturating_sub(self.marks.forgotten_ms.load(Relaxed));
         reaches.clamp(0, memory.window_ms.max(0))
     }
 
-    /// Principal, grouping labels (those without value remove a label, so they count) and identity.
+    /// Of principal, grouping labels and identity. Labels without a value count, since they remove a label.
     fn digest(&self, attempt: &Attempt<'_>) -> Digest {
         let mut fields = Fields::new(&self.secret.read());
         fields.add(attempt.principal.map_or(b"anyone", |_| b"one"));
@@ -281,12 +280,11 @@ impl Delivery {
 
     // === on disk
 
-    /// Moves what has changed since the last call into the batch. To be called with the gate held
-    /// alone.
+    /// Moves what has changed since the last call into the batch. The caller holds the gate exclusively.
     pub fn collect(&self, batch: &mut Batch) {
         self.keys.collect(batch);
         self.sources.collect(batch);
-        // Last: they must cover all keys that are gone.
+        // Last, because they must cover every key that has gone.
         if self.marks.changed.swap(false, Relaxed) {
             batch.put(Table::Meta, SECRET, &*self.secret.read());
             let mut record = [0; 16];
@@ -296,11 +294,10 @@ impl Delivery {
         }
     }
 
-    /// Takes a record back at start; false if it is not ours. To be followed by
-    /// [`Delivery::restored`].
+    /// Loads a record at start; false if it is not one of ours. [`Delivery::restored`] must follow.
     ///
     /// # Errors
-    /// If it is ours, but no such record was ever written.
+    /// If it is ours, but damaged.
     pub fn restore(&self, table: Table, key: &[u8], value: &[u8]) -> Result<bool, Damaged> {
         match (table, key) {
             (Table::Keys, _) => {
@@ -328,7 +325,7 @@ impl Delivery {
         Ok(true)
     }
 
-    /// All records were taken back.
+    /// To be called when all records are loaded.
     pub fn restored(&self, memory: Memory) {
         let mut entries = std::mem::take(&mut *self.restoring.lock());
         entries.sort_by_key(|entry| entry.applied_ms);
@@ -339,7 +336,7 @@ impl Delivery {
 }
 
 impl Claim<'_> {
-    /// The push was applied. To be called inside the gate, before it is left.
+    /// The push was applied. To be called before leaving the gate.
     pub fn done(mut self) {
         let Delivery { keys, sources, marks, .. } = self.delivery;
         match std::mem::replace(&mut self.what, What::Done) {
@@ -362,7 +359,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// A keyed hash over fields, whose borders count.
+/// A keyed hash over fields. The boundaries between them count.
 struct Fields(SipHasher24);
 
 impl Fields {

@@ -1,5 +1,5 @@
-//! The table of sources that number their pushes: one window for each run of a source, however many
-//! pushes it sends.
+//! The table of sources that number their pushes: one window for each run of a source, however many pushes
+//! it sends.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,7 +10,7 @@ use super::{ClaimError, Digest, Memory, SLICE};
 use crate::persistence::{Batch, Table};
 
 const SHARDS: usize = 16;
-/// Where there is no room, the one that was silent longest of so many goes.
+/// When there is no room, the one of so many that has been silent longest goes.
 const LOOKED_AT: usize = 8;
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 33;
@@ -23,9 +23,9 @@ pub(super) struct Sources {
 #[derive(Debug, Default)]
 struct Shard {
     sources: HashMap<Digest, Source>,
-    /// Each source once, to be looked at in turn.
+    /// Every source once, to be looked at in turn.
     turns: VecDeque<Digest>,
-    /// Numbers in flight.
+    /// The numbers of pushes in progress.
     claimed: HashSet<(Digest, u64)>,
     unwritten: Vec<Digest>,
     /// Forgotten, but still on disk.
@@ -37,7 +37,7 @@ struct Shard {
 pub(super) struct Source {
     window: Window,
     pub(super) heard_ms: i64,
-    /// It stands in `unwritten`.
+    /// It is listed in `unwritten`.
     changed: bool,
 }
 
@@ -46,7 +46,7 @@ impl Sources {
         &self.shards[usize::from(digest.0[15]) % SHARDS]
     }
 
-    /// True if the number is to be applied now, false if that was done.
+    /// True if the push is to be applied now, false if it was applied.
     pub(super) fn claim(&self, digest: Digest, number: u64) -> Result<bool, ClaimError> {
         let mut shard = self.shard(&digest).lock();
         if shard.claimed.contains(&(digest, number)) {
@@ -98,7 +98,7 @@ impl Sources {
         }
     }
 
-    /// Takes away who has been silent for the window.
+    /// Forgets sources that have been silent for the whole window.
     pub(super) fn expire(&self, now_ms: i64, memory: Memory, durable: bool) {
         let horizon = now_ms.saturating_sub(memory.window_ms);
         for shard in &self.shards {
@@ -119,7 +119,7 @@ impl Sources {
     pub(super) fn collect(&self, batch: &mut Batch) {
         for shard in &self.shards {
             let mut shard = shard.lock();
-            // First who is gone: it may have come again.
+            // Deletions first: a source that has gone may have come again.
             for digest in std::mem::take(&mut shard.gone) {
                 batch.delete(Table::Sources, &digest.0);
             }
@@ -161,7 +161,7 @@ impl Shard {
         }
     }
 
-    /// For one more. Where the cap was lowered, the others go little by little.
+    /// Makes room for one more. If the cap was lowered, the others go little by little.
     fn make_room(&mut self, most: usize, durable: bool) {
         for _ in 0..2 {
             if self.sources.len() < most {
@@ -197,7 +197,7 @@ impl Source {
         record
     }
 
-    /// `None` if this is no record of a source.
+    /// `None` if this is not the record of a source.
     pub(super) fn from_record(value: &[u8]) -> Option<Source> {
         let (version, rest) = value.split_first()?;
         if *version != VERSION || value.len() != RECORD_BYTES {

@@ -1,5 +1,5 @@
-//! Which numbers of a sequence have been seen: the highest, and a bit for each of the 128 up to it,
-//! as in the anti-replay window of IPsec (RFC 4303). Gaps are fine; below the window nobody knows.
+//! Which numbers of a sequence were seen: the highest one, and a bit for each of the 128 up to it, like the
+//! anti-replay window of IPsec (RFC 4303). Gaps are fine. Below the window, nothing is known.
 
 /// How many numbers a window remembers one by one.
 pub const WINDOW: u64 = 128;
@@ -25,7 +25,7 @@ impl Window {
         Window { high: number, seen: 1 }
     }
 
-    /// `None` for what no window can be.
+    /// `None` if no window can look like this.
     pub(super) fn from_parts(high: u64, seen: u128) -> Option<Window> {
         (seen & 1 == 1).then_some(Window { high, seen })
     }
@@ -43,7 +43,7 @@ impl Window {
         }
     }
 
-    /// A number below the window leaves it as it is.
+    /// A number below the window changes nothing.
     pub(super) fn add(&mut self, number: u64) {
         match number.checked_sub(self.high) {
             Some(ahead @ 1..WINDOW) => self.seen = self.seen << ahead | 1,

@@ -1,7 +1,7 @@
-//! Dividing a scrape into chunks, each of which can be made, kept and sent on its own.
+//! Divides a scrape into chunks, each of which can be encoded, kept and sent on its own.
 //!
 //! A chunk is a run of families, or a part of a large one. It should be large enough to be worth the
-//! trouble and small enough that few others have to be made anew when one series changes.
+//! trouble, and small enough that little has to be encoded again when one series changes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use crate::format::escaping::Escaping;
 use crate::format::negotiate::Format;
 use crate::store::SeriesRef;
 
-/// Plain bytes of a part of a family.
+/// The size of a part of a family, in bytes before compression.
 const PART_BYTES: usize = 256 << 10;
-/// A run of families ends when it has so many.
+/// A run of families ends when it has reached this size.
 const RUN_BYTES: usize = 64 << 10;
-/// It may end from here on, by a choice that depends on nothing but the family at its end: so a
-/// family that grows moves the borders near it, and not all that follow.
+/// From this size on it may end, depending only on the family at its end. So a family that grows moves
+/// the borders near it, but not all those that follow.
 const RUN_BYTES_MIN: usize = 16 << 10;
 const BORDER_EVERY: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// Of [`Source`]s; one if it is a part.
+    /// Which of the [`Source`]s; a single one if this is a part.
     pub(super) sources: Range<usize>,
     pub(super) part: Option<Part>,
-    /// It depends on nothing but what its stamp tells.
+    /// Its stamp covers everything it depends on.
     pub(super) keepable: bool,
 }
 
@@ -34,13 +34,13 @@ pub(super) struct Chunk {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) nth: usize,
-    /// The list, if it is one of the store, and its number.
+    /// The list and its number, if the family is one of the store.
     pub(super) series: Arc<Vec<SeriesRef>>,
     pub(super) number: u64,
     pub(super) range: Range<usize>,
 }
 
-/// All chunks, in order.
+/// The chunks, in order.
 pub(super) fn divide(
     sources: &[Source],
     decisions: &[Option<Decision>],
@@ -76,8 +76,8 @@ pub(super) fn divide(
     chunks
 }
 
-/// The parts of a large family; none if it must not be divided, because two labels that become one by
-/// escaping would be found only in one part.
+/// The parts of a large family. `None` if it must not be divided: two series that become one by escaping
+/// are only noticed within one part.
 fn parts(
     source: &Source,
     bytes: usize,
@@ -85,7 +85,7 @@ fn parts(
 ) -> Option<impl Iterator<Item = Part> + use<>> {
     let (series, number, length, quoted) = match source {
         Source::Stored { family, .. } => {
-            // Series born after this are not in the list, so the family is asked after it.
+            // In this order: a series that is born in between is not in the list.
             let (series, number) = family.numbered_series();
             let length = series.len();
             (series, number, length, family.has_quoted_names())
@@ -106,7 +106,7 @@ fn parts(
     }))
 }
 
-/// The run at hand.
+/// The run that is being put together.
 struct Run {
     start: usize,
     bytes: usize,

@@ -1,16 +1,16 @@
 //! Pushes that replace, in pushgateway mode: parse, validate, check, exchange.
 
-use super::{Gateway, Identity, OverLimit, Settings};
+use super::{Gateway, Identity, OverLimit, Removed, Settings};
 use crate::delivery::{ClaimError, Claimed};
 use crate::format::negotiate::PushFormat;
 use crate::format::text::{self, TextOptions};
 use crate::format::{ParseError, Timestamps, protobuf};
-use crate::groups::{self, GroupPush, PushRefused, Replace};
+use crate::groups::{self, GroupPush, Groups, PushRefused, Replace, Room};
 use crate::model::exposition::Names;
 use crate::model::name::is_legacy_metric_name;
 use crate::model::{Exposition, Grouping};
 use crate::persistence::{NotDurable, Ticket};
-use crate::telemetry::{Cause, Limit};
+use crate::telemetry::Limit;
 
 /// A push to a group whose body is whole and decompressed.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,8 @@ impl Gateway {
         self.check_writable()?;
         let settings = self.settings();
         let GroupPushRequest { grouping, replace, format, body, identity } = *request;
+        // A group has labels also where the body has none.
+        settings.limits.check_labels(grouping.extent())?;
         let what: &[u8] = match replace {
             Replace::Group => b"group",
             Replace::Families => b"families",
@@ -101,7 +103,10 @@ impl Gateway {
             complaints: exposition.complaints(),
             complaints_left_out: exposition.complaints_left_out(),
             now_ns,
-            series_max: settings.limits.store.series,
+            room: Room {
+                series: settings.limits.store.series,
+                families: settings.limits.store.families,
+            },
             added_up: &|name| self.store.kind_of(name),
         })?;
         if let Some(claim) = claim {
@@ -110,25 +115,22 @@ impl Gateway {
         Ok(GroupPushed { samples: exposition.samples(), ticket: pass.ticket(), replayed: false })
     }
 
-    /// Forgets a group, if there is one.
-    pub fn delete_replaced_group(&self, key: &str) -> Ticket {
+    /// Forgets a group; `None` if there is none.
+    pub fn delete_replaced_group(&self, key: &str) -> Option<Ticket> {
         let pass = self.commits.enter();
-        match self.groups.as_ref().is_some_and(|groups| groups.delete(key)) {
-            true => pass.ticket(),
-            false => Ticket::default(),
-        }
+        self.groups.as_ref()?.delete(key).then(|| pass.ticket())
     }
 
-    /// Forgets all groups and all that was added up.
-    pub fn wipe_groups(&self) -> Ticket {
-        let mut ticket = Ticket::default();
-        if let Some(groups) = &self.groups {
+    /// Forgets all groups, and everything that was added up beside them. Tells how many groups there were,
+    /// and which series.
+    pub fn wipe_groups(&self) -> (usize, Removed) {
+        let (groups, ticket) = {
             let pass = self.commits.enter();
-            let wiped = groups.wipe();
-            ticket = pass.ticket();
-            tracing::info!(cause = Cause::Wiped.word(), groups = wiped, "groups removed");
-        }
-        ticket.max(self.wipe().ticket)
+            (self.groups.as_ref().map_or(0, Groups::wipe), pass.ticket())
+        };
+        let mut removed = self.wipe();
+        removed.ticket = removed.ticket.max(ticket);
+        (groups, removed)
     }
 }
 

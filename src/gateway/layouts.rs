@@ -1,10 +1,10 @@
-//! What earlier pushes have taught: programs push the same text again and again, with other values.
+//! What is learned from earlier pushes: programs push the same text again and again, with other values.
 //!
-//! A *layout* is a body whose values are known by their places. A body of the same layout is
-//! compared with it instead of parsed, and under a grouping key that was seen with it the series
-//! need not be looked up either; that is for grouping keys that have a number, because somebody
-//! remembers them. Everything here is a shortcut: what it cannot do, or is not sure
-//! of, goes the long way, with the same result.
+//! A *layout* is a body of which it is known where the values are. A body of the same layout is compared
+//! with it instead of parsed. If it also comes under a grouping key that was seen with this layout, its
+//! series need not be looked up either; this works for grouping keys that are remembered and so have a
+//! number. Everything here is a shortcut: whatever it cannot do, or is not sure of, goes the long way,
+//! with the same result.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -19,23 +19,23 @@ use crate::format::{openmetrics, protobuf, text};
 use crate::model::Exposition;
 use crate::store::{Known, Plan};
 
-/// Layouts kept: each costs a comparison, which mostly ends at once.
+/// How many layouts are kept. Each costs a comparison, which usually ends at once.
 const LAYOUTS_MAX: usize = 8;
-/// Grouping keys remembered for each.
+/// How many grouping keys are remembered for each.
 const GROUPS_MAX: usize = 4096;
 /// Longer bodies are rare, and their layouts would take much memory.
 const BODY_BYTES_MAX: usize = 128 << 10;
-/// How many bodies of late are remembered by their hash: only what comes twice becomes a layout.
+/// How many recent bodies are remembered by their hash. Only what comes twice becomes a layout.
 const SEEN_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Layouts {
-    /// The oldest one first, which is the next to be replaced.
+    /// The oldest one comes first, and is replaced next.
     layouts: Vec<Layout>,
     seen: [u64; SEEN_MAX],
     next_seen: usize,
     hasher: RandomState,
-    /// What they were made under: other settings make them worthless.
+    /// The settings they were made under; with others they are worthless.
     settings: Option<Arc<Settings>>,
 }
 
@@ -56,7 +56,7 @@ enum Form {
 }
 
 impl Form {
-    /// `None` if it is not known which parts of the body are values, or it is not worth it.
+    /// `None` if it is not known which parts of the body are values, or a layout would not pay.
     fn of(format: PushFormat, body: &[u8], exposition: &Exposition) -> Option<Form> {
         match format {
             PushFormat::Text => (!exposition.slots().is_empty()).then(|| Form::Text(body.into())),
@@ -82,7 +82,7 @@ impl Form {
 }
 
 impl Layout {
-    /// Puts the values of a body into the exposition. False if it has another layout.
+    /// Puts the values of a body into the exposition. False if the body has another layout.
     fn read(&mut self, format: PushFormat, body: &[u8]) -> bool {
         match (&self.form, format) {
             (Form::Text(before), PushFormat::Text) => {
@@ -97,8 +97,8 @@ impl Layout {
 }
 
 impl Layouts {
-    /// Forgets what other settings have led to. With rules it is not used at all: what becomes of a
-    /// series may differ from one grouping key to the next.
+    /// Forgets everything if the settings have changed. False if layouts must not be used at all: with
+    /// rules, what becomes of a series may differ from one grouping key to the next.
     pub(super) fn fit(&mut self, settings: &Arc<Settings>) -> bool {
         if !self.settings.as_ref().is_some_and(|known| Arc::ptr_eq(known, settings)) {
             self.layouts.clear();
@@ -114,7 +114,7 @@ impl Layouts {
         }
     }
 
-    /// Reads a body of a layout that is known together with this group. Where the layout is.
+    /// Reads a body whose layout is known together with this group. The position of the layout.
     pub(super) fn read(
         &mut self,
         format: PushFormat,
@@ -139,7 +139,7 @@ impl Layouts {
         known.is_alive(removals).then_some((&layout.exposition, known))
     }
 
-    /// The series are gone, or have changed in a way that the shortcut does not take.
+    /// For series that are gone, or have changed so that the shortcut no longer works.
     pub(super) fn forget(&mut self, at: usize, group: NonZeroU64) {
         if let Some(layout) = self.layouts.get_mut(at) {
             layout.groups.remove(&group);

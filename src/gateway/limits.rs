@@ -1,5 +1,5 @@
-//! Every limit (DESIGN 7): what it counts, and what a push is told that passes it. Defaults and
-//! reference stand in `config/default.yaml` under `limits`; 0 is no limit.
+//! Every limit (DESIGN 7): what it counts, and the error for exceeding it. Defaults and documentation are
+//! in `config/default.yaml` under `limits`; 0 is no limit.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -54,14 +54,14 @@ impl Limits {
     }
 
     /// # Errors
-    /// If `found` is more than the limit allows.
+    /// If `found` exceeds the limit.
     pub fn check(&self, limit: Limit, found: usize) -> Result<(), OverLimit> {
         let max = self.max(limit);
         if max > 0 && found > max { Err(OverLimit { limit, max, found }) } else { Ok(()) }
     }
 
     /// # Errors
-    /// If a label set of the push passes a limit.
+    /// If a label set of the push exceeds a limit.
     pub fn check_labels(&self, extent: Extent) -> Result<(), OverLimit> {
         self.check(Limit::LabelsPerSeries, extent.labels)?;
         self.check(Limit::LabelNameBytes, extent.name_bytes)?;
@@ -69,7 +69,7 @@ impl Limits {
     }
 }
 
-/// A limit on one push or request was passed.
+/// One push or request exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} is {max}, but there are {found}", .limit.word())]
 pub struct OverLimit {
@@ -78,21 +78,21 @@ pub struct OverLimit {
     pub found: usize,
 }
 
-/// A share of something limited, given back when dropped.
+/// A share of something limited. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Permit<U: Deref<Target = AtomicUsize>> {
     used: U,
     amount: usize,
 }
 
-/// Of the bytes of bodies.
+/// A share of the bytes of bodies in flight.
 pub type BodyPermit<'g> = Permit<&'g AtomicUsize>;
 
 impl<U: Deref<Target = AtomicUsize>> Permit<U> {
     fn take(used: U, amount: usize, max: usize) -> Option<Permit<U>> {
         let before = used.fetch_add(amount, Relaxed);
         let permit = Permit { used, amount };
-        // Dropping the permit gives it back. One push may always go, however large.
+        // If it is too much, dropping the permit gives it back. Alone, a push may be of any size.
         (max == 0 || before == 0 || before + amount <= max).then_some(permit)
     }
 }
@@ -104,12 +104,12 @@ impl<U: Deref<Target = AtomicUsize>> Drop for Permit<U> {
 }
 
 impl Gateway {
-    /// Room for so many bytes of a body; `None` while too much is in flight.
+    /// Room for so many bytes of a body; `None` if too much is in flight.
     pub fn permit_body(&self, bytes: usize) -> Option<BodyPermit<'_>> {
         Permit::take(&self.inflight_bytes, bytes, self.settings().limits.inflight_push_bytes)
     }
 
-    /// Makes the room larger by so many bytes; false while too much is in flight.
+    /// Asks for room for so many more bytes; false if too much is in flight.
     pub fn extend_body(&self, permit: &mut BodyPermit<'_>, bytes: usize) -> bool {
         let before = permit.used.fetch_add(bytes, Relaxed);
         permit.amount += bytes;
@@ -118,7 +118,7 @@ impl Gateway {
         max == 0 || alone || before + bytes <= max
     }
 
-    /// A place for one more connection; `None` if all are taken.
+    /// A place for one more connection; `None` if there is none left.
     pub fn permit_connection(&self) -> Option<Permit<Arc<AtomicUsize>>> {
         let max = self.settings().limits.connections;
         let permit = Permit::take(self.connections.clone(), 1, max);

@@ -1,15 +1,15 @@
-//! State that lasts: what is written of it, and how it comes back at start.
+//! State that survives restarts: what is written, and how it is loaded again.
 
 use super::Gateway;
 use crate::model::packed::{Packer, Unpacker};
 use crate::persistence::{Batch, Engine, EngineError, Record, Table, Visit};
 use crate::store::Restore;
 
-/// The largest stamp that was given: after a restart they must go on rising, whatever the clock
+/// The largest stamp that was handed out: stamps must go on rising after a restart, whatever the clock
 /// says.
 const STAMP_KEY: &[u8] = b"stamp";
 
-/// What was found at start.
+/// What a store held when it was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// The number of the last commit.
@@ -18,8 +18,8 @@ pub struct Loaded {
 }
 
 impl Gateway {
-    /// Moves what has changed since the last call into the batch; for the committer, which holds
-    /// the gate alone.
+    /// Moves what has changed since the last call into the batch. For the committer, which holds the gate
+    /// exclusively.
     pub fn collect(&self, batch: &mut Batch) {
         let before = batch.len();
         self.store.collect(batch);
@@ -34,11 +34,11 @@ impl Gateway {
         }
     }
 
-    /// Takes back everything that the engine holds, and makes it ready for what is to come.
-    /// `progress` is told the number of records now and then.
+    /// Loads everything that the engine holds, and prepares it for new commits. `progress` is called now and
+    /// then with the number of records.
     ///
     /// # Errors
-    /// If any of it is damaged or missing; the gateway is not to be used then.
+    /// If anything is damaged or missing. The gateway must not be used then.
     pub fn load(
         &self,
         engine: &mut dyn Engine,
@@ -46,8 +46,8 @@ impl Gateway {
     ) -> Result<Loaded, EngineError> {
         let mut loaded = self.read(engine, progress)?;
         if loaded.commit == 0 {
-            // When the store began must be on the disk before the first push: else a process killed
-            // at once would come back with a later beginning, and refuse keys that are older.
+            // The time when the store began must be on disk before the first push. Otherwise a process that
+            // is killed at once would come back with a later one, and refuse keys from before it.
             let mut batch = Batch::default();
             self.collect(&mut batch);
             loaded.commit = 1;
@@ -57,7 +57,7 @@ impl Gateway {
         Ok(loaded)
     }
 
-    /// Takes back everything that the engine holds, and writes nothing.
+    /// Loads everything that the engine holds, and writes nothing.
     ///
     /// # Errors
     /// As [`load`](Gateway::load).
@@ -88,7 +88,7 @@ impl Gateway {
     }
 }
 
-/// Hands each record to whom it belongs.
+/// Hands each record to its owner.
 struct Loading<'l> {
     gateway: &'l Gateway,
     store: Restore<'l>,
@@ -99,7 +99,7 @@ struct Loading<'l> {
 
 impl Visit for Loading<'_> {
     fn expect(&mut self, records: usize) {
-        // Mostly they are series.
+        // Most of them are series.
         self.store.expect(records);
     }
 
@@ -115,7 +115,7 @@ impl Visit for Loading<'_> {
             _ if state.is_some() => Err(format!("a record of {table:?} that has a state")),
             (Table::Groups, _) => {
                 self.has_groups = true;
-                // Where they have no place, that is told when all the rest is known to be whole.
+                // If they have no place here, the error has to wait: damage is reported first.
                 self.gateway.groups.as_ref().map_or(Ok(()), |groups| groups.restore(key, value))
             }
             (Table::Meta, STAMP_KEY) => self.gateway.load_stamp(value),

@@ -1,5 +1,4 @@
-//! The use cases: push, scrape, delete, query, expire. No HTTP type, and no knowledge of where
-//! state lives beyond the [`Store`].
+//! The use cases: push, scrape, delete, query, expire. There is no HTTP type here.
 
 mod chunks;
 mod group;
@@ -47,10 +46,10 @@ pub use scrape::{Content, Scrape, ScrapeRequest};
 pub use scrapers::Scraper;
 pub use shown::{PUSH_FAILURE_TIME_HELP, PUSH_TIME_HELP};
 
-/// What decides how pushes, deletions and scrapes are handled; can change while running.
+/// How pushes, deletions and scrapes are handled. A reload can change it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Timestamps on samples.
+    /// What to do with timestamps on samples.
     pub timestamps: Timestamps,
     pub gauge: GaugeRule,
     pub untyped: UntypedRule,
@@ -64,23 +63,23 @@ pub struct Settings {
     /// How long pushes with an identity are remembered.
     pub key_window_ms: i64,
     pub ttl_default: Ttl,
-    /// The most that a push may ask for.
+    /// The longest time to live that a push may ask for.
     pub ttl_client_max: Ttl,
     pub gzip_level: u32,
-    /// What of scrapes is kept for later ones, in bytes; 0 is nothing.
+    /// How much of earlier scrapes is kept for later ones, in bytes; 0 keeps nothing.
     pub cache_bytes: usize,
     /// OpenMetrics scrapes show `_created` lines.
     pub created_samples: bool,
     /// The first scrape of each scraper that finds a series shows it at zero.
     pub zero_first: bool,
-    /// How many native buckets of one series are shown at the most, where no rule says otherwise.
+    /// The most native buckets that are shown of one series, unless a rule says otherwise.
     pub native_buckets: usize,
-    /// What pushes to groups may bear.
+    /// Which names pushes to groups may contain.
     pub group_names: Names,
     pub limits: Limits,
 }
 
-/// As the default configuration, but without limits.
+/// The default configuration, but without limits.
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -115,7 +114,7 @@ impl Settings {
         }
     }
 
-    /// How many native buckets of each series of a family may be shown.
+    /// How many native buckets may be shown of each series of a family.
     fn native_limit(&self, family: &str, kind: Kind) -> NativeLimit {
         let histogram = matches!(kind, Kind::Histogram | Kind::GaugeHistogram);
         let rules = match histogram && !self.rules.is_empty() {
@@ -142,23 +141,23 @@ impl NativeLimit {
     }
 }
 
-/// One gateway: a store, and what is done with it.
+/// One gateway: its state, and everything that can be done with it.
 #[derive(Debug)]
 pub struct Gateway {
     commits: Arc<Commits>,
     store: Store,
-    /// What pushes replace, in pushgateway mode.
+    /// The groups that pushes replace, in pushgateway mode.
     groups: Option<Groups>,
     delivery: Delivery,
     settings: ArcSwap<Settings>,
     telemetry: Arc<Telemetry>,
     clock: Clock,
-    /// Parse buffers, used again and again.
+    /// Parse buffers, to be reused.
     #[expect(clippy::vec_box, reason = "taken out and put back with every push, and large")]
     buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
-    /// Series that were removed since buffers were looked through for series that they know.
+    /// How many series were removed since the buffers last let go of removed ones.
     removed: AtomicUsize,
-    /// What scrapes have left for later ones.
+    /// What earlier scrapes have left for later ones.
     kept: Arc<kept::Kept>,
     scrapers: scrapers::Scrapers,
     pool: pool::Pool,
@@ -167,12 +166,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// With state in memory only.
+    /// Keeps its state in memory only.
     pub fn new(settings: Settings, telemetry: Arc<Telemetry>) -> Gateway {
         Gateway::with_commits(settings, telemetry, Arc::default())
     }
 
-    /// With state that lasts, if somebody commits it.
+    /// Its state survives restarts if a [`Committer`](crate::persistence::Committer) works on `commits`.
     pub fn with_commits(
         settings: Settings,
         telemetry: Arc<Telemetry>,
@@ -199,7 +198,7 @@ impl Gateway {
         gateway
     }
 
-    /// Goes into pushgateway mode: pushes replace, unless one asks to be added up.
+    /// Switches to pushgateway mode, in which a push replaces unless it asks to be added up.
     pub fn with_groups(self) -> Gateway {
         let kept = self.commits.are_kept();
         let own = Telemetry::pushgateway_names();
@@ -211,12 +210,12 @@ impl Gateway {
         self.groups.as_ref()
     }
 
-    /// Those in force; not to be held for long.
+    /// The settings in force. Do not hold on to them for long.
     pub fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
     }
 
-    /// Pushes that are under way keep what they started with.
+    /// Pushes that have begun keep the settings they began with.
     pub fn set_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
         self.show_limits();
@@ -245,10 +244,10 @@ impl Gateway {
         &self.store
     }
 
-    /// Series to be shown.
+    /// How many series a scrape shows.
     pub fn series_count(&self) -> usize {
         let size = self.groups.as_ref().map(Groups::size).unwrap_or_default();
-        // Each group has two of its own.
+        // Each group has two bookkeeping series.
         self.store.series_count() + size.series + 2 * size.groups
     }
 
@@ -256,7 +255,7 @@ impl Gateway {
         &self.commits
     }
 
-    /// Whether changes can be made to last at present.
+    /// Whether changes can be made durable at present.
     ///
     /// # Errors
     /// If the last commit failed.
@@ -264,17 +263,17 @@ impl Gateway {
         self.commits.check()
     }
 
-    /// Gives up on a commit that the disk has had for too long; to be called now and then.
+    /// Gives up on a commit that takes the disk too long. To be called now and then.
     pub fn lose_patience(&self) {
         if let Some(NotDurable(reason)) = self.commits.lose_patience() {
             self.telemetry.store_not_writable(&reason);
         }
     }
 
-    /// Waits until what the ticket stands for may be acknowledged.
+    /// Waits until the change that the ticket stands for may be acknowledged.
     ///
     /// # Errors
-    /// If it could not be made to last.
+    /// If it could not be made durable.
     pub async fn safe(&self, ticket: Ticket) -> Result<(), NotDurable> {
         self.commits.safe(ticket).await
     }
@@ -289,7 +288,7 @@ impl Gateway {
         removed
     }
 
-    /// Removes the series that any of the selectors matches.
+    /// Removes the series that match any of the selectors.
     pub fn delete_matching(&self, selectors: &[Selector], dry_run: bool) -> Removed {
         let removed = self.store.remove_matching(dry_run, |name, labels| {
             selectors.iter().any(|selector| selector.matches(name, labels))
@@ -304,13 +303,12 @@ impl Gateway {
         removed
     }
 
-    /// Removes what nobody has pushed for its time to live and every scraper has seen, and forgets what
-    /// was delivered long ago.
+    /// Removes series whose time to live has passed, and forgets idempotency keys that are old enough.
     pub fn expire(&self) -> Removed {
         let now_ms = self.clock.now().ms;
         self.delivery.expire(now_ms, self.settings().memory());
         let seen_s = self.scrapers.all_have_seen_ms(now_ms).map_or(u32::MAX, seconds);
-        let removed = self.store.remove_expired_and_seen(seconds(now_ms), seen_s);
+        let removed = self.store.remove_expired(seconds(now_ms), seen_s);
         self.note_removed(Cause::Expired, &removed, false);
         removed
     }
@@ -326,7 +324,7 @@ impl Gateway {
     }
 
     fn note_removed(&self, cause: Cause, removed: &Removed, dry_run: bool) {
-        /// To look through all buffers takes a while, and is worth it if so many have gone.
+        /// Going through all buffers takes a while. It is worth it once so many have gone.
         const MANY: usize = 1024;
         if dry_run {
             return;

@@ -1,5 +1,5 @@
-//! Buffers of scrapes, used again: memory that is freed and asked for again is cleared page by page by
-//! the kernel, which takes longer than writing an exposition into it.
+//! Buffers of scrapes, to be reused. The kernel clears memory that is freed and allocated again, page by
+//! page, which takes longer than writing an exposition into it.
 
 use std::mem;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// More are not kept: as many as two scrapes have under way.
+/// How many are kept: as many as two scrapes use at a time.
 const KEPT_MAX: usize = 8;
 /// Larger ones are not kept; few families need them.
 const KEPT_BYTES_MAX: usize = 512 << 10;
 
-/// Buffers that wait to be used again.
+/// Buffers that are free.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
-/// Bytes that are shared; their buffer comes back when nobody needs them.
+/// Shared bytes. Their buffer returns to the pool when the last user has gone.
 struct Lent {
     bytes: Vec<u8>,
     home: Pool,
 }
 
 impl Pool {
-    /// An empty buffer, mostly with room.
+    /// An empty buffer, which usually has capacity.
     pub(super) fn take(&self) -> Vec<u8> {
         self.0.lock().pop().unwrap_or_default()
     }

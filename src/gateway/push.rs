@@ -34,14 +34,14 @@ pub struct PushRequest<'a> {
     pub ttl: Option<Ttl>,
     /// `Push-Time`, nanoseconds since the Unix epoch
     pub time: Option<i64>,
-    /// By which other tries of the same push are known; without it each counts.
+    /// Identifies other attempts of the same push. Without it, each attempt counts.
     pub identity: Option<Identity<'a>>,
-    /// What the sender is bound to; the grouping key was checked against it.
+    /// The labels that the sender is bound to. The grouping key has been checked against them.
     pub scope: Option<&'a LabelScope>,
 }
 
 impl<'a> PushRequest<'a> {
-    /// One that says nothing of itself, from somebody who is bound to nothing.
+    /// A push without any parameters, from a sender who is not bound to labels.
     pub fn new(grouping: &'a Grouping, format: PushFormat, body: &'a [u8]) -> PushRequest<'a> {
         PushRequest {
             grouping,
@@ -59,12 +59,12 @@ impl<'a> PushRequest<'a> {
 /// Which push this is, among those of one client.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
-    /// Who pushes, where that is known.
+    /// Who pushes, if that is known.
     pub principal: Option<&'a str>,
     pub id: &'a PushId,
 }
 
-/// What a push has brought.
+/// What a push has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pushed {
     pub samples: usize,
@@ -72,7 +72,7 @@ pub struct Pushed {
     pub series_born: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
-    /// An earlier try has brought it, and this one nothing.
+    /// An earlier attempt has done it, and this one nothing.
     pub replayed: bool,
 }
 
@@ -99,17 +99,17 @@ pub enum PushError {
     OutOfScope(#[from] OutOfScope),
     #[error(transparent)]
     Admit(#[from] AdmitError),
-    /// In pushgateway mode: names of groups and of what is added up are apart.
+    /// In pushgateway mode, a name is either used by groups or added up.
     #[error(transparent)]
     Clash(#[from] Refused),
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
 }
 
-/// Names of our own metrics start so.
+/// The names of our own metrics start with this.
 const PREFIX: &str = "tallygate_";
 
-/// A client's clock may be this much ahead; a faster one would win for ever (merge-semantics 1.4).
+/// How far a client's clock may be ahead. A faster one would win for ever (merge-semantics 1.4).
 const AHEAD_MAX_NS: i64 = 10_000_000_000;
 
 /// Buffers above this size are not kept.
@@ -127,28 +127,28 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Lets go of series that were removed.
+    /// Lets go of removed series.
     pub(super) fn forget_removed(&mut self) {
         self.layouts.forget_removed();
     }
 }
 
 impl Gateway {
-    /// Merges a push, or refuses it whole. It may be acknowledged when its ticket is safe.
+    /// Merges a push, or refuses all of it. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, a value cannot be merged, another try of the
-    /// push is in progress or may have been long ago, or nothing can be made to last at present.
+    /// If the body cannot be read, a limit is exceeded, a value cannot be merged, another attempt of the
+    /// push is in progress or may have been applied long ago, or nothing can be made durable at present.
     pub fn push(&self, request: &PushRequest<'_>) -> Result<Pushed, PushError> {
         self.check_writable()?;
         let settings = &*self.settings();
-        // Before all else: if it was applied, that is the answer, whatever has changed since.
+        // Before all else: if it was applied, that is the answer, whatever has changed since then.
         let claim = match request.identity {
             None => None,
             Some(identity) => match self.claim(request, identity, settings)? {
                 Claimed::Now(claim) => Some(claim),
                 Claimed::Before => {
-                    // What it has done is part of this commit at the latest.
+                    // The effect of the earlier attempt is part of this commit at the latest.
                     let ticket = self.commits.enter().ticket();
                     return Ok(Pushed { ticket, replayed: true, ..Pushed::default() });
                 }
@@ -182,7 +182,7 @@ impl Gateway {
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
         let has_key = claim.is_some() || !settings.require_key;
-        // The number that the push is remembered by, if it is.
+        // The number of the grouping key, if the short way is open to this push.
         let group = match request.format {
             PushFormat::OpenMetrics => None,
             _ => request.grouping.number().filter(|_| has_key && buffers.layouts.fit(settings)),
@@ -211,8 +211,8 @@ impl Gateway {
         let (applied, ticket, removals) = {
             let context = self.context(request, settings);
             let pass = self.commits.enter();
-            // In pushgateway mode names must not clash with those of the groups; until it is applied
-            // no group may take one.
+            // In pushgateway mode its names must not clash with those of groups, and no group may take one of
+            // them before it is applied.
             let held = self.groups.as_ref().map(Groups::hold);
             if let Some(held) = &held {
                 let families = exposition.families().filter(|family| family.series > 0);
@@ -236,7 +236,7 @@ impl Gateway {
         Ok(pushed)
     }
 
-    /// The short way, for a push like one before.
+    /// The short way, for a push like an earlier one.
     fn push_again(
         &self,
         request: &PushRequest<'_>,
@@ -289,7 +289,7 @@ impl Gateway {
         identity: Identity<'_>,
         settings: &Settings,
     ) -> Result<Claimed<'_>, ClaimError> {
-        // Push-Time is not part of it: each try may well say when it was sent.
+        // Push-Time is no part of it: each attempt may say when it was sent.
         let ttl = request.ttl.map(|ttl| ttl.seconds().to_le_bytes());
         let content = [
             request.body,
@@ -300,7 +300,7 @@ impl Gateway {
         self.claim_content(request.grouping, identity, &content, settings)
     }
 
-    /// Whether this try of a push that means `content` is the one to be applied.
+    /// Whether this attempt of a push with this content is the one to apply.
     pub(super) fn claim_content(
         &self,
         grouping: &Grouping,
@@ -312,7 +312,7 @@ impl Gateway {
         self.delivery.claim(&attempt, self.clock.now().ms, settings.memory())
     }
 
-    /// Another try of this push is in progress.
+    /// Another attempt of this push is in progress.
     pub fn is_in_flight(&self, grouping: &Grouping, identity: Identity<'_>) -> bool {
         self.delivery.is_claimed(&attempt(grouping, identity, &[]))
     }
@@ -327,7 +327,7 @@ fn attempt<'a>(
     Attempt { principal, grouping, id, content }
 }
 
-/// How series merge where no rule says otherwise.
+/// How series merge unless a rule says otherwise.
 fn default_terms(request: &PushRequest<'_>, settings: &Settings) -> Result<Terms, PushError> {
     if request.merge.is_some() && !settings.merge_hint {
         return Err(PushError::HintNotAllowed);
@@ -358,8 +358,8 @@ fn parse(
         }
         PushFormat::Protobuf => protobuf::parse(body, exposition.build(grouping), timestamps),
         PushFormat::Text => {
-            // Some clients send OpenMetrics and do not say so. In text the last line would be a
-            // comment, so text stays possible.
+            // Some clients send OpenMetrics without saying so. In text, the last line would be a comment, so
+            // the body may still be text.
             if openmetrics::has_eof(body)
                 && openmetrics::parse(body, exposition.build(grouping), openmetrics).is_ok()
             {
@@ -385,7 +385,7 @@ fn validate(
         if family.name.starts_with(PREFIX) {
             return Err(PushError::Reserved(family.name.to_owned()));
         }
-        // Two labels of one name on a line: no scrape could show that.
+        // No scrape could show a line with two labels of one name.
         let own = match family.kind {
             Kind::StateSet => Some(family.name),
             kind => kind.sample_label(),
@@ -403,13 +403,13 @@ fn validate(
 /// What the rules have done to a push as a whole.
 #[derive(Debug, Default)]
 struct Relabelled {
-    /// Series left out.
+    /// How many series were dropped.
     dropped: usize,
-    /// What asks for an idempotency key.
+    /// The setting that asks for an idempotency key.
     key_required_by: Option<&'static str>,
 }
 
-/// Applies the operator's rules: who stays, under which name and labels, and how it merges.
+/// Applies the operator's rules: which series stay, under which names and labels, and how they merge.
 fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabelled {
     let Buffers { exposition, terms, labels, .. } = buffers;
     terms.clear();
@@ -418,7 +418,7 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabe
     if settings.rules.is_empty() {
         return Relabelled { dropped, key_required_by: by_default };
     }
-    // One series that asks for a key is enough; a rule may excuse others.
+    // One series that asks for a key is enough, although a rule may exempt others.
     let mut asked_by = None;
     let mut kept = false;
     let mut current = None;
@@ -460,8 +460,8 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabe
     Relabelled { dropped, key_required_by: if kept { asked_by } else { by_default } }
 }
 
-/// The path wins over labels in the body, so only a rule can have changed a label that the sender is
-/// bound to. What is left out by a rule is not looked at.
+/// The path overrides labels in the body, so only a rule can have changed a label that the sender is bound
+/// to. Dropped series are not checked.
 fn check_scope(
     request: &PushRequest<'_>,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Read-only views of what is stored, for the JSON API.
+//! Read-only views of the stored series, for the JSON API.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::model::{Kind, ReadBuffer, labels};
 use crate::rules::Selector;
 use crate::store::{Family, SeriesRef};
 
-/// A family and those of its series that were asked for.
+/// A family, and the series of it that were selected.
 #[derive(Debug)]
 pub struct FamilyView {
     family: Arc<Family>,
@@ -26,8 +26,8 @@ pub struct SeriesView<'a> {
 }
 
 impl Gateway {
-    /// Families with at least one series that a selector matches, or all if there is no selector;
-    /// at most `max` series in all. The flag tells that there were more.
+    /// Families with the series that match any of the selectors, or with all series if there is no
+    /// selector. At most `max` series in all; the flag says whether there are more.
     pub fn query(&self, selectors: &[Selector], max: usize) -> (Vec<FamilyView>, bool) {
         let settings = self.settings();
         let mut views = Vec::new();
@@ -91,12 +91,12 @@ impl SeriesView<'_> {
         labels::pairs(&self.labels)
     }
 
-    /// Grouping key it was first pushed under, canonical text.
+    /// The grouping key it was first pushed under, in canonical text.
     pub fn group(&self) -> &str {
         self.series.group()
     }
 
-    /// By which rule it merges.
+    /// The rule by which it merges.
     pub fn merge(&self) -> &'static str {
         match self.kind {
             Kind::Gauge | Kind::GaugeHistogram | Kind::Untyped => {
@@ -127,7 +127,7 @@ impl SeriesView<'_> {
         self.series.with_state(|state| state.read(self.kind, limit, into));
     }
 
-    /// Estimate of the memory that the series takes.
+    /// The memory that the series takes, estimated.
     pub fn bytes(&self) -> usize {
         self.series.memory_bytes()
     }

@@ -19,7 +19,7 @@ mod family;
 mod record;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -115,11 +115,23 @@ pub struct GroupPush<'a> {
     pub complaints: &'a [String],
     pub complaints_left_out: usize,
     pub now_ns: i64,
-    /// Series that may be stored; 0 is no limit.
-    pub series_max: usize,
+    pub room: Room,
     /// The type of a family that is added up beside the groups: its name is taken.
     pub added_up: &'a dyn Fn(&str) -> Option<Kind>,
 }
+
+/// How much may be stored. 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Each group counts as [`SERIES_PER_GROUP`] besides those that were pushed: it is there also when
+    /// it is empty, or when nothing but failures is known of it.
+    pub series: usize,
+    /// Names that have series.
+    pub families: usize,
+}
+
+/// The gauges that tell when it was pushed to.
+const SERIES_PER_GROUP: usize = 2;
 
 /// A group that was kept elsewhere.
 #[derive(Debug)]
@@ -140,6 +152,11 @@ pub enum PushRefused {
     /// There are enough series; nothing has changed.
     #[error("{max} series may be stored (limits.series), and with this push it would be {found}")]
     TooManySeries { max: usize, found: usize },
+    /// There are enough families; nothing has changed.
+    #[error(
+        "{max} families may be stored (limits.families), and with this push it would be {found}"
+    )]
+    TooManyFamilies { max: usize, found: usize },
 }
 
 /// All groups.
@@ -214,6 +231,9 @@ impl Groups {
             None => Group::new(grouping.clone(), now_ns),
         };
         if let Err(refused) = clashes {
+            if before.is_none() && state.check_series(push.room, &[], &[], true).is_err() {
+                return Err(refused.into());
+            }
             group.failed = Stamp::now(now_ns);
             if self.kept {
                 state.changed.note(grouping.key(), []);
@@ -222,11 +242,8 @@ impl Groups {
             return Err(refused.into());
         }
         let replaced = replaced(&group, replace, &families);
-        let room = state.owners.len() + count(&families);
-        let found = room.saturating_sub(count(&replaced));
-        if push.series_max > 0 && found > push.series_max && found > state.owners.len() {
-            return Err(PushRefused::TooManySeries { max: push.series_max, found });
-        }
+        state.check_series(push.room, &replaced, &families, before.is_none())?;
+        state.check_families(push.room, &replaced, &families)?;
         if self.kept {
             state.changed.note(grouping.key(), replaced.iter().chain(&families));
         }
@@ -327,6 +344,49 @@ impl State {
             Some(there) => *there = Arc::new(group),
             None => _ = self.groups.insert(group.grouping.key().into(), Arc::new(group)),
         }
+    }
+
+    /// # Errors
+    /// If there would be more series than there may be, and than there are.
+    fn check_series(
+        &self,
+        Room { series: max, .. }: Room,
+        gone: &[Arc<Family>],
+        come: &[Arc<Family>],
+        new_group: bool,
+    ) -> Result<(), PushRefused> {
+        let there = self.owners.len() + self.groups.len() * SERIES_PER_GROUP;
+        let new = count(come) + if new_group { SERIES_PER_GROUP } else { 0 };
+        let found = (there + new).saturating_sub(count(gone));
+        let enough = max > 0 && found > max && found > there;
+        if enough { Err(PushRefused::TooManySeries { max, found }) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// If there would be more families than there may be, and than there are.
+    fn check_families(
+        &self,
+        Room { families: max, .. }: Room,
+        gone: &[Arc<Family>],
+        come: &[Arc<Family>],
+    ) -> Result<(), PushRefused> {
+        let there = self.names.len();
+        // Each name but those that are in no other group and go.
+        if max == 0 || there + come.len() <= max {
+            return Ok(());
+        }
+        let alone =
+            |family: &&Arc<Family>| self.names.get(&family.name).is_some_and(|n| n.groups == 1);
+        let has_series = |family: &&Arc<Family>| !family.series.is_empty();
+        let leave = gone.iter().filter(has_series).filter(alone);
+        let leaving: BTreeSet<&str> = leave.map(|family| &*family.name).collect();
+        let is_new = |family: &&Arc<Family>| {
+            self.names.get(&family.name).is_none() || leaving.contains(&*family.name)
+        };
+        let new = come.iter().filter(has_series).filter(is_new).count();
+        let found = (there + new).saturating_sub(leaving.len());
+        let enough = found > max && found > there;
+        if enough { Err(PushRefused::TooManyFamilies { max, found }) } else { Ok(()) }
     }
 
     /// Takes `gone` out of the tables and puts `come` in.

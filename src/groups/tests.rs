@@ -139,7 +139,7 @@ proptest! {
                         complaints: exposition.complaints(),
                         complaints_left_out: 0,
                         now_ns: now,
-                        series_max: 0,
+                        room: Room::default(),
             added_up: &|_| None,
                     });
                     prop_assert_eq!(result.is_ok(), good, "{:?}", result);
@@ -216,7 +216,7 @@ fn everything_of_a_family_survives_in_a_record() {
             complaints: &[],
             complaints_left_out: 0,
             now_ns: 7,
-            series_max: 0,
+            room: Room::default(),
             added_up: &|_| None,
         })
         .unwrap();
@@ -252,7 +252,7 @@ fn all_clashes_are_told() {
             complaints: exposition.complaints(),
             complaints_left_out: 0,
             now_ns: 1,
-            series_max: 4,
+            room: Room { series: 8, families: 4 },
             added_up: &|name| (name == "sum").then_some(Kind::Summary),
         })
     };
@@ -298,7 +298,7 @@ fn all_clashes_are_told() {
     // No trace of what there is no room for.
     let many: &[Pushed] = &[("a", Kind::Gauge, vec![]), ("b", Kind::Gauge, vec![])];
     let found = push(&grouping(1), many);
-    assert_eq!(found, Err(PushRefused::TooManySeries { max: 4, found: 5 }));
+    assert_eq!(found, Err(PushRefused::TooManySeries { max: 8, found: 11 }));
     assert_eq!(groups.size(), Size { groups: 2, families: 3, series: 3 });
 }
 
@@ -322,7 +322,7 @@ fn a_record_may_be_longer_than_the_longest_metric_in_a_push() {
         complaints: &[],
         complaints_left_out: 0,
         now_ns: 1,
-        series_max: 0,
+        room: Room::default(),
         added_up: &|_| None,
     };
     pushed.push(push).unwrap();

@@ -1,23 +1,24 @@
 //! The JSON API: what is stored, what is running, and removal by selector.
 //!
-//! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world; numbers
-//! of samples are strings in the text format's spelling, so that `NaN` and `+Inf` survive.
+//! Answers are `{"status": "success", "data": …}`, as everywhere in the Prometheus world. Values of samples
+//! are strings, spelled as in the text format, so that `NaN` and `+Inf` survive.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use actix_http::Request;
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::error::Problem;
-use super::{Services, params};
+use super::{Services, guard, params};
+use crate::auth::Caller;
 use crate::format::write_number;
 use crate::gateway::{FamilyView, Gateway, Removed, Selector, SeriesView};
 use crate::model::{HistogramReading, Number, ReadBuffer, Reading};
+use crate::telemetry::{Cause, Sender};
 
-/// Series in one answer; the flag `truncated` tells when there are more.
+/// The most series in one answer. The flag `truncated` says whether there are more.
 const SERIES_MAX: usize = 100_000;
 
 fn success(data: impl Serialize) -> HttpResponse {
@@ -75,7 +76,7 @@ fn metrics_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
     json!({ "families": families, "truncated": truncated })
 }
 
-/// `GET /api/v1/series?match[]=`: each series explained.
+/// `GET /api/v1/series?match[]=`: explains each series.
 ///
 /// # Errors
 /// 400 without a selector, or for one that cannot be read.
@@ -115,21 +116,40 @@ fn series_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
 pub(super) async fn delete_series(
     services: &Services,
     request: &Request,
+    caller: &Caller,
 ) -> Result<HttpResponse, Problem> {
     admin(services)?;
     let selectors = params::selectors(request, true)?;
-    let dry_run = params::dry_run(request);
-    let work = move |gateway: &Gateway| gateway.delete_matching(&selectors, dry_run);
-    Ok(removed(&services.remove(work).await?, dry_run))
+    let work = move |gateway: &Gateway, dry_run: bool| gateway.delete_matching(&selectors, dry_run);
+    delete(services, request, caller, work).await
+}
+
+/// Answers a deletion with 202; with `dry_run`, tells what `work` would remove.
+pub(super) async fn delete(
+    services: &Services,
+    request: &Request,
+    caller: &Caller,
+    work: impl FnOnce(&Gateway, bool) -> Removed + Send + 'static,
+) -> Result<HttpResponse, Problem> {
+    if params::dry_run(request) {
+        let removed = services.offload(|gateway| work(gateway, true)).await?;
+        return Ok(HttpResponse::Accepted().json(json!({
+            "status": "success",
+            "data": { "dry_run": true, "series": removed.series, "families": removed.families },
+        })));
+    }
+    let by = guard::sender(request, caller);
+    services.remove(Cause::Deleted, by, |gateway| work(gateway, false)).await?;
+    Ok(HttpResponse::Accepted().finish())
 }
 
 /// `PUT /api/v1/admin/wipe`
 ///
 /// # Errors
 /// 403 where the admin API is off.
-pub(super) async fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) async fn wipe(services: &Services, by: Sender) -> Result<HttpResponse, Problem> {
     admin(services)?;
-    services.remove(Gateway::wipe).await?;
+    services.remove(Cause::Wiped, by, Gateway::wipe).await?;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -138,17 +158,6 @@ fn admin(services: &Services) -> Result<(), Problem> {
         true => Ok(()),
         false => Err(Problem::not_enabled("--web.enable-admin-api")),
     }
-}
-
-/// 202, and what was (or with `dry_run` would be) removed.
-pub(super) fn removed(removed: &Removed, dry_run: bool) -> HttpResponse {
-    if !dry_run {
-        return HttpResponse::new(StatusCode::ACCEPTED);
-    }
-    HttpResponse::Accepted().json(json!({
-        "status": "success",
-        "data": { "dry_run": true, "series": removed.series, "families": removed.families },
-    }))
 }
 
 fn family_json(family: &FamilyView, series: Vec<Value>) -> Value {
@@ -229,7 +238,7 @@ fn number(count: Number) -> Value {
     }
 }
 
-/// As the text format writes it.
+/// A number as the text format writes it.
 fn float(value: f64) -> String {
     let mut text = Vec::new();
     write_number::text_float(&mut text, value);

@@ -1,4 +1,4 @@
-//! Bodies of requests: read under their limits, or read and forgotten.
+//! Reads the bodies of requests under their limits, or discards them.
 
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -22,11 +22,10 @@ use crate::gateway::limits::BodyPermit;
 use crate::gateway::{Gateway, OverLimit};
 use crate::telemetry::Limit;
 
-/// Reads the whole body. The permit counts its bytes as in flight until it is dropped.
+/// Reads the whole body. Until the permit is dropped, its bytes count as in flight.
 ///
 /// # Errors
-/// If it is longer than the limit allows, there is no room for it, it does not come in time or not
-/// to its end.
+/// If it is too long, there is no room for it, or it does not arrive completely and in time.
 pub(super) async fn read_body<'s>(
     services: &'s Services,
     request: &Request,
@@ -56,14 +55,14 @@ pub(super) async fn read_body<'s>(
     Ok((body.whole(), body.permit))
 }
 
-/// A body on its way.
+/// A body that is being received.
 struct Body<'g> {
     gateway: &'g Gateway,
     max: usize,
-    /// By Content-Length; 0 if it comes in chunks.
+    /// Its Content-Length; 0 if it comes in chunks.
     announced: usize,
     permit: BodyPermit<'g>,
-    /// Most bodies come in one piece, which then need not be copied.
+    /// The first piece. Most bodies come in one, and then need not be copied.
     first: Bytes,
     /// All pieces, if there are several.
     all: BytesMut,
@@ -104,8 +103,8 @@ impl Body<'_> {
     }
 }
 
-/// Reads and forgets what is left of a body that nobody wanted, so that the connection stays of
-/// use; not for ever, though. False if there may be more of it.
+/// Discards the rest of a body that nobody wanted, so that the connection can be used again, but only up to
+/// a point. False if there may be more of it.
 pub(super) async fn drain(payload: &mut Payload) -> bool {
     const ENOUGH_BYTES: usize = 1 << 20;
     const ENOUGH_TIME: Duration = Duration::from_secs(1);
@@ -129,17 +128,17 @@ fn next_piece(payload: &mut Payload) -> impl Future<Output = Option<Result<Bytes
     poll_fn(|cx| Pin::new(&mut *payload).poll_next(cx))
 }
 
-/// What comes of reading a body over HTTP/1 that has come together with its head; `None` if it has not,
-/// and is to be read on.
+/// Reads a body over HTTP/1 that has arrived together with its head; `None` if it has not, and reading has
+/// to go on.
 ///
-/// The server asks for the answer as soon as it has the head of a request, then hands over what it has
-/// read of the body, and asks again. If the body woke who waits for it in between, the server would look
-/// at the connection once more for nothing, which costs as much as all else that it does for a small
-/// push. So the first look is made with a waker that wakes nobody.
+/// The server polls the answer as soon as it has the head of a request, then hands over what it has
+/// received of the body, and polls again. If the body woke its reader in between, the server would look
+/// at the connection once more for nothing, which costs as much as everything else that it does for a
+/// small push. So the first look uses a waker that wakes nobody.
 ///
-/// In two cases the server does not ask again at once: if the request was pipelined behind an answer with
-/// a body, and if something was waited for before, as the check of a password. It asks when more of the
-/// body comes, and if none does, [`Waiting`] has it ask.
+/// In two cases the server does not poll again at once: if the request was pipelined behind an answer with
+/// a body, and if something was awaited before, such as the check of a password. Then it polls when more
+/// of the body arrives; and if nothing does, [`Waiting`] makes it poll.
 async fn soon<F: Future>(mut reading: Pin<&mut F>) -> Option<F::Output> {
     let mut waiting = None;
     poll_fn(|cx| {
@@ -157,7 +156,7 @@ async fn soon<F: Future>(mut reading: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// `None` if it takes too long. What is ready at once costs no timer.
+/// `None` if it takes too long. What is ready at once needs no timer.
 async fn within<F: Future>(timeout: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
     let at_once = poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
@@ -169,8 +168,8 @@ async fn within<F: Future>(timeout: Duration, mut future: Pin<&mut F>) -> Option
     }
 }
 
-/// Keeps an unfinished payload until the answer is sent: then the server closes the connection. Of
-/// a chunked one that is dropped it would await the rest for ever.
+/// Keeps an unfinished payload until the answer is sent and the server closes the connection. If a chunked
+/// payload were dropped before, the server would wait for its rest for ever.
 pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResponse {
     struct Unfinished {
         body: BoxBody,

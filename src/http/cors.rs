@@ -1,23 +1,23 @@
-//! Requests that a browser makes for the page of another site (clients R17): which pages may, and
-//! the preflight that asks for it.
+//! Requests that a browser makes for pages of other sites (clients R17): which pages may send them, and the
+//! preflight requests that ask for permission.
 
 use actix_http::{HttpMessage, Request};
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
-/// The methods that there are on our paths, and the headers that a push may need.
+/// The methods of our paths, and the headers that a push may need.
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, HEAD, POST, PUT");
 const HEADERS: HeaderValue = HeaderValue::from_static(
     "Accept, Authorization, Content-Encoding, Content-Type, Idempotency-Key, Push-Epoch, \
      Push-Final, Push-Merge, Push-Mode, Push-Seq, Push-Source, Push-Time, Push-TTL",
 );
-/// What a page may read of an answer besides the ordinary.
+/// Headers of an answer that a page may read besides the usual ones.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Idempotent-Replayed, Retry-After");
 /// Browsers ask again after at most two hours.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("7200");
 
-/// Pages that may, by origin; `*` is any.
+/// The origins of pages that may send requests; `*` is any.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cors {
     origins: Vec<String>,
@@ -28,7 +28,7 @@ impl Cors {
         Cors { origins }
     }
 
-    /// What to answer with as `Access-Control-Allow-Origin`.
+    /// The value of `Access-Control-Allow-Origin`.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         if self.any() {
@@ -42,8 +42,8 @@ impl Cors {
         self.origins.iter().any(|origin| origin == "*")
     }
 
-    /// The answer to a preflight of a page that may. It comes before any check of credentials,
-    /// because browsers send none with it.
+    /// The answer to a preflight request for a page that may send requests. Credentials are not checked
+    /// before, because browsers do not send any with it.
     pub(super) fn preflight(&self, request: &Request) -> Option<HttpResponse> {
         let headers = request.headers();
         let asks = request.method() == Method::OPTIONS
@@ -60,7 +60,7 @@ impl Cors {
         )
     }
 
-    /// On every answer, errors too: a page that cannot read one would push again.
+    /// For every answer, even errors: a page that cannot read one would push again.
     pub(super) fn decorate(&self, request: &Request, response: &mut HttpResponse) {
         if self.origins.is_empty() {
             return;

@@ -1,6 +1,6 @@
 //! Errors as clients see them: RFC 9457 problem documents, on one line.
 //!
-//! One table maps what went wrong to a status and a title; every one of them means that nothing
+//! The one table that maps what went wrong to a status and a title. Each of these answers means that nothing
 //! was applied.
 
 use std::ops::Deref;
@@ -18,8 +18,8 @@ use crate::model::OutOfScope;
 use crate::telemetry::log::beginning;
 use crate::telemetry::{AuthRefusal, Limit, Outcome};
 
-/// The answer to a request that is refused. In a box: what may come to it is much longer than what it
-/// comes to mostly, and is moved from one to the other.
+/// The answer to a request that is refused. Boxed, because `Result`s with it are moved around a lot, and most
+/// of them are `Ok` and small.
 #[derive(Debug)]
 pub(super) struct Problem(Box<Document>);
 
@@ -48,7 +48,7 @@ pub(super) struct Document {
     retry_after_s: Option<u32>,
     #[serde(skip)]
     allow: Option<&'static str>,
-    /// How to say who one is.
+    /// How to authenticate.
     #[serde(skip)]
     challenges: &'static [&'static str],
     #[serde(skip)]
@@ -59,7 +59,7 @@ pub(super) struct Document {
     pub(super) auth_refusal: Option<AuthRefusal>,
 }
 
-/// An answer quotes names and labels of the push, but it does not send all of them back.
+/// Answers quote names and labels of the push, but not without end.
 fn quoted<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
     const QUOTED_BYTES_MAX: usize = 1000;
     to.serialize_str(&beginning(text, QUOTED_BYTES_MAX))
@@ -88,7 +88,7 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, "malformed request", detail)
     }
 
-    /// Programs that speak other protocols come with the paths of these.
+    /// Programs that speak other protocols use the paths of those.
     pub(super) fn not_found(path: &str) -> Problem {
         let other = match path {
             _ if path.ends_with("/v1/metrics") => "OTLP is not supported; ",
@@ -105,7 +105,7 @@ impl Problem {
         problem.with(|document| document.allow = Some(allow))
     }
 
-    /// With `tokens` there are users who have one.
+    /// With `tokens`, some users have tokens.
     pub(super) fn unauthorized(detail: impl Into<String>, tokens: bool) -> Problem {
         const BASIC: &str = "Basic realm=\"tallygate\", charset=\"UTF-8\"";
         const BEARER: &str = "Bearer realm=\"tallygate\"";
@@ -167,7 +167,7 @@ impl Problem {
         })
     }
 
-    /// A push to a group that could be read, but does not go together with what is stored.
+    /// A push to a group that could be read, but contradicts what is stored.
     pub(super) fn clash(detail: impl Into<String>) -> Problem {
         Problem::bad_request(detail).with(|document| document.clash = true)
     }
@@ -176,8 +176,9 @@ impl Problem {
         self.clash
     }
 
-    pub(super) fn too_many_series(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail).at_limit(Limit::Series)
+    /// There is no room for what a push to a group brings.
+    pub(super) fn too_many(limit: Limit, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "over a limit", detail).at_limit(limit)
     }
 
     /// The Pushgateway has one answer for all that is wrong with a push.
@@ -199,7 +200,7 @@ impl Problem {
         &self.detail
     }
 
-    /// What a push with this answer counts as.
+    /// What a push with this answer is counted as.
     pub(super) fn outcome(&self) -> Outcome {
         match self.status {
             StatusCode::PAYLOAD_TOO_LARGE => Outcome::TooLarge,
@@ -278,7 +279,7 @@ impl From<OutOfScope> for Problem {
     }
 }
 
-/// Nothing was taken back: a change that was under way may last nevertheless.
+/// A change that was under way is not undone: it may be durable after all.
 impl From<NotDurable> for Problem {
     fn from(error: NotDurable) -> Problem {
         Problem::unavailable(error.to_string())
@@ -420,7 +421,7 @@ fn malformed(error: &ParseError) -> Problem {
     }
 }
 
-/// One request passes a limit on requests.
+/// A request exceeds a limit on requests.
 pub(super) fn over_limit(error: OverLimit) -> Problem {
     let status = match error.limit {
         Limit::BodyBytes | Limit::DecodedBodyBytes | Limit::SamplesPerPush => {

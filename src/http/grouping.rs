@@ -1,15 +1,16 @@
 //! The grouping key in the path of a push: `/<label>/<value>…` behind `/metrics` (clients R4).
 //!
-//! The raw path is split first and each part is percent-decoded once, so `%2F` stays inside its
-//! value; `+` is a plus. A label name may end in `@base64` (its value is then base64, URL-safe or
-//! standard, padded or not, `=` alone for empty) and may start with `U__`, the escaping that older
-//! clients use for UTF-8 names. A trailing slash after a full pair means nothing, after a name an
-//! empty value. No label is required.
+//! The raw path is split first, and then each part is percent-decoded once, so `%2F` stays inside its
+//! value; `+` is a plus. A label name may end in `@base64`; its value is then base64, URL-safe or
+//! standard, padded or not, and `=` alone is empty. It may begin with `U__`, the escaping that older
+//! clients use for UTF-8 names. A trailing slash means nothing after a pair, and an empty value after a
+//! name. No label is required.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::mem;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -39,7 +40,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// Paths that a worker remembers.
+/// Paths of one generation that a worker remembers.
 const REMEMBERED: usize = 4096;
 /// Longer ones are not worth the memory.
 const REMEMBERED_BYTES: usize = 512;
@@ -48,44 +49,60 @@ thread_local! {
     static PATHS: RefCell<Paths> = RefCell::default();
 }
 
-/// The paths that have come twice of late: many never come again, as those of jobs that run once.
+/// Paths that have come at least twice of late. Many never come again, like those of jobs that run once.
+///
+/// There are two generations. When the young one is full it becomes the old one, and what nobody has
+/// used since the last time goes.
 #[derive(Default)]
 struct Paths {
-    known: HashMap<Box<str>, Arc<Grouping>, RandomState>,
-    /// Hashes of those that came once.
+    young: HashMap<Box<str>, Arc<Grouping>, RandomState>,
+    old: HashMap<Box<str>, Arc<Grouping>, RandomState>,
+    /// Hashes of paths that came once.
     seen: HashSet<u64, RandomState>,
 }
 
 impl Paths {
-    /// False if it is the first time.
-    fn come_again(&mut self, path: &str) -> bool {
+    fn get(&mut self, path: &str) -> Option<Arc<Grouping>> {
+        if let Some(grouping) = self.young.get(path) {
+            return Some(grouping.clone());
+        }
+        let (path, grouping) = self.old.remove_entry(path)?;
+        self.insert(path, grouping.clone());
+        Some(grouping)
+    }
+
+    fn insert(&mut self, path: Box<str>, grouping: Arc<Grouping>) {
+        if self.young.len() >= REMEMBERED {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(path, grouping);
+    }
+
+    /// False the first time.
+    fn comes_again(&mut self, path: &str) -> bool {
         if self.seen.len() >= REMEMBERED {
             self.seen.clear();
         }
-        !self.seen.insert(self.known.hasher().hash_one(path))
+        !self.seen.insert(self.seen.hasher().hash_one(path))
     }
 }
 
-/// As [`parse`], but what was parsed is remembered: the same programs push again and again. What is
-/// remembered has a [number](Grouping::number).
+/// As [`parse`], but remembers what it has parsed: the same programs push again and again. A key that
+/// is remembered has a [number](Grouping::number).
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_again(path: &str) -> Result<Arc<Grouping>, PathError> {
-    let known = PATHS.with_borrow(|paths| paths.known.get(path).cloned());
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let grouping = parse(path)?;
     PATHS.with_borrow_mut(|paths| {
-        if path.len() > REMEMBERED_BYTES || !paths.come_again(path) {
+        if let Some(known) = paths.get(path) {
+            return Ok(known);
+        }
+        let grouping = parse(path)?;
+        if path.len() > REMEMBERED_BYTES || !paths.comes_again(path) {
             return Ok(Arc::new(grouping));
         }
-        if paths.known.len() >= REMEMBERED {
-            paths.known.clear();
-        }
         let grouping = Arc::new(grouping.numbered());
-        paths.known.insert(path.into(), grouping.clone());
+        paths.insert(path.into(), grouping.clone());
         Ok(grouping)
     })
 }
@@ -133,7 +150,7 @@ fn decode_base64(name: &str, value: &str) -> Result<String, PathError> {
     String::from_utf8(bytes).map_err(|_| PathError::Utf8(format!("the value of {name:?}")))
 }
 
-/// Percent-decodes; a `%` that starts no escape stands for itself.
+/// Percent-decodes. A `%` that does not begin an escape stands for itself.
 fn decode(part: &str) -> Result<Cow<'_, str>, ()> {
     if !part.contains('%') {
         return Ok(Cow::Borrowed(part));
@@ -154,8 +171,9 @@ pub(super) fn hex_byte(digits: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
-/// Takes the `values` escaping back (pushgateway-contract 2, "UTF-8 label names"): `__` is `_`,
-/// `_<1 to 6 hex digits>_` a character. `None` if the name is not escaped so: it is taken as it is.
+/// Undoes the `values` escaping (pushgateway-contract 2, "UTF-8 label names"): `__` is `_`, and
+/// `_<1 to 6 hex digits>_` is a character. `None` if the name is not escaped in this way, and stands for
+/// itself.
 pub(super) fn unescape_name(name: &str) -> Option<String> {
     let mut rest = name.strip_prefix("U__").filter(|rest| !rest.is_empty())?;
     let mut out = String::new();
@@ -197,6 +215,24 @@ mod tests {
         (0..2).for_each(|_| (0..1000).for_each(|at| _ = of(at)));
         let again = (0..1000).map(|at| Arc::ptr_eq(&of(at), &of(at))).filter(|same| *same);
         assert_eq!(again.count(), 1000);
+    }
+
+    #[test]
+    fn a_path_in_use_is_remembered_however_many_others_come() {
+        let number = |path: &str| parse_again(path).unwrap().number();
+        (0..2).for_each(|_| _ = number("/job/regular"));
+        let regular = number("/job/regular");
+        assert!(regular.is_some());
+        for at in 0..5 * REMEMBERED {
+            (0..2).for_each(|_| _ = number(&format!("/job/other/at/{at}")));
+            if at % 1000 == 0 {
+                assert_eq!(number("/job/regular"), regular, "{at}");
+            }
+        }
+        PATHS.with_borrow(|paths| {
+            let size = (paths.young.len(), paths.old.len(), paths.seen.len());
+            assert!(size.0.max(size.1).max(size.2) <= REMEMBERED, "{size:?}");
+        });
     }
 
     #[test]

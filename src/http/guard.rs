@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use actix_http::{HttpMessage, Request};
@@ -19,7 +19,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::error::Problem;
 use crate::auth::{Caller, HeaderError, Identified, Mark, PasswordCheck, Policy, Refusal, Right};
 use crate::model::Grouping;
-use crate::telemetry::{AuthRefusal, Telemetry};
+use crate::telemetry::{AuthRefusal, Sender, Telemetry};
 
 /// Passwords that may wait to be checked. Each costs a bcrypt run, and attackers can send any number.
 const WAITING_MAX: usize = 64;
@@ -44,8 +44,9 @@ pub struct Guard {
     active: Option<ArcSwap<Active>>,
     /// Runs of bcrypt at a time.
     running: Semaphore,
-    /// The passwords that are being checked or wait for it; the outcome is for all who asked.
-    asked: Mutex<HashMap<Mark, Arc<OnceCell<bool>>>>,
+    /// The outcomes of passwords that are being checked or wait for their turn, each held by the requests that
+    /// want it.
+    pending: Mutex<HashMap<Mark, Weak<OnceCell<bool>>>>,
 }
 
 /// A protection in force.
@@ -59,7 +60,7 @@ struct Active {
 impl Guard {
     /// Lets everybody in, for ever.
     pub fn open() -> Guard {
-        Guard { active: None, running: Semaphore::new(1), asked: Mutex::default() }
+        Guard { active: None, running: Semaphore::new(1), pending: Mutex::default() }
     }
 
     pub fn new(protection: Protection) -> Guard {
@@ -156,14 +157,28 @@ impl Guard {
     /// Runs bcrypt where no connection waits for the thread, once for all who bring the same. `None`
     /// if too many other passwords wait already.
     async fn ask(&self, check: PasswordCheck) -> Option<Result<Caller, Refusal>> {
-        let asked = Asked::enter(self, check.mark())?;
+        let outcome = self.pending_outcome(check.mark())?;
         let run = || async {
             let _turn = self.running.acquire().await.map_err(drop)?;
             let check = check.clone();
             web::block(move || check.run()).await.map_err(drop)
         };
-        let right = asked.cell.get_or_try_init(run).await.ok()?;
+        let right = outcome.get_or_try_init(run).await.ok()?;
         Some(check.outcome(*right))
+    }
+
+    fn pending_outcome(&self, mark: Mark) -> Option<Arc<OnceCell<bool>>> {
+        let mut pending = self.pending.lock();
+        if let Some(outcome) = pending.get(&mark).and_then(Weak::upgrade) {
+            return Some(outcome);
+        }
+        pending.retain(|_, outcome| outcome.strong_count() > 0);
+        if pending.len() >= WAITING_MAX {
+            return None;
+        }
+        let outcome = Arc::default();
+        pending.insert(mark, Arc::downgrade(&outcome));
+        Some(outcome)
     }
 
     /// Sets the configured headers.
@@ -174,37 +189,14 @@ impl Guard {
     }
 }
 
-/// A place among the passwords that are being checked, which the last who asks gives back.
-struct Asked<'g> {
-    guard: &'g Guard,
-    mark: Mark,
-    cell: Arc<OnceCell<bool>>,
-}
-
-impl Asked<'_> {
-    fn enter(guard: &Guard, mark: Mark) -> Option<Asked<'_>> {
-        let mut asked = guard.asked.lock();
-        if asked.len() >= WAITING_MAX && !asked.contains_key(&mark) {
-            return None;
-        }
-        let cell = asked.entry(mark).or_default().clone();
-        Some(Asked { guard, mark, cell })
-    }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        let mut asked = self.guard.asked.lock();
-        // The table and this one.
-        if Arc::strong_count(&self.cell) == 2 {
-            asked.remove(&self.mark);
-        }
-    }
-}
-
 /// The address of the other side.
 pub(super) fn peer(request: &Request) -> String {
     request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default()
+}
+
+/// The same with the user, for requests that are logged although all is well.
+pub(super) fn sender(request: &Request, caller: &Caller) -> Sender {
+    Sender { peer: peer(request), user: caller.name.clone() }
 }
 
 /// The grouping key in the path of a push or deletion, if the caller may touch it. `path` is what
@@ -273,7 +265,11 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
+    use crate::auth::{Account, PasswordHash, PasswordMemory, Rights};
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_one_per_interval() {
@@ -299,6 +295,37 @@ mod tests {
             let taken = bucket.take(at(ms));
             assert_eq!(taken, expected.map_err(Duration::from_millis), "at {ms} ms");
         }
+    }
+
+    #[test]
+    fn few_passwords_are_checked_at_a_time_and_each_of_them_once() {
+        let memory = PasswordMemory::default();
+        let user = Account {
+            name: "u".into(),
+            rights: Rights::all(),
+            scope: None,
+            password: Some(PasswordHash::parse(&bcrypt::hash("p", 4).unwrap()).unwrap()),
+            tokens: Vec::new(),
+        };
+        let policy = Arc::new(Policy::new(vec![user], Rights::default(), memory).unwrap());
+        let guard = Guard::open();
+        let ask = |password: usize| {
+            let credentials = BASE64_STANDARD.encode(format!("u:{password}"));
+            let header = format!("Basic {credentials}");
+            match policy.identify(Some(header.as_bytes()), Right::Push) {
+                Identified::Ask(check) => guard.pending_outcome(check.mark()),
+                _ => panic!("this password has not been checked yet"),
+            }
+        };
+        let mut waiting: Vec<_> = (0..WAITING_MAX).map(|n| ask(n).unwrap()).collect();
+        assert!(ask(WAITING_MAX).is_none());
+        assert!(Arc::ptr_eq(&ask(7).unwrap(), &waiting[7]));
+        // A request that goes away makes room, unless another one wants the same outcome.
+        let other = ask(0);
+        waiting.swap_remove(0);
+        assert!(ask(WAITING_MAX).is_none());
+        drop(other);
+        assert!(ask(WAITING_MAX).is_some());
     }
 
     #[test]

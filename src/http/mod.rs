@@ -39,11 +39,12 @@ use actix_web::body::{BodySize, MessageBody};
 pub use actix_web::http::StatusCode;
 use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpResponse, web};
+use tokio::sync::Semaphore;
 
 use crate::auth::{Caller, Right};
 use crate::gateway::{Gateway, OverLimit, Removed};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::telemetry::{Handler, Limit};
+use crate::telemetry::{Cause, Handler, Limit, Sender};
 use cors::Cors;
 use error::Problem;
 pub use guard::{Guard, Protection};
@@ -54,15 +55,19 @@ use route::{NoRoute, Route};
 pub use server::{ServerOptions, Servers, block_on, start};
 pub use tls::{ClientCertificates, Tls, TlsError, TlsOptions, TlsSettings};
 
-/// Logs as errors what clients do to their connections.
+/// This library logs what clients do to their connections as errors.
 pub const NOISY_LIBRARY: &str = "actix_http";
+
+/// Open connections at the management address. They have places of their own: whoever takes all at the
+/// main address must not make the gateway look dead to those who watch it.
+const MANAGEMENT_CONNECTIONS_MAX: usize = 40;
 
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Everything is below it; no trailing slash.
+    /// The path below which everything is served. No trailing slash.
     pub route_prefix: String,
-    /// Of an accepted push: 200 or 202.
+    /// The status of an accepted push: 200 or 202.
     pub push_success: StatusCode,
     pub enable_lifecycle: bool,
     pub enable_admin_api: bool,
@@ -70,7 +75,7 @@ pub struct HttpOptions {
     /// Our own metrics are on the management listener and not in the main scrape.
     pub own_metrics_apart: bool,
     pub scrapes_max: usize,
-    /// Path under which people reach the gateway; no trailing slash.
+    /// The path under which people reach the gateway. No trailing slash.
     pub external_path: String,
     /// Set in pushgateway mode.
     pub pushgateway: Option<PushgatewayOptions>,
@@ -78,8 +83,8 @@ pub struct HttpOptions {
     pub cors_allowed_origins: Vec<String>,
 }
 
-/// Loads the configuration again and tells what came of it, or why it stays.
-pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+/// Loads the configuration again. Returns a report, or why nothing was changed. May take long.
+pub type Reload = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 /// The flags in force, by name.
 pub type Flags = Box<dyn Fn() -> BTreeMap<String, String> + Send + Sync>;
 
@@ -91,7 +96,8 @@ pub struct Services {
     pub guard: Arc<Guard>,
     pub reload: Reload,
     pub flags: Flags,
-    scrapes: Arc<tokio::sync::Semaphore>,
+    scrapes: Arc<Semaphore>,
+    management_connections: Arc<Semaphore>,
     cors: Cors,
 }
 
@@ -110,13 +116,24 @@ impl Services {
         reload: Reload,
         flags: Flags,
     ) -> Services {
-        let scrapes = Arc::new(tokio::sync::Semaphore::new(options.scrapes_max.max(1)));
+        let scrapes = Arc::new(Semaphore::new(options.scrapes_max.max(1)));
+        let management_connections = Arc::new(Semaphore::new(MANAGEMENT_CONNECTIONS_MAX));
         let cors = Cors::new(options.cors_allowed_origins.clone());
-        Services { gateway, lifecycle, options, guard, reload, flags, scrapes, cors }
+        Services {
+            gateway,
+            lifecycle,
+            options,
+            guard,
+            reload,
+            flags,
+            scrapes,
+            management_connections,
+            cors,
+        }
     }
 
-    /// Does work that may take long on a thread of its own, so that the connections that share a
-    /// worker do not wait for it.
+    /// Runs work that may take long on another thread, so that the connections of this worker do not have to
+    /// wait for it.
     async fn offload<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Gateway) -> T + Send + 'static,
@@ -126,12 +143,20 @@ impl Services {
         done.map_err(|_| Problem::unavailable("the gateway is stopping"))
     }
 
-    /// Does work that removes series, and waits until that is safe.
+    /// Runs work that removes series, and waits until the removal is safe. The log says who asked for it, even
+    /// if they have gone away since then.
     async fn remove(
         &self,
+        cause: Cause,
+        by: Sender,
         work: impl FnOnce(&Gateway) -> Removed + Send + 'static,
     ) -> Result<Removed, Problem> {
         self.gateway.check_writable()?;
+        let work = move |gateway: &Gateway| {
+            let removed = work(gateway);
+            gateway.telemetry().removal_requested(cause, removed.series, &by);
+            removed
+        };
         let removed = self.offload(work).await?;
         self.gateway.safe(removed.ticket).await?;
         Ok(removed)
@@ -142,10 +167,10 @@ impl Services {
     }
 }
 
-/// Answers one request. Every listener and every test goes through here.
+/// Answers one request, of whichever listener.
 ///
-/// The server allocates and moves the future of every request. So whatever a push hardly ever waits
-/// for is in a box of its own, here and below.
+/// The server allocates and moves the future of every request. So futures that a push rarely needs are
+/// boxed, here and below.
 async fn dispatch(surface: Surface, services: &Services, mut request: Request) -> HttpResponse {
     let mut payload = request.take_payload();
     let pushgateway = services.options.pushgateway.as_ref().filter(|_| surface == Surface::Main);
@@ -160,11 +185,11 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
         Some(_) => problem.plain_response(),
         None => problem.response(),
     });
-    // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
+    // HTTP/1.0 has no chunks: the body ends with the connection.
     let ends_by_closing =
         request.version() == Version::HTTP_10 && response.body().size() == BodySize::Stream;
     response.head_mut().no_chunking(ends_by_closing);
-    // While draining, the next push on this connection would meet a closed one (clients R12).
+    // While draining, the next push on this connection would find it closed (clients R12).
     if ends_by_closing || !in_step || services.lifecycle.phase() == Phase::Draining {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -182,11 +207,11 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
 /// A request that may go on.
 enum Received {
     Caller(Caller),
-    /// A browser asks whether it may send a request; this is the answer.
+    /// The answer to a browser that asks whether it may send a request.
     Preflight(HttpResponse),
 }
 
-/// Everything that is decided by the head of a request, before its body is read.
+/// Everything that is decided by the head of a request, before the body is read.
 async fn receive(
     surface: Surface,
     services: &Services,
@@ -205,7 +230,7 @@ async fn receive(
     Ok(Received::Caller(services.guard.admit(telemetry, request, right).await?))
 }
 
-/// Also, what the request counts as.
+/// The answer, and what the request is counted as.
 async fn answer(
     surface: Surface,
     services: &Services,
@@ -240,7 +265,7 @@ async fn answer_route(
         Route::Scrape => surface == Surface::Main,
         Route::Delete { .. } | Route::Metrics | Route::Series => true,
         Route::DeleteSeries | Route::Wipe => true,
-        // A push tells so itself, and is counted.
+        // A push checks this itself, so that it is counted as refused.
         _ => false,
     };
     if needs_state && !services.lifecycle.is_up() {
@@ -253,19 +278,19 @@ async fn answer_route(
         Route::Status => Ok(api::status(services)),
         Route::Metrics => Box::pin(api::metrics(services, request)).await,
         Route::Series => Box::pin(api::series(services, request)).await,
-        Route::DeleteSeries => Box::pin(api::delete_series(services, request)).await,
-        Route::Wipe => Box::pin(api::wipe(services)).await,
+        Route::DeleteSeries => Box::pin(api::delete_series(services, request, &caller)).await,
+        Route::Wipe => Box::pin(api::wipe(services, guard::sender(request, &caller))).await,
         Route::Healthy => Ok(probes::healthy()),
         Route::Ready => probes::ready(services),
-        Route::Quit => probes::quit(services),
-        Route::Reload => probes::reload(services),
+        Route::Quit => probes::quit(services, &guard::sender(request, &caller)),
+        Route::Reload => Box::pin(probes::reload(services, &guard::sender(request, &caller))).await,
         Route::Page => Ok(page()),
         Route::Options { allow } => Ok(HttpResponse::Ok().insert_header(("Allow", allow)).finish()),
     }
 }
 
-/// `DELETE /metrics/<label>/<value>…`: 202 also if there was nothing to delete (clients R1). A body
-/// is read and thrown away by the server.
+/// `DELETE /metrics/<label>/<value>…`: 202 even if there was nothing to delete (clients R1). A body is
+/// ignored.
 async fn delete(
     services: &Services,
     request: &Request,
@@ -278,9 +303,9 @@ async fn delete(
             telemetry.request_refused(reason, &guard::peer(request), request.path());
         }
     })?;
-    let dry_run = params::dry_run(request);
-    let work = move |gateway: &Gateway| gateway.delete_group(grouping.key(), dry_run);
-    Ok(api::removed(&services.remove(work).await?, dry_run))
+    let work =
+        move |gateway: &Gateway, dry_run: bool| gateway.delete_group(grouping.key(), dry_run);
+    api::delete(services, request, caller, work).await
 }
 
 fn check_header(services: &Services, request: &Request) -> Result<(), Problem> {

@@ -1,34 +1,34 @@
-//! Who waits without being woken by what it waits for: whoever it is expects to be asked again at once,
-//! which costs less ([`super::body`]). If that does not happen, nobody must wait for ever.
+//! Tasks that are not woken by what they wait for. They expect to be polled again at once anyway, which is
+//! cheaper ([`super::body`]). If that does not happen, they must not wait for ever.
 
 use std::cell::RefCell;
 use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
-/// How soon who is overlooked is woken.
+/// How soon an overlooked task is woken.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 thread_local! {
     static OVERLOOKED: RefCell<Overlooked> = RefCell::default();
 }
 
-/// Of one worker. Who is in here while another of its tasks runs was not asked again.
+/// The waiting tasks of one worker. A task that is still in here while another one runs was not polled again.
 #[derive(Default)]
 struct Overlooked {
-    /// By the number of who waits.
+    /// Wakers, by the number of the task.
     waiting: Vec<(u64, Waker)>,
-    /// So many have ever waited.
+    /// How many tasks have ever waited.
     begun: u64,
-    /// A task looks after them.
+    /// A task is running that looks after them.
     watched: bool,
 }
 
-/// Somebody waits, until it is dropped.
+/// A task waits until this is dropped.
 pub(super) struct Waiting(u64);
 
 impl Waiting {
-    /// Wakes who waits after a while, if that is not over by then.
+    /// Wakes the task after a while, if it still waits then.
     pub(super) fn begin(waker: &Waker) -> Waiting {
         OVERLOOKED.with_borrow_mut(|overlooked| {
             overlooked.begun += 1;
@@ -51,7 +51,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Wakes all who wait, time and again, until nobody has come for a while.
+/// Wakes all waiting tasks from time to time, until no new ones have come for a while.
 async fn watch() {
     struct Watched;
     impl Drop for Watched {

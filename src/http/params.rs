@@ -1,5 +1,5 @@
-//! Parameters of a request that may stand in a header or in the query, for clients that can only
-//! choose the URL (DESIGN 2).
+//! Parameters of a request that may be in a header, or in the query for clients that can only choose the
+//! URL (DESIGN 2).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::gateway::{Key, PushId, Selector, Sequence, TextError, key_text};
 use crate::model::{GaugeRule, Ttl};
 use crate::units::parse_duration;
 
-/// What follows the `?`, still encoded.
+/// The query, still encoded; empty if there is none.
 fn query_string(request: &Request) -> &str {
     request.uri().query().unwrap_or_default()
 }
@@ -21,12 +21,12 @@ pub(super) fn query(request: &Request) -> impl Iterator<Item = (Cow<'_, str>, Co
     form_urlencoded::parse(query_string(request).as_bytes())
 }
 
-/// The text of a header; one that is not visible ASCII counts as none.
+/// The text of a header; `None` if it is not visible ASCII.
 pub(super) fn header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The text of a header that is a list; several lines of it are one list.
+/// The text of a header that is a list. Several lines of it make one list.
 pub(super) fn list_header(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
     let mut lines = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let first = lines.next()?;
@@ -38,7 +38,7 @@ pub(super) fn dry_run(request: &Request) -> bool {
     query(request).any(|(name, value)| name == "dry_run" && matches!(&*value, "" | "1" | "true"))
 }
 
-/// The selectors in `match[]`. With `required` there must be one, and each must rule something out.
+/// The selectors in `match[]`. With `required` there must be at least one. Each must exclude something.
 ///
 /// # Errors
 /// 400 if one cannot be read.
@@ -60,7 +60,7 @@ pub(super) fn selectors(request: &Request, required: bool) -> Result<Vec<Selecto
     Ok(selectors)
 }
 
-/// What a push says of itself besides path and body.
+/// What a push says about itself, besides path and body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PushParams {
     pub(super) merge: Option<GaugeRule>,
@@ -70,69 +70,51 @@ pub(super) struct PushParams {
     pub(super) id: Option<PushId>,
 }
 
-/// Headers, and the query parameters of the same meaning. Those that are not built yet are refused,
-/// because ignoring them would change what the push means.
-const KNOWN: [(&str, &str); 3] =
-    [("push-merge", "merge"), ("push-ttl", "ttl"), ("push-time", "time")];
-const PLANNED: [(&str, &str); 1] = [("push-final", "final")];
+/// Names of headers, and of the query parameters that mean the same.
 const KEY: (&str, &str) = ("idempotency-key", "key");
 const SOURCE: (&str, &str) = ("push-source", "source");
 const EPOCH: (&str, &str) = ("push-epoch", "epoch");
 const NUMBER: (&str, &str) = ("push-seq", "seq");
 
 impl PushParams {
+    /// # Errors
+    /// 400 if one of them cannot be read, or is not supported: ignoring it would change what the push means.
     pub(super) fn of(request: &Request) -> Result<PushParams, Problem> {
-        let mut params = PushParams::default();
-        let headers = request.headers();
-        // Most pushes say nothing of themselves, and looking for each name costs.
-        let ours = |name: &str| name.starts_with("push-") || name == "idempotency-key";
-        if query_string(request).is_empty() && !headers.iter().any(|(name, _)| ours(name.as_str()))
+        // Most pushes say nothing about themselves, and it costs to look for each name.
+        let is_ours = |name: &str| name.starts_with("push-") || name == "idempotency-key";
+        if query_string(request).is_empty()
+            && !request.headers().keys().any(|name| is_ours(name.as_str()))
         {
-            return Ok(params);
+            return Ok(PushParams::default());
         }
-        params.id = push_id(request, true)?;
-        for (header_name, query_name) in PLANNED {
-            if headers.contains_key(header_name) || has_query(request, query_name) {
-                return Err(not_built(header_name));
-            }
+        let id = push_id(request, true)?;
+        if value(request, "push-final", "final").is_some() {
+            return Err(not_supported("push-final"));
         }
-        if let Some(mode) = value(request, "push-mode", "mode")
-            && mode != "delta"
-        {
-            return Err(not_built("push-mode"));
+        if value(request, "push-mode", "mode").is_some_and(|mode| mode != "delta") {
+            return Err(not_supported("push-mode"));
         }
-        for (header_name, query_name) in KNOWN {
-            let Some(text) = value(request, header_name, query_name) else { continue };
-            let accepted = match header_name {
-                "push-merge" => text.parse().map(|rule| params.merge = Some(rule)).is_ok(),
-                "push-ttl" => parse_duration(&text)
-                    .map(|ttl| params.ttl = Some(Ttl::from_duration(ttl)))
-                    .is_ok(),
-                _ => unix_nanos(&text).map(|time| params.time = Some(time)).is_some(),
-            };
-            if !accepted {
-                return Err(bad_value(header_name, &text));
-            }
-        }
-        Ok(params)
+        let ttl = |text: &str| parse_duration(text).ok().map(Ttl::from_duration);
+        Ok(PushParams {
+            merge: parsed(request, ("push-merge", "merge"), |text| text.parse().ok())?,
+            ttl: parsed(request, ("push-ttl", "ttl"), ttl)?,
+            time: parsed(request, ("push-time", "time"), unix_nanos)?,
+            id,
+        })
     }
 }
 
-/// Which push this is: a key, or source, epoch and number together. `by_query` tells whether they may
-/// stand in the query.
+/// Which push this is: a key, or source, epoch and number together. With `by_query`, the query may say it,
+/// too.
 ///
 /// # Errors
 /// 400 if they cannot be read, or do not belong together.
 pub(super) fn push_id(request: &Request, by_query: bool) -> Result<Option<PushId>, Problem> {
-    let names = |(header_name, query_name)| (header_name, if by_query { query_name } else { "" });
+    let names = |(header, query)| (header, if by_query { query } else { "" });
     let key = identifier(request, names(KEY), Key::parse)?;
     let source = identifier(request, names(SOURCE), key_text)?;
     let epoch = identifier(request, names(EPOCH), key_text)?;
-    let (header_name, query_name) = names(NUMBER);
-    let number = match value(request, header_name, query_name) {
-        Some(text) => Some(number(&text).ok_or_else(|| bad_value(header_name, &text))?),
-        None => None,
-    };
+    let number = parsed(request, names(NUMBER), number)?;
     match (key, source, epoch, number) {
         (None, None, None, None) => Ok(None),
         (Some(key), None, None, None) => Ok(Some(PushId::Key(key))),
@@ -173,10 +155,16 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-fn has_query(request: &Request, name: &str) -> bool {
-    !query_string(request).is_empty() && query(request).any(|(other, _)| other == name)
+fn parsed<T>(
+    request: &Request,
+    (header_name, query_name): (&str, &str),
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = value(request, header_name, query_name) else { return Ok(None) };
+    parse(&text).map(Some).ok_or_else(|| bad_value(header_name, &text))
 }
 
+/// The value of a header, or else of a query parameter, unless its name is empty.
 pub(super) fn value<'r>(
     request: &'r Request,
     header_name: &str,
@@ -191,7 +179,7 @@ pub(super) fn value<'r>(
     query(request).find(|(name, _)| name == query_name).map(|(_, value)| value)
 }
 
-fn not_built(name: &str) -> Problem {
+fn not_supported(name: &str) -> Problem {
     Problem::bad_request(format!(
         "{name} is not supported by this version, and ignoring it would miscount"
     ))

@@ -1,4 +1,4 @@
-//! `/-/…`: is it alive, is it ready, stop it, load the configuration again.
+//! `/-/…`: is it alive, is it ready, stop, reload.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
@@ -6,8 +6,9 @@ use actix_web::http::header::ContentType;
 use super::Services;
 use super::error::Problem;
 use crate::lifecycle::Phase;
+use crate::telemetry::Sender;
 
-/// Takes no lock and looks at nothing: it tells that the process answers.
+/// Takes no lock and looks at nothing: the process answers, and that is all it says.
 pub(super) fn healthy() -> HttpResponse {
     ok("OK")
 }
@@ -23,8 +24,8 @@ pub(super) fn ready(services: &Services) -> Result<HttpResponse, Problem> {
     }
 }
 
-/// What everything but the probes gets while state is being loaded: a part of it would look like
-/// counters that fell.
+/// The answer to everything but probes while state is being loaded. A part of it would look as if counters
+/// had fallen.
 pub(super) fn starting(services: &Services) -> Problem {
     let records = services.lifecycle.loaded();
     Problem::unavailable(format!("the gateway is starting: {records} records are loaded so far"))
@@ -32,18 +33,21 @@ pub(super) fn starting(services: &Services) -> Problem {
 
 /// # Errors
 /// 403 where the lifecycle API is off.
-pub(super) fn quit(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) fn quit(services: &Services, by: &Sender) -> Result<HttpResponse, Problem> {
     lifecycle(services)?;
-    tracing::warn!("stop requested over HTTP");
+    services.gateway.telemetry().stop_requested(by);
     services.lifecycle.ask_to_quit();
     Ok(ok("Stopping. Goodbye!\n"))
 }
 
 /// # Errors
 /// 403 where the lifecycle API is off, 400 if the new configuration is no good; the old one stays.
-pub(super) fn reload(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) async fn reload(services: &Services, by: &Sender) -> Result<HttpResponse, Problem> {
     lifecycle(services)?;
-    match (services.reload)() {
+    services.gateway.telemetry().reload_requested(by);
+    let reload = services.reload.clone();
+    // It reads files, and a disk may hang.
+    match services.offload(move |_| reload()).await? {
         Ok(report) => Ok(ok(&report)),
         Err(reason) => Err(Problem::bad_request(reason)),
     }

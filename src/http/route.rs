@@ -1,14 +1,14 @@
-//! Which request means what. The one routing table.
+//! What each request means: the one routing table.
 //!
-//! Paths are matched raw, because a redirect or a normalisation on a push path makes clients lose
-//! pushes (clients R2): leading slashes count as one, and nothing else is rewritten.
+//! Paths are matched raw, because clients lose pushes by redirects and normalised paths (clients R2).
+//! Leading slashes count as one, and nothing else is rewritten.
 
 use actix_web::http::Method;
 
 use crate::auth::Right;
 use crate::telemetry::Handler;
 
-/// A request that is understood. `group` is the part of a push path behind `/metrics`.
+/// A request that is understood. `group` is what follows `/metrics` in the path of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'p> {
     Push {
@@ -50,8 +50,8 @@ pub enum Surface {
     Management,
 }
 
-/// `prefix` is `--web.route-prefix`, without a trailing slash. It holds for the main listener only:
-/// a proxy in front knows of it, and those who ask the other one do not.
+/// `prefix` is `--web.route-prefix`, without a trailing slash. It only holds for the main listener, which may
+/// be behind a proxy that adds it.
 pub(super) fn route<'p>(
     surface: Surface,
     prefix: &str,
@@ -113,7 +113,7 @@ pub(super) fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
 }
 
 impl Route<'_> {
-    /// What its sender must be allowed to do. Paths that do not exist need [`Right::Probe`].
+    /// The right that its sender needs. For paths that do not exist it is [`Right::Probe`].
     pub(super) fn right(&self) -> Right {
         match self {
             Route::Push { .. } | Route::Delete { .. } => Right::Push,

@@ -1,8 +1,7 @@
-//! `GET /metrics`: negotiate, then send piece by piece what the gateway encodes.
+//! `GET /metrics`: negotiates, then sends what the gateway encodes piece by piece.
 //!
-//! Small scrapes are encoded at once. Large ones are encoded on a thread of their own, one step
-//! ahead of what the peer has taken, so that neither pushes on the same worker nor the store wait
-//! for anybody's network.
+//! Small scrapes are encoded at once. Large ones are encoded on another thread, one step ahead of what the
+//! peer has taken, so that neither pushes on the same worker nor the store ever wait for a network.
 
 use std::future::Future;
 use std::io;
@@ -25,11 +24,11 @@ use super::{Services, Surface};
 use crate::format::negotiate;
 use crate::gateway::{Content, Gateway, Scrape, ScrapeRequest, Scraper};
 
-/// Up to this many series are encoded on the spot.
+/// Up to this many series are encoded at once.
 const INLINE_SERIES: usize = 500;
 
-/// About so many bytes are made at once. Each time threads have to wake each other, which costs as
-/// much as it takes to send some ten thousand bytes.
+/// How much is made in one step, roughly. For each step threads have to wake each other, which costs as much
+/// as sending some ten thousand bytes.
 const STEP_BYTES: usize = 512 << 10;
 
 pub(super) async fn scrape(
@@ -65,14 +64,16 @@ pub(super) async fn scrape(
         response.insert_header((header::CONTENT_ENCODING, coding));
     }
     if request.method() == Method::HEAD {
-        // Its length is not known, so none is given.
+        // The length is not known.
         return Ok(response.body(body::None::new()));
     }
-    let permit = services
-        .scrapes
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| Problem::unavailable("too many scrapes at once (scrape.max_in_flight)"))?;
+    let permit = match surface {
+        Surface::Main => Some(services.scrapes.clone().try_acquire_owned().map_err(|_| {
+            Problem::unavailable("too many scrapes at once (scrape.max_in_flight)")
+        })?),
+        // Our own metrics are few, and wanted most when there are too many scrapes.
+        Surface::Management => None,
+    };
 
     let gateway = services.gateway.clone();
     let scraper = scraper(request);
@@ -86,8 +87,8 @@ pub(super) async fn scrape(
     Ok(response.streaming(Pieces { ready, next: Some(first), _permit: permit }))
 }
 
-/// Who scrapes, if it is somebody who does that again and again: Prometheus and its like tell how long
-/// they wait. What one address asks for under different parameters are different scrapes.
+/// Who scrapes, if it is somebody who does so regularly: Prometheus and the like say how long they wait. The
+/// same address with different parameters counts as different scrapers.
 fn scraper(request: &Request) -> Option<Scraper> {
     let headers = request.headers();
     let timeout = params::header(headers, "x-prometheus-scrape-timeout-seconds");
@@ -122,7 +123,7 @@ fn no_memory(error: io::Error) -> Problem {
     Problem::unavailable(format!("compression: {error}"))
 }
 
-/// Pieces, and the scrape itself unless they are the last.
+/// Pieces, and the scrape, unless these are the last pieces.
 type Step = io::Result<(Vec<Bytes>, Option<Box<Scrape>>)>;
 
 fn advance(mut scrape: Box<Scrape>) -> Step {
@@ -138,9 +139,9 @@ fn advance(mut scrape: Box<Scrape>) -> Step {
 /// The pieces of one scrape as a stream.
 struct Pieces {
     ready: vec::IntoIter<Bytes>,
-    /// None when all that is left is ready.
+    /// `None` if everything that is left is ready.
     next: Option<JoinHandle<Step>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Stream for Pieces {

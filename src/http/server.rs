@@ -1,4 +1,4 @@
-//! Listeners: sockets, workers, and what holds for every connection.
+//! Listeners: sockets, workers, and everything that applies to all connections.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -27,13 +27,13 @@ pub struct ServerOptions {
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
     pub read_header_timeout: Duration,
-    /// A peer that reads nothing of its answer for so long is dropped.
+    /// A peer that does not read its answer for so long is dropped.
     pub write_stall_timeout: Duration,
-    /// How long a stopping server waits for requests under way.
+    /// How long to wait for requests in progress when stopping.
     pub shutdown_timeout: Duration,
 }
 
-/// Listeners that are bound and running, all with the same services.
+/// Running listeners, all with the same services.
 #[derive(Debug)]
 pub struct Servers {
     handles: Vec<ServerHandle>,
@@ -42,7 +42,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Closes the listeners and waits for requests under way.
+    /// Closes the listeners, and waits for requests in progress.
     pub async fn stop(self) {
         for handle in self.handles {
             handle.stop(true).await;
@@ -55,8 +55,8 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     actix_web::rt::System::new().block_on(future)
 }
 
-/// Binds and starts serving. With `tls` the main addresses speak nothing else; the one for
-/// management is always plain.
+/// Binds and starts serving. With `tls`, the main addresses speak nothing else. The management address is
+/// always plain.
 ///
 /// # Errors
 /// If an address cannot be bound.
@@ -93,8 +93,8 @@ fn spawn(server: Server) -> ServerHandle {
     handle
 }
 
-/// What a worker answers requests with. It stands in the place of actix-web's `App`, whose routes and
-/// extractors nobody needs here, and which costs a push 2,000 instructions.
+/// What a worker answers requests with, in the place of actix-web's `App`: nobody needs its routes and
+/// extractors here, and it would cost a push 2,000 instructions.
 fn front<C>(
     surface: Surface,
     services: Arc<Services>,
@@ -106,7 +106,7 @@ fn front<C>(
     InitError = (),
     Service = impl Service<Request, Response = HttpResponse, Error = Infallible, Future = impl Future>,
 > {
-    // Counted by this worker alone: a request takes no cache line away from the others.
+    // This worker has its own reference count, so that requests do not fight for a cache line.
     let services = Rc::new(services);
     fn_service(move |request: Request| {
         let services = services.clone();
@@ -130,7 +130,7 @@ fn server(
         .disable_signals()
         .on_connect(move |connection: &dyn Any, data| {
             if let Some(stream) = connection.downcast_ref() {
-                welcome(&for_connections, stream, data);
+                welcome(surface, &for_connections, stream, data);
             }
         });
     if workers > 0 {
@@ -142,8 +142,8 @@ fn server(
     Ok(server.run())
 }
 
-/// As [`server`] for the main addresses, behind TLS. It is put together from the same parts as
-/// actix-web's own server, which takes only settings that stay.
+/// As [`server`] for the main addresses, with TLS. Put together from the same parts as actix-web's own server,
+/// whose TLS settings could not be changed.
 fn tls_server(
     services: &Arc<Services>,
     options: &ServerOptions,
@@ -170,7 +170,7 @@ fn tls_server(
                 .client_request_timeout(options.read_header_timeout)
                 .secure()
                 .on_connect_ext(move |stream: &TlsStream<TcpStream>, data: &mut Extensions| {
-                    welcome(&for_connections, stream.get_ref().0, data);
+                    welcome(Surface::Main, &for_connections, stream.get_ref().0, data);
                 })
                 .finish(front(Surface::Main, services.clone()));
             let (services, tls) = (services.clone(), tls.clone());
@@ -178,7 +178,7 @@ fn tls_server(
             fn_service(move |stream: TcpStream| {
                 let (services, tls) = (services.clone(), tls.clone());
                 async move {
-                    // Handshakes take a place as well; who hurries through hands it on.
+                    // A handshake takes a place, too. It is free again before the connection takes its own.
                     let Some(_place) = services.gateway.permit_connection() else {
                         return Err(DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
                     };
@@ -196,17 +196,23 @@ fn tls_server(
     Ok(builder.run())
 }
 
-/// Counts the connection, or turns it away where all places are taken.
-fn welcome(services: &Services, stream: &TcpStream, data: &mut Extensions) {
-    match services.gateway.permit_connection() {
-        Some(permit) => _ = data.insert(permit),
-        None => _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both),
+/// Counts the connection, or closes it if there is no place left.
+fn welcome(surface: Surface, services: &Services, stream: &TcpStream, data: &mut Extensions) {
+    let welcome = match surface {
+        Surface::Main => services.gateway.permit_connection().map(|permit| _ = data.insert(permit)),
+        Surface::Management => {
+            let permit = services.management_connections.clone().try_acquire_owned();
+            permit.ok().map(|permit| _ = data.insert(permit))
+        }
+    };
+    if welcome.is_none() {
+        let _ = SockRef::from(stream).shutdown(std::net::Shutdown::Both);
     }
 }
 
-/// An unspecified IPv6 address takes IPv4 as well, as Go servers do.
+/// The unspecified IPv6 address accepts IPv4 as well, like servers in Go.
 ///
-/// What is set here, accepted connections inherit, so that it costs no call for each of them.
+/// Accepted connections inherit these options, so it takes no system call for each of them.
 fn bind(address: SocketAddr, stall: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -215,7 +221,7 @@ fn bind(address: SocketAddr, stall: Duration) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // Answers are small and wanted at once.
     socket.set_tcp_nodelay(true)?;
-    // The kernel drops a peer that leaves data unread for so long; nothing of ours has to watch it.
+    // The kernel drops a peer that leaves data unread for so long, and nobody has to watch it.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(stall))?;
     socket.set_nonblocking(true)?;
@@ -259,7 +265,7 @@ mod tests {
             Arc::new(lifecycle),
             options,
             Arc::new(Guard::open()),
-            Box::new(|| Ok(String::new())),
+            Arc::new(|| Ok(String::new())),
             Box::new(BTreeMap::new),
         ))
     }

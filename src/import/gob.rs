@@ -1,6 +1,5 @@
-//! Reads Go's gob format as far as a generic value goes: the stream describes its types first, and
-//! what follows is read by that description, so that no number of a type is taken for granted
-//! (pushgateway-contract 17).
+//! Reads a value in Go's gob format. The stream first describes its types, and the value is read by that
+//! description, so that no type number is taken for granted (pushgateway-contract 17).
 //!
 //! ```text
 //! stream  = { length id content }         id < 0: content describes type -id; else a value of it
@@ -17,7 +16,7 @@ pub enum Value<'a> {
     Int(i64),
     Uint(u64),
     Float(f64),
-    /// Strings, byte strings, and what types write in a form of their own.
+    /// Strings, byte strings, and values whose type writes itself in a form of its own.
     Bytes(&'a [u8]),
     List(Vec<Value<'a>>),
     Map(Vec<(Value<'a>, Value<'a>)>),
@@ -25,7 +24,7 @@ pub enum Value<'a> {
     Struct(Vec<(String, Value<'a>)>),
 }
 
-/// Why bytes are no gob stream that can be read.
+/// Why bytes cannot be read as a gob stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GobError {
     #[error("it ends in the middle")]
@@ -56,14 +55,14 @@ enum Type {
     Array(i64),
     Map(i64, i64),
     Struct(Vec<(String, i64)>),
-    /// Written by methods of its own.
+    /// A type that writes itself.
     Opaque,
 }
 
 /// The one value of a stream.
 ///
 /// # Errors
-/// If it is cut off, damaged, or holds something that is not read here.
+/// If it is cut off or damaged, or contains something that is not supported.
 pub fn read(stream: &[u8]) -> Result<Value<'_>, GobError> {
     let mut types: HashMap<i64, Type> = HashMap::new();
     let mut rest = Input(stream);
@@ -75,7 +74,7 @@ pub fn read(stream: &[u8]) -> Result<Value<'_>, GobError> {
             let described = message.description()?;
             types.insert(id.checked_neg().ok_or(GobError::Number)?, described);
         } else {
-            // What is no struct stands behind a zero.
+            // A value that is not a struct follows a zero.
             if !matches!(types.get(&id), Some(Type::Struct(_))) && message.byte()? != 0 {
                 return Err(GobError::NoValue);
             }
@@ -154,7 +153,7 @@ impl<'a> Input<'a> {
         Ok(if bits & 1 == 1 { !number } else { number })
     }
 
-    /// Of something that is in here: everything takes a byte at the least.
+    /// A length. Everything takes at least one byte, so it cannot exceed what is left.
     fn length(&mut self) -> Result<usize, GobError> {
         let length = usize::try_from(self.uint()?).map_err(|_| GobError::Number)?;
         if length > self.0.len() { Err(GobError::Cut) } else { Ok(length) }

@@ -1,4 +1,4 @@
-//! Takes over what an old Pushgateway has kept in its `--persistence.file`, or shows while it runs
+//! Imports what an old Pushgateway has in its `--persistence.file`, or shows while it runs
 //! (pushgateway-contract 17): groups, families of all types, push times.
 
 pub mod gob;
@@ -13,16 +13,16 @@ use crate::model::{Exposition, Grouping};
 use gob::GobError;
 pub use running::{Listing, import_running};
 
-/// What was taken over, and what was not.
+/// What was imported, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     pub groups: usize,
     pub families: usize,
-    /// Why something is missing, one line each.
+    /// What is missing and why, one line each.
     pub left_out: Vec<String>,
 }
 
-/// Why nothing was taken over.
+/// Why nothing was imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
     #[error("it is no persistence file of a Pushgateway: {0}")]
@@ -35,10 +35,10 @@ pub enum ImportError {
     Exposition(#[from] ParseError),
 }
 
-/// Reads a persistence file into `groups`.
+/// Imports a persistence file into `groups`.
 ///
 /// # Errors
-/// If it is none; nothing has been taken over then.
+/// If it is not such a file. Then nothing was imported.
 pub fn import(file: &[u8], groups: &Groups) -> Result<Imported, ImportError> {
     let value = gob::read(file)?;
     let entries = value.entries().ok_or(ImportError::Shape("it holds no map"))?;
@@ -132,7 +132,7 @@ fn read_family(
     families.into_iter().next().ok_or_else(|| "there is no family".to_owned())
 }
 
-/// Of a bookkeeping family: its value is the time.
+/// The time that is the value of a bookkeeping family.
 fn stamp_of(family: &Family) -> Stamp {
     let seconds = match family.series.first().map(|series| &series.value) {
         Some(Value::Scalar(seconds)) => *seconds,
@@ -145,7 +145,7 @@ fn stamp(seconds: f64, noted_ns: i64) -> Stamp {
     Stamp { at_ns: (seconds * 1e9) as i64, noted_ns }
 }
 
-/// Go's binary time: version, seconds since the year 1, nanoseconds, minutes of the zone. In
+/// Reads Go's binary time: version, seconds since the year 1, nanoseconds, minutes of the time zone. In
 /// nanoseconds since the Unix epoch.
 fn go_time(bytes: &[u8]) -> Option<i64> {
     const EPOCH_S: i64 = 62_135_596_800;

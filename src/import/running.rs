@@ -1,6 +1,6 @@
-//! Takes over what a running Pushgateway shows. Its JSON API lists which series are in which group,
-//! and when they were pushed; an exposition in protobuf has their values, with exemplars and native
-//! histograms, which the JSON does not have in full.
+//! Imports what a running Pushgateway shows. Its JSON API lists which series are in which group, and when
+//! they were pushed. An exposition in protobuf has their values with exemplars and native histograms,
+//! which the JSON does not have in full.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,12 +13,12 @@ use crate::format::protobuf::{self, RawMetric};
 use crate::groups::{Groups, ImportedGroup, PUSH_FAILURE_TIME, PUSH_TIME, Stamp};
 use crate::model::{FamilyHead, Grouping, Kind};
 
-/// Families that a gateway has of itself.
+/// Prefixes of families that a gateway has of itself.
 const OWN: [&str; 5] = ["go_", "process_", "promhttp_", "pushgateway_", "tallygate_"];
 
 type Labels = BTreeMap<String, String>;
 
-/// The answer of `/api/v1/metrics`. Two are equal if nothing was pushed in between.
+/// The answer of `/api/v1/metrics`. Two answers are equal if nothing was pushed in between.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing {
     /// In the order of their labels.
@@ -66,7 +66,7 @@ impl Listing {
 
 impl Group {
     fn read(mut object: Map<String, Value>) -> Result<Group, ImportError> {
-        // A metric of such a name takes the place of what is meant to be there.
+        // A metric with such a name takes the place of the entry.
         let key = object.get("labels").and_then(|labels| Labels::deserialize(labels).ok());
         if key.is_some() {
             object.remove("labels");
@@ -100,10 +100,10 @@ impl Family {
     }
 }
 
-/// Puts the listed groups in place, with the values of `exposition`, which was made at the same time.
+/// Imports the listed groups with the values of `exposition`, which was made at the same time.
 ///
 /// # Errors
-/// If that is no exposition; nothing has been taken over then.
+/// If that is not an exposition. Then nothing was imported.
 pub fn import_running(
     listing: &Listing,
     exposition: &[u8],
@@ -114,7 +114,7 @@ pub fn import_running(
     for (at, group) in listing.groups.iter().enumerate() {
         for (name, family) in group.pushed() {
             for metric in family.metrics() {
-                // Of two groups with one series the latter loses it below.
+                // If two groups have one series, the later one loses it below.
                 owners.entry((name, &metric.labels)).or_insert(at);
             }
         }

@@ -123,6 +123,13 @@ impl Grouping {
         self.keeps_empty
     }
 
+    /// What is to be held against the limits on labels.
+    pub fn extent(&self) -> Extent {
+        let mut extent = Extent::default();
+        self.labels.iter().for_each(|label| extent.note(&label.name, label.value.len()));
+        extent
+    }
+
     /// Labels that a series of this group has if its own say nothing: canonical text.
     pub fn series_labels(&self) -> String {
         let mut text = String::new();

@@ -2,8 +2,7 @@
 
 use super::{Record, Table};
 
-/// Changes in the order they were made; the last one to a record wins. One buffer, used again and
-/// again.
+/// Changes in order; the last change of a record wins. All in one buffer, to be reused.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
@@ -13,23 +12,23 @@ pub struct Batch {
 /// One change of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// A record, new or in the place of the one with this key.
+    /// A record, which may replace one with the same key.
     Put(Record<'a>),
-    /// Another state of a record that is there and has one.
+    /// A new state of a record that exists and has a state.
     State { table: Table, key: &'a [u8], state: &'a [u8] },
-    /// There is no such record any more, or never was.
+    /// There is no such record, from now on or anyway.
     Delete { table: Table, key: &'a [u8] },
 }
 
-/// Table and lengths of key, value and state, each of which may be [`NONE`].
+/// The table, and the lengths of key, value and state. The latter two may be [`NONE`].
 const HEAD_BYTES: usize = 13;
 const NONE: u32 = u32::MAX;
 
-/// Makes room for more in a buffer that is sometimes large for a moment.
+/// Makes room in a buffer that is sometimes large for a moment.
 ///
-/// One that grows by doubling leaves pieces behind that the system's allocator keeps: it gives back at
-/// once what is larger than 32 MiB, and of what it was asked for, only what was touched takes memory.
-/// So the step from a few MiB leads beyond that.
+/// A buffer that grows by doubling leaves pieces behind, which the system's allocator keeps. What is
+/// larger than 32 MiB it returns to the system at once, and untouched memory costs nothing. So a buffer
+/// of a few MiB grows beyond that in one step.
 pub(super) fn make_room<T>(buffer: &mut Vec<T>, more: usize) {
     const LARGE_BYTES: usize = 2 << 20;
     const GIVEN_BACK_BYTES: usize = 33 << 20;
@@ -40,7 +39,7 @@ pub(super) fn make_room<T>(buffer: &mut Vec<T>, more: usize) {
 }
 
 impl Batch {
-    /// A record without a state of its own.
+    /// A record without a state.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
         self.push(table, key, Some(value), None);
     }
@@ -88,12 +87,12 @@ impl Batch {
         self.len == 0
     }
 
-    /// Changes in it.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// What it takes in memory.
+    /// Its size in memory.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -125,7 +124,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The first change of `bytes`, and what follows it; `None` if there is no whole one.
+    /// The first change in `bytes`, and the rest; `None` if it is not complete.
     pub fn read(bytes: &'a [u8]) -> Option<(Change<'a>, &'a [u8])> {
         let (head, mut rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
         let [table, lengths @ ..] = head;

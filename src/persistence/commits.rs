@@ -1,9 +1,8 @@
-//! What all that keep lasting state share: the gate, and the tickets that answers wait for.
+//! What all owners of durable state share: the gate, and the tickets that answers wait for.
 //!
-//! A push goes through the gate together with others, the committer and removals go through it
-//! alone. So whatever one commit holds, it holds whole pushes. A ticket is the number of the commit
-//! that will hold what its owner has done inside the gate; the answer waits until that commit is as
-//! safe as `store.ack` asks.
+//! A push passes the gate together with others; the committer and removals pass it alone. So a commit
+//! always contains whole pushes. A ticket is the number of the commit that will contain what its owner
+//! has done inside the gate. The answer waits until that commit is as safe as `store.ack` asks.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,24 +15,23 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWri
 
 use crate::striped::Striped;
 
-/// When a push is answered.
+/// When a push may be answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ack {
-    /// When it survives a power failure.
+    /// When it would survive a power failure.
     #[default]
     Synced,
-    /// When it survives the end of the process.
+    /// When it would survive the end of the process.
     Written,
-    /// At once; it is written soon after.
+    /// At once. It is written soon afterwards.
     Memory,
 }
 
-/// Which commit will hold a change. None where answers do not wait.
+/// Which commit will contain a change; 0 if the answer does not have to wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// A change could not be made to last. It is not taken back, and is written when that is possible
-/// again.
+/// A change could not be made durable. It is not undone, and is written as soon as that is possible again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store cannot be written: {0}")]
 pub struct NotDurable(pub Arc<str>);
@@ -41,51 +39,51 @@ pub struct NotDurable(pub Arc<str>);
 /// See the module documentation.
 #[derive(Debug)]
 pub struct Commits {
-    /// Who goes through together with others takes its own, who goes alone takes all.
+    /// Whoever passes together with others locks the stripe of its thread; whoever passes alone, all of them.
     gate: Striped<RwLock<()>>,
-    /// `None` while nobody commits.
+    /// `None` if state is kept in memory only.
     ack: Option<Ack>,
-    /// The number of the commit that what is done now will be part of. Only changes while the gate
-    /// is held exclusively.
+    /// The number of the commit that will contain what is done now. Only changes while the gate is held
+    /// exclusively.
     open: AtomicU64,
-    /// How many have asked for a commit so far.
+    /// How many tickets were handed out so far.
     asked: AtomicU64,
-    /// Whoever is this one wakes the committer.
+    /// Whoever takes this ticket wakes the committer.
     enough: AtomicU64,
     /// Commits up to this one are safe. Only changes while `progress` is held.
     safe: AtomicU64,
     /// The last commit failed.
     failing: AtomicBool,
     progress: Mutex<Progress>,
-    /// The committer sleeps here.
+    /// What the committer waits on.
     work: Condvar,
 }
 
-/// Nobody is to wake the committer.
+/// Nobody has to wake the committer.
 const NEVER: u64 = u64::MAX;
 
 #[derive(Default)]
 struct Progress {
-    /// How many had asked when the last commit was cut.
+    /// How many tickets had been handed out when the last commit was cut.
     taken: u64,
-    /// How many are likely to ask for the next one: those that the last one has answered, and those
-    /// that have asked meanwhile.
+    /// How many are likely to take part in the next commit: those that the last one has answered, and those
+    /// that have come in the meantime.
     expected: u64,
-    /// Commits up to this one, but for the safe ones, have failed.
+    /// Commits up to this one have failed, unless they are safe.
     failed: u64,
     reason: Option<Arc<str>>,
     waiting: Vec<Waiting>,
-    /// How many have waited so far.
+    /// How many have ever waited.
     waited: u64,
-    /// When the disk was given a commit that it has not answered, and how long that may take.
+    /// When the commit that is being written was given to the disk, and how long it may take.
     writing: Option<(Instant, Duration)>,
-    /// Somebody would like to know at once whether it works again.
+    /// Somebody wants another attempt at once.
     nudged: bool,
     stopping: bool,
 }
 
 struct Waiting {
-    /// No other has it.
+    /// Unique.
     number: u64,
     commit: u64,
     waker: Waker,
@@ -101,14 +99,14 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// Inside the gate, together with others.
+/// The right to be inside the gate, together with others.
 #[derive(Debug)]
 pub struct Pass<'c> {
     commits: &'c Commits,
     _guard: RwLockReadGuard<'c, ()>,
 }
 
-/// Inside the gate, alone.
+/// The right to be inside the gate, alone.
 #[derive(Debug)]
 pub struct Exclusive<'c> {
     commits: &'c Commits,
@@ -116,7 +114,7 @@ pub struct Exclusive<'c> {
 }
 
 impl Pass<'_> {
-    /// For what was done inside the gate, to be taken before leaving it.
+    /// A ticket for what was done inside the gate, to be taken before leaving it.
     pub fn ticket(&self) -> Ticket {
         self.commits.ticket()
     }
@@ -129,7 +127,7 @@ impl Exclusive<'_> {
     }
 }
 
-/// State is kept in memory only.
+/// For state that is kept in memory only.
 impl Default for Commits {
     fn default() -> Commits {
         Commits::with(None)
@@ -156,17 +154,17 @@ impl Commits {
         }
     }
 
-    /// Somebody writes what changes, so that it has to be noted.
+    /// What changes is written by somebody, and so has to be noted.
     pub fn are_kept(&self) -> bool {
         self.ack.is_some()
     }
 
-    /// Goes through the gate together with others. Not to be entered twice by one thread.
+    /// Passes the gate together with others. A thread must not enter it twice.
     pub fn enter(&self) -> Pass<'_> {
         Pass { commits: self, _guard: self.gate.own().read() }
     }
 
-    /// Goes through the gate alone; keep it short.
+    /// Passes the gate alone. Be quick.
     pub fn exclude(&self) -> Exclusive<'_> {
         Exclusive { commits: self, _guards: self.close() }
     }
@@ -189,7 +187,7 @@ impl Commits {
         Ticket(self.open.load(Relaxed))
     }
 
-    /// Whether changes can be made to last at present. If not, the committer is asked to try again.
+    /// Whether changes can be made durable at present. If not, the committer is asked to try again.
     ///
     /// # Errors
     /// If the last commit failed.
@@ -203,15 +201,15 @@ impl Commits {
         Err(NotDurable(progress.reason.clone().unwrap_or_default()))
     }
 
-    /// Waits until what the ticket stands for is safe.
+    /// Waits until the change that the ticket stands for is safe.
     pub fn safe(&self, ticket: Ticket) -> Safe<'_> {
         Safe { commits: self, ticket, waiting: None }
     }
 
-    /// The same for threads that may be held up.
+    /// The same for threads that may block.
     ///
     /// # Errors
-    /// If it could not be made to last.
+    /// If the change could not be made durable.
     pub fn wait(&self, ticket: Ticket) -> Result<(), NotDurable> {
         struct Unpark(std::thread::Thread);
         impl std::task::Wake for Unpark {
@@ -229,9 +227,9 @@ impl Commits {
         }
     }
 
-    /// A disk may hang, and fail only much later or not at all. A commit that has taken longer than it
-    /// may counts as failed until it is done: nobody waits any longer. Why, if that is news. To be
-    /// called now and then.
+    /// A disk may hang, and fail much later or never. A commit that takes too long counts as failed until it
+    /// is done, so that nobody waits any longer. Returns the reason the first time. To be called now and
+    /// then.
     pub fn lose_patience(&self) -> Option<NotDurable> {
         let mut progress = self.progress.lock();
         let (since, patience) = progress.writing?;
@@ -241,7 +239,7 @@ impl Commits {
         }
         let reason = format!("the disk has not answered for {} s", took.as_secs());
         let news = !self.failing.load(Relaxed);
-        // Also who would go with the next one.
+        // Also for those who would be part of the next commit.
         let open = self.open.load(Relaxed);
         self.have_failed(&mut progress, open, &reason);
         wake(progress, open);
@@ -250,17 +248,18 @@ impl Commits {
 
     // === for the committer
 
-    /// What was loaded at start ends with this commit.
+    /// Starts after the last commit that was loaded.
     pub(super) fn start_after(&self, commit: u64) {
         self.open.store(commit + 1, Relaxed);
         let _progress = self.progress.lock();
         self.safe.store(commit, SeqCst);
     }
 
-    /// Waits for work: a commit that is wanted, a nudge, the end, or the time. False at the end.
+    /// Waits until somebody wants a commit, nudges, or stops the committer, or until the time has come. False
+    /// if it is to stop.
     ///
-    /// A commit that is wanted waits for most of those who are likely to want it too, but not for long:
-    /// it costs the same for one push and for many. The others come while it is being written, so that
+    /// A commit costs the same for one push and for many. So one that is wanted waits for most of those who
+    /// are likely to want it as well, but not for long. The rest arrives while it is being written, so that
     /// disk and processors work at the same time.
     pub(super) fn await_work(&self, until: Instant, gather: Duration) -> bool {
         let mut progress = self.progress.lock();
@@ -272,7 +271,7 @@ impl Commits {
         !progress.stopping
     }
 
-    /// Waits until so many have asked; false if something else is to be done.
+    /// Waits until so many tickets were handed out; false if something else has to be done first.
     fn await_asked(
         &self,
         progress: &mut MutexGuard<'_, Progress>,
@@ -280,7 +279,7 @@ impl Commits {
         until: Instant,
     ) -> bool {
         let asked = loop {
-            // Whoever asks next sees this, or is seen here.
+            // Whoever takes the next ticket either sees this or is counted below.
             self.enough.store(count, SeqCst);
             if self.asked.load(SeqCst) >= count {
                 break true;
@@ -296,7 +295,7 @@ impl Commits {
         asked
     }
 
-    /// Ends the open commit: calls `collect` with the gate held alone. The number of the commit.
+    /// Ends the open commit, and calls `collect` with the gate held exclusively. The number of the commit.
     pub(super) fn cut(&self, collect: impl FnOnce()) -> u64 {
         let _guards = self.close();
         collect();
@@ -306,12 +305,12 @@ impl Commits {
         self.open.fetch_add(1, Relaxed)
     }
 
-    /// The disk is given what may take it so long.
+    /// The disk is given a commit, and may take so long.
     pub(super) fn writing(&self, patience: Duration) {
         self.progress.lock().writing = Some((Instant::now(), patience));
     }
 
-    /// It has answered. True if others have not waited for that.
+    /// The disk has answered. True if others have stopped waiting before that.
     pub(super) fn answered(&self) -> bool {
         self.progress.lock().writing = None;
         self.failing.load(Relaxed)
@@ -352,19 +351,19 @@ impl Commits {
     }
 }
 
-/// Wakes those who wait for commits up to this one, without the lock that they will want.
+/// Wakes those who wait for commits up to this one, after releasing the lock that they will need.
 fn wake(mut progress: MutexGuard<'_, Progress>, commit: u64) {
     let woken: Vec<_> = progress.waiting.extract_if(.., |one| one.commit <= commit).collect();
     drop(progress);
     woken.into_iter().for_each(|one| one.waker.wake());
 }
 
-/// See [`Commits::safe`]. Dropping it gives up waiting, nothing else.
+/// See [`Commits::safe`]. Dropping it only means not to wait any longer.
 #[derive(Debug)]
 pub struct Safe<'c> {
     commits: &'c Commits,
     ticket: Ticket,
-    /// Its number among those that wait; it may have been woken since.
+    /// Its number among the waiting. It may have been woken already.
     waiting: Option<u64>,
 }
 
@@ -382,7 +381,7 @@ impl Safe<'_> {
         if commit <= progress.failed {
             return Poll::Ready(Err(NotDurable(progress.reason.clone().unwrap_or_default())));
         }
-        // It goes with the commit, also if nobody waits any more.
+        // The entry goes with the commit, even if nobody waits any more.
         let waker = context.waker();
         if let Some(number) = self.waiting
             && let Some(one) = progress.waiting.iter_mut().find(|one| one.number == number)
@@ -412,7 +411,7 @@ impl Future for Safe<'_> {
 }
 
 impl Drop for Safe<'_> {
-    /// While a disk hangs, many may give up that nobody wakes.
+    /// While a disk hangs, many may stop waiting without being woken.
     fn drop(&mut self) {
         if let Some(number) = self.waiting {
             self.commits.progress.lock().waiting.retain(|one| one.number != number);

@@ -1,9 +1,9 @@
-//! The thread that writes: one batch and one sync for all pushes that came in the meantime.
+//! The thread that writes: one batch and one sync for all pushes that have come in the meantime.
 //!
-//! It takes the gate alone for as long as it takes to collect what has changed, and writes without
-//! it. If that fails, nothing is thrown away: the batch stays, what changes is added to it, and it
-//! is written again, every second or when somebody asks, until that succeeds. Until then pushes are
-//! refused ([`Commits::check`]).
+//! It holds the gate exclusively while it collects what has changed, and writes without it. If that
+//! fails, nothing is lost: the batch stays, what changes is added to it, and it is written again every
+//! second, or when somebody asks, until that succeeds. Until then pushes are refused
+//! ([`Commits::check`]).
 
 use std::mem;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use std::time::{Duration, Instant};
 use super::{Ack, Batch, Commits, Engine, EngineError, Usage};
 use crate::telemetry::{CommitOutcome, Telemetry};
 
-/// After a failure it is tried again so often by itself, ...
+/// How long to wait after a failure before trying again, ...
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// ... and so often when somebody asks.
+/// ... and how long at least, when somebody asks for it.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
-/// So long a commit waits at the most for those who are likely to join it.
+/// How long a commit waits at the most for those who are likely to join it.
 const GATHER: Duration = Duration::from_millis(2);
-/// A commit may take a second more for so many bytes of it: a slow disk is none that hangs.
+/// For so many bytes, a commit may take a second longer: a slow disk does not hang.
 const SLOW_BYTES: usize = 1 << 20;
-/// More than this is not left unsynced, whatever the interval.
+/// Beyond this, a sync does not wait for the interval.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Clone, Debug)]
 pub struct CommitterOptions {
-    /// How long what is answered before it is synced may stay so.
+    /// How long a push that was answered before its sync may stay unsynced.
     pub interval: Duration,
-    /// How long a small commit may take until nobody waits for it any more.
+    /// How long a small commit may take before everybody stops waiting for it.
     pub patience: Duration,
     pub telemetry: Arc<Telemetry>,
 }
@@ -36,7 +36,8 @@ pub struct CommitterOptions {
 /// Moves what has changed into the batch.
 pub type Collect = Box<dyn FnMut(&mut Batch) + Send>;
 
-/// See the module documentation. Without [`stop`](Committer::stop) the thread goes on.
+/// See the module documentation. The thread goes on until [`stop`](Committer::stop), even if this is
+/// dropped.
 #[derive(Debug)]
 pub struct Committer {
     commits: Arc<Commits>,
@@ -47,7 +48,7 @@ impl Committer {
     /// `last` is the number of the last commit that the engine holds.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// If the thread cannot be started.
     pub fn start(
         engine: Box<dyn Engine>,
         last: u64,
@@ -78,14 +79,14 @@ impl Committer {
     /// Commits everything and ends.
     ///
     /// # Errors
-    /// If the last commit fails: then what came after the last good one is lost.
+    /// If the last commit fails: what came after the last good one is then lost.
     pub fn stop(self) -> Result<(), EngineError> {
         self.commits.stop();
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
-/// The end of the thread. If that is a panic, nobody must wait for it.
+/// Notices if the thread panics, so that nobody waits for it for ever.
 struct End {
     commits: Arc<Commits>,
     telemetry: Arc<Telemetry>,
@@ -107,9 +108,9 @@ struct Work {
     commits: Arc<Commits>,
     collect: Collect,
     options: CommitterOptions,
-    /// What is to be written next; after a failure also what could not be.
+    /// What is to be written next, including what could not be written before.
     batch: Batch,
-    /// What was written by earlier commits since the last good sync.
+    /// What earlier commits have written since the last good sync.
     unsynced: Batch,
     synced_at: Instant,
     failing: bool,
@@ -153,7 +154,7 @@ impl Work {
         match &written {
             Ok(()) => self.commits.settle(number),
             Err(error) => {
-                // What became of it is not known, so all since the last good sync goes again.
+                // Nobody knows what the disk holds, so everything since the last good sync goes again.
                 if !self.unsynced.is_empty() {
                     self.unsynced.append(&self.batch);
                     self.batch.clear();
@@ -166,7 +167,7 @@ impl Work {
     }
 
     fn write(&mut self, number: u64, everything: bool) -> Result<(), EngineError> {
-        // Where nobody pushes there is time to free what others have left.
+        // While nobody pushes, there is time for the engine's own work.
         let idle = self.batch.is_empty() && !everything && self.engine.is_behind();
         if !self.batch.is_empty() || idle {
             self.engine.write(number, &self.batch)?;
@@ -193,7 +194,7 @@ impl Work {
         Ok(())
     }
 
-    /// Before anybody is answered, who may ask.
+    /// Before anybody is answered, since they may look.
     fn tell_change(&mut self, written: &Result<(), EngineError>) {
         match (written, self.failing) {
             (Ok(()), true) => self.options.telemetry.store_writable_again(),
@@ -203,7 +204,7 @@ impl Work {
         self.failing = written.is_err();
     }
 
-    /// Not with each commit: it costs a system call.
+    /// Not with every commit, because it costs a system call.
     fn tell_usage(&mut self) {
         if self.usage_told_at.is_none_or(|told| told.elapsed() >= RETRY_INTERVAL) {
             let Usage { disk_bytes, live_bytes, free_bytes } = self.engine.usage();

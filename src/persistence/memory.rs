@@ -20,7 +20,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// In the place of the one with this key, if there is one.
+    /// Adds a record, or replaces the one with this key.
     pub fn put(&mut self, record: Record<'_>) {
         let Record { table, key, value, state } = record;
         let parts = (value.to_vec(), state.map(<[u8]>::to_vec));
@@ -30,7 +30,7 @@ impl Records {
     /// Makes these changes.
     ///
     /// # Errors
-    /// If one is to the state of a record that is not there or has none.
+    /// If one is a state of a record that does not exist or has none.
     pub fn apply(&mut self, batch: &Batch) -> Result<(), String> {
         for change in batch.changes() {
             let key = (change.table() as u8, change.key().to_vec());
@@ -60,7 +60,7 @@ impl Records {
     }
 }
 
-/// Synced records are shared with whoever holds the other end.
+/// The synced records are shared with the test.
 #[derive(Debug, Default)]
 pub struct Memory {
     synced: Arc<Mutex<Records>>,

@@ -1,4 +1,4 @@
-//! Whether a push may come in. Everything that can refuse it is here, and changes nothing.
+//! Decides whether a push may come in. Everything that can refuse it is here, and changes nothing.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, Kind, SeriesId, UntypedRule};
 use crate::persistence::Pass;
 
-/// Why a push is not let in. Nothing has changed then.
+/// Why a push is refused. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AdmitError {
-    #[error("family {family} is {stored} here, but the push says {pushed}")]
+    #[error("family {family} has the type {stored} here, but {pushed} in the push")]
     Kind { family: String, stored: Kind, pushed: Kind },
-    #[error("family {family} has the unit {stored:?} here, but the push says {pushed:?}")]
+    #[error("family {family} has the unit {stored:?} here, but {pushed:?} in the push")]
     Unit { family: String, stored: String, pushed: String },
     #[error("family {family} would bear the name of a sample of the {kind} {owner}")]
     NameTaken { family: String, owner: String, kind: Kind },
@@ -29,12 +29,12 @@ pub enum AdmitError {
     Limit(LimitError),
 }
 
-/// A limit of the store that a push would pass (429).
+/// A limit of the store that a push would exceed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitError {
     pub limit: StoreLimit,
     pub max: usize,
-    /// The job or family concerned, where it is one.
+    /// The job or family, if the limit is one for each.
     pub of: String,
 }
 
@@ -63,11 +63,11 @@ impl LimitError {
 }
 
 impl Store {
-    /// Checks a whole push against what is stored and reserves what it needs; changes nothing.
-    /// `pass` is that of this store's gate, `terms` tells how each series merges.
+    /// Checks a whole push against what is stored, and takes the locks it needs. Changes nothing. `pass`
+    /// must be one through the gate of this store; `terms` says how each series merges.
     ///
     /// # Errors
-    /// If any part of it cannot be merged or would pass a limit.
+    /// If any part of it cannot be merged or would exceed a limit.
     pub fn admit<'s, 'e, T>(
         &'s self,
         pass: &'e Pass<'s>,
@@ -91,7 +91,7 @@ impl Store {
         Ok(Admitted { store: self, exposition, context, terms, plan, structure, _pass: pass })
     }
 
-    /// Looks everything up and checks each value. True if nothing has to be created.
+    /// Looks up every series and checks its value. True if nothing has to be created.
     fn survey<T>(
         &self,
         exposition: &Exposition,
@@ -135,7 +135,7 @@ impl Store {
         Ok(complete)
     }
 
-    /// Checks what only matters for new families, series and buckets.
+    /// Checks what only concerns new families, series and buckets.
     fn check_births<T>(
         &self,
         exposition: &Exposition,
@@ -175,7 +175,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many families are new. None of them may meet another of its name in the same push.
+    /// How many families are new. None of them may stand twice in the push.
     fn check_names(&self, exposition: &Exposition) -> Result<usize, AdmitError> {
         let mut pushed: HashMap<&str, Kind> = HashMap::new();
         let mut new = Vec::new();
@@ -195,7 +195,7 @@ impl Store {
         Ok(new.len())
     }
 
-    /// A new family must not bear the name of another family's sample lines, nor the reverse
+    /// The name of a new family must not be that of another family's sample lines, nor the other way round
     /// (formats 3, "suffix logic").
     fn check_name(
         &self,
@@ -257,10 +257,10 @@ impl Store {
     }
 }
 
-/// Whether a series can take a value as it is. False if it has to grow for it.
+/// Whether a series can take a value as it is. False if it needs new buckets first.
 ///
 /// # Errors
-/// If it cannot take it at all.
+/// If it cannot take the value at all.
 pub(super) fn holds(
     series: &SeriesRef,
     kind: Kind,
@@ -284,8 +284,7 @@ pub(super) fn holds(
     Ok(knows)
 }
 
-/// The series to be born, once each: two of one push may have become one by relabelling, and must be
-/// able to.
+/// The new series, once each: relabelling may have made one of two, whose values must then go together.
 fn newborn<T>(
     exposition: &Exposition,
     plan: &[Option<SeriesRef>],
@@ -322,8 +321,8 @@ fn refused(family: &PushedFamily<'_>, series: &PushedSeries<'_>, refusal: Refusa
     }
 }
 
-/// Whether a pushed family may join a stored one as it is. False if the stored one has to become
-/// more precise for it. The rules of its series may have more to say, see [`joined`].
+/// Whether a pushed family fits a stored one as it is. False if the stored one has to become more precise
+/// first. The rules of its series can still object, see [`joined`].
 pub(super) fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, AdmitError> {
     let kind = joined(stored, pushed, UntypedRule::Sum)?;
     let unit = stored.with_metadata(|stored| match pushed.unit {
@@ -338,8 +337,8 @@ pub(super) fn joins(stored: &Family, pushed: &PushedFamily<'_>) -> Result<bool, 
     Ok(unit && kind == stored.kind())
 }
 
-/// The kind of both together. Untyped sums and counters are the same algebra; the more precise word
-/// wins, in any order.
+/// The kind of both together. Counters and untyped sums add up in the same way; whichever comes first, the
+/// more precise kind wins.
 fn joined(
     stored: &Family,
     pushed: &PushedFamily<'_>,

@@ -1,4 +1,4 @@
-//! Merging a push that was admitted. Nothing here can fail.
+//! Merges a push that was admitted. Nothing here can fail.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,8 +13,8 @@ use crate::model::exposition::{PushedFamily, PushedSeries};
 use crate::model::{Exposition, FamilyId, GaugeRule, Kind, UntypedRule};
 use crate::persistence::Pass;
 
-/// The stored series that a push names, in its order; `None` is to be born. A buffer for
-/// [`Store::admit`], used again and again.
+/// The stored series that a push names, in its order; `None` for a new one. A buffer for
+/// [`Store::admit`], to be reused.
 #[derive(Debug, Default)]
 pub struct Plan(pub(super) Vec<Option<SeriesRef>>);
 
@@ -37,7 +37,7 @@ pub struct Admitted<'s, 'e, T> {
     pub(super) _pass: &'e Pass<'s>,
 }
 
-/// What applying a push has created.
+/// What applying a push has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     pub series_merged: usize,
@@ -48,8 +48,8 @@ impl<T> Admitted<'_, '_, T>
 where
     T: Fn(&PushedSeries<'_>) -> Terms,
 {
-    /// Merges the push. Cannot fail: everything that could was checked, and the locks still hold.
-    /// The plan then holds all of its series.
+    /// Merges the push. This cannot fail, because everything was checked and the locks are still held.
+    /// Afterwards the plan contains all series of the push.
     pub fn apply(mut self) -> Applied {
         let mut applied = Applied::default();
         let mut plan = std::mem::take(&mut self.plan.0);
@@ -57,7 +57,7 @@ where
         for (pushed, known) in self.exposition.series().zip(&mut plan) {
             let terms = (self.terms)(&pushed);
             let family = families.of(&pushed, &self);
-            // Two series of one push may have become one by relabelling.
+            // Relabelling may have made one of two series, and then the first one has created it.
             if known.is_none() {
                 *known = self.store.find_series(&family, &pushed);
             }
@@ -112,8 +112,8 @@ where
         }
     }
 
-    /// Creates a series with its first value, and its family with its first series: before they are
-    /// whole, no scrape may meet them.
+    /// Creates a series, and with a first series its family. No scrape can see them before they are
+    /// complete.
     fn bear(&mut self, family: &Arc<Family>, pushed: &PushedSeries<'_>, terms: Terms) -> SeriesRef {
         let group = self.context.group;
         let group = self.structure().groups.key(group);
@@ -121,7 +121,7 @@ where
             family: family.clone(),
             group,
             labels: pushed.labels,
-            // The series counts from just before its first push.
+            // A series counts from just before its first push.
             created_ms: self.context.born_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
         });
@@ -137,8 +137,7 @@ where
     }
 }
 
-/// The family of the series at hand, new if it has no series yet. One look-up for each run of series
-/// of one family.
+/// Finds the family of each series, or creates it. One look-up for each run of series of one family.
 struct Families {
     last: Option<(FamilyId, Arc<Family>)>,
 }
@@ -166,19 +165,19 @@ impl Families {
     }
 }
 
-/// The rule by which a series has to go on, where it is part of its state and the operator's.
+/// The rule that a series must have from now on, if the operator decides it and it is part of the state.
 fn rule_of(kind: Kind, terms: Terms) -> Option<GaugeRule> {
     let MergeRules { gauge, untyped } = terms.rules;
     match kind {
         Kind::Gauge | Kind::GaugeHistogram if terms.chosen_by == ChosenBy::Operator => Some(gauge),
         Kind::Untyped if untyped == UntypedRule::Last => Some(GaugeRule::Last),
-        // A counter may come upon a series from before its type was known.
+        // A series may be older than the knowledge that it is a counter.
         Kind::Untyped | Kind::Counter => Some(GaugeRule::Sum),
         _ => None,
     }
 }
 
-/// True if the family is another than before.
+/// True if this has changed the family.
 pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) -> bool {
     let refined = family.kind() == Kind::Untyped && pushed.kind == Kind::Counter;
     if refined {
@@ -198,6 +197,6 @@ pub(super) fn adopt_metadata(family: &Family, pushed: &PushedFamily<'_>) -> bool
             }
         });
     }
-    // One without series is new.
+    // A family without series is new.
     refined || news || family.is_empty()
 }

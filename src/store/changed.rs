@@ -1,9 +1,9 @@
 //! What has changed since the last commit, and its records.
 //!
-//! A series is listed once however often it is pushed, so a commit costs what is different, not what
-//! happened. Pushes on different threads append to different lists.
+//! A series is listed once, however often it is pushed, so the cost of a commit follows what has changed
+//! and not what has happened. Pushes on different threads append to different lists.
 //!
-//! Records, of which a later version may add kinds:
+//! The records:
 //!
 //! ```text
 //! Families   name             -> 1  kind  irregular  help  unit
@@ -11,9 +11,9 @@
 //!            its state           touched_s  ttl_s  state
 //! ```
 //!
-//! Names and texts begin with their length; the labels of a key, in canonical text, are its rest.
-//! A series is written whole when it is born, and its state alone from then on. In version 1 a series
-//! had no state of its own: `1  created_ms  touched_s  ttl_s  group  state`.
+//! Names and texts begin with their length. The rest of a key are labels, in canonical text. When a
+//! series is born, both parts of it are written; from then on only its state. In version 1 there was one
+//! part: `1  created_ms  touched_s  ttl_s  group  state`.
 
 use std::mem;
 use std::sync::Arc;
@@ -28,20 +28,20 @@ use crate::model::packed::Packer;
 use crate::persistence::{Batch, Table};
 use crate::striped::Striped;
 
-/// Series that are asked of the memory together.
+/// How many series are fetched from memory together.
 const FETCHED: usize = 16;
 
-/// Version of records of families.
+/// The version of family records.
 pub(super) const FAMILY_VERSION: u8 = 1;
-/// Version of records of series.
+/// The version of series records.
 pub(super) const SERIES_VERSION: u8 = 2;
 
 #[derive(Debug, Default)]
 pub(super) struct Changed {
     series: Striped<Mutex<Vec<SeriesRef>>>,
     families: Mutex<Vec<Arc<Family>>>,
-    /// Deletions. They come first in a commit: what was removed may have been born again since, and
-    /// what was born and removed is not written.
+    /// Deletions. They come first in a commit: what was removed may have been created again since then.
+    /// What was created and then removed is not written at all.
     removed: Mutex<Batch>,
 }
 
@@ -80,7 +80,7 @@ fn series_key(series: &SeriesRef, mut buffer: Vec<u8>) -> Vec<u8> {
 }
 
 impl Store {
-    /// Moves what has changed since the last call into the batch. The caller holds the gate alone.
+    /// Moves what has changed since the last call into the batch. The caller holds the gate exclusively.
     pub fn collect(&self, batch: &mut Batch) {
         let changed = &self.changed;
         let mut removed = changed.removed.lock();

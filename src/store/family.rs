@@ -20,32 +20,32 @@ use crate::model::Kind;
 use crate::model::exposition::SeriesHasher;
 use crate::model::labels::{has_quoted_name, raw_pairs};
 
-/// One metric name with its live series. It exists as long as it has some.
+/// One metric name with its live series. It exists as long as there are any.
 #[derive(Debug)]
 pub struct Family {
     name: Box<str>,
     hash: u64,
-    /// No other family has it or ever will.
+    /// Unique among all families, also those of the past.
     id: u64,
     changes: Changes,
-    /// Some series has a label name that stands in quotes.
+    /// Some series has a label name that needs quotes.
     quoted: AtomicBool,
-    /// Some series has a label that its samples need.
+    /// Some series has a label that samples of this kind use themselves.
     reserved: AtomicBool,
-    /// Of the label texts of its live series.
+    /// The length of the label texts of all live series.
     label_bytes: AtomicUsize,
     last_birth_ms: AtomicI64,
     kind: AtomicU8,
     metadata: RwLock<Metadata>,
     layouts: Mutex<Layouts>,
-    /// None while it has few series.
+    /// Empty while there are few series.
     texts: OnceLock<Box<Texts>>,
     pub(super) live: AtomicUsize,
     /// Some of its values break the rules that OpenMetrics has for the type.
     irregular: AtomicBool,
-    /// Its last series has gone; the name is free for another type.
+    /// Its last series has gone, and the name is free for another type.
     pub(super) dead: AtomicBool,
-    /// It is in the list of those to be written.
+    /// It is listed to be written.
     changed: AtomicBool,
     pub(super) index: Index<SeriesRef>,
 }
@@ -57,24 +57,24 @@ pub struct Metadata {
     pub unit: Arc<str>,
 }
 
-/// Tells whether what a scrape shows of a family may have changed since another one.
+/// Tells whether what a scrape shows of a family may have changed.
 #[derive(Debug, Default)]
 struct Changes {
-    /// Since the version was asked for.
+    /// Something has, since the version was last asked for.
     since: AtomicBool,
     version: Mutex<u64>,
 }
 
-/// Bucket layouts of one family: series with equal bounds share one list.
+/// The bucket layouts of one family. Series with equal bounds share a list of them.
 #[derive(Debug, Default)]
 struct Layouts {
-    /// The union of all, and perhaps of some that went with their series.
+    /// The union of all bounds, and perhaps of some that went with their series.
     all: Vec<f64>,
     /// Series have gone since it was made.
     outlived: bool,
     shared: HashTable<Layout>,
     hasher: RandomState,
-    /// So many are looked through for those that no series uses any more.
+    /// The number of lists at which unused ones are next looked for.
     tidy_at: usize,
 }
 
@@ -115,57 +115,57 @@ impl Family {
         self.note_change();
     }
 
-    /// Belongs to this family alone, whatever its name was or will be used for.
+    /// Belongs to this family alone; another one of the same name has another id.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// While it stays the same, so does what a scrape shows. To be asked before anything of the
-    /// family is looked at.
+    /// As long as it stays the same, so does what a scrape shows. To be asked for before anything else of
+    /// the family is read.
     pub fn version(&self) -> u64 {
         let mut version = self.changes.version.lock();
         *version += u64::from(self.changes.since.swap(false, Relaxed));
         *version
     }
 
-    /// To be called by who has changed what a scrape shows, after it is done, and before it lets go
-    /// of the lock that others read it under or tells anybody. Then a scrape that read it before the
-    /// change has asked for the version before this, and one that asks for it later sees the change.
+    /// To be called by whoever has changed what a scrape shows, after the change, but before releasing the
+    /// lock under which others read it, and before telling anybody. Then a scrape that has read the old
+    /// state has asked for the version earlier, and one that asks for it later sees the change.
     #[inline]
     pub(super) fn note_change(&self) {
-        // Mostly others have changed something, too; then no cache line is written.
+        // Usually somebody has already noted a change, and then no cache line is written.
         if !self.changes.since.load(Relaxed) {
             self.changes.since.store(true, Relaxed);
         }
     }
 
-    /// Depends on the name alone, while this process runs.
+    /// Depends on nothing but the name, as long as this process runs.
     pub fn name_hash(&self) -> u64 {
         self.hash
     }
 
-    /// Some label names need quotes, or another name where a scraper cannot read them.
+    /// Some label names need quotes, or have to be escaped for scrapers that cannot read them.
     pub fn has_quoted_names(&self) -> bool {
         self.quoted.load(Relaxed)
     }
 
-    /// Some series has a label that samples of its type have (`le`, `quantile`).
+    /// Some series has a label that samples of this kind use themselves (`le`, `quantile`).
     pub fn has_reserved_names(&self) -> bool {
         self.reserved.load(Relaxed)
     }
 
-    /// Of the label texts of all series, together.
+    /// The length of the label texts of all series.
     pub fn label_bytes(&self) -> usize {
         self.label_bytes.load(Relaxed)
     }
 
-    /// When the youngest series was born, milliseconds since the Unix epoch. It is true of a list of
-    /// series that was taken before.
+    /// When the youngest series was born, milliseconds since the Unix epoch. No series in a list that was
+    /// taken earlier is younger.
     pub fn last_birth_ms(&self) -> i64 {
         self.last_birth_ms.load(Relaxed)
     }
 
-    /// To be called before the series can be found.
+    /// To be called before anybody can find the series.
     pub(super) fn note_birth(&self, labels: &str, created_ms: i64) {
         self.last_birth_ms.fetch_max(created_ms, Relaxed);
         self.label_bytes.fetch_add(labels.len(), Relaxed);
@@ -188,7 +188,7 @@ impl Family {
         self.note_change();
     }
 
-    /// How many lines a series has in the text format, at the most; an estimate.
+    /// How many lines a series has at the most in the text format, estimated.
     pub fn lines_per_series(&self) -> usize {
         match self.kind() {
             Kind::Histogram | Kind::GaugeHistogram => self.layouts.lock().all.len() + 3,
@@ -203,7 +203,7 @@ impl Family {
         !self.irregular.load(Relaxed)
     }
 
-    /// False if it was known.
+    /// False if that was known already.
     pub(super) fn note_irregular(&self) -> bool {
         let news = self.is_regular() && !self.irregular.swap(true, Relaxed);
         if news {
@@ -239,7 +239,7 @@ impl Family {
         self.index.snapshot()
     }
 
-    /// The same, with a number that no other list of this family has had.
+    /// The same, with a number that is unique among the lists of this family.
     pub fn numbered_series(&self) -> (Arc<Vec<SeriesRef>>, u64) {
         self.index.numbered()
     }
@@ -280,11 +280,11 @@ impl Family {
         Some(all)
     }
 
-    /// The number under which series share this part of a label text, if they do.
+    /// The number under which series share this part of their label texts; `None` if they do not.
     pub(super) fn share_text(&self, text: &[u8]) -> Option<u16> {
-        /// With fewer series it takes more than it saves.
+        /// With fewer series, sharing costs more memory than it saves.
         const SERIES_MIN: usize = 16;
-        // The number takes as much as a short text.
+        // A short text takes no more than the number.
         if text.len() <= 8 || self.texts.get().is_none() && self.len() < SERIES_MIN {
             return None;
         }
@@ -320,7 +320,7 @@ impl Layouts {
             return known.clone();
         }
         if self.shared.len() >= self.tidy_at {
-            // Lists that no series uses any more are held by this family alone.
+            // A list that no series uses any more is only referred to from here.
             self.shared.retain(|layout| layout.is_shared());
             self.tidy_at = 16.max(self.shared.len() * 2);
         }

@@ -11,7 +11,7 @@ use triomphe::ThinArc;
 
 use super::series::SeriesRef;
 
-/// A grouping key in canonical label text, as all series of the group share it. One pointer.
+/// A grouping key in canonical label text, shared by all series of the group. One pointer.
 #[derive(Clone)]
 pub(super) struct Group(ThinArc<(), u8>);
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Group {
     }
 }
 
-/// Growing moves the groups of one part, for which no push waits long.
+/// When a table grows, only the groups of one part are moved, so no push waits long for it.
 const PARTS: usize = 64;
 
 /// All groups that have series.
@@ -56,13 +56,13 @@ impl Default for Groups {
     }
 }
 
-/// The tables look at other bits of the hash.
+/// Uses bits of the hash that the tables do not.
 fn part(hash: u64) -> usize {
     (hash >> 32) as usize % PARTS
 }
 
 impl Groups {
-    /// The grouping key, as other series of the group have it.
+    /// The grouping key, shared with the other series of the group.
     pub(super) fn key(&self, key: &str) -> Group {
         self.find(key.as_bytes()).map_or_else(|| Group::new(key), |(group, _)| group.clone())
     }
@@ -119,7 +119,7 @@ impl Groups {
     }
 }
 
-/// More than this are not searched one by one.
+/// Up to this many are searched one by one.
 const FEW: usize = 64;
 
 /// Most groups are small, and there are many of them.
@@ -134,7 +134,7 @@ impl Members {
         match self {
             Members::Few(few) if few.len() < FEW => {
                 if few.len() == few.capacity() {
-                    // The series of a push come one after the other, and then none for long.
+                    // The series of a push come one after the other, and then none for a long time.
                     few.reserve_exact(few.len() / 4 + 1);
                 }
                 few.push(series);
@@ -176,7 +176,7 @@ impl Members {
     }
 }
 
-/// Found by where it is, so that looking for it touches no other series.
+/// Ordered by address, so that a search touches no other series.
 #[derive(Debug)]
 struct ByAddress(SeriesRef);
 

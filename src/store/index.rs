@@ -1,8 +1,8 @@
-//! An ordered list that is cheap to add to and cheap to read in order.
+//! An ordered list to which it is cheap to add.
 //!
-//! Births go to an unsorted tail; a reader folds the tail in first, and takes out what has died.
-//! The sorted part is shared with readers and never changes under them, so a scrape walks it
-//! without a lock, however slowly.
+//! New entries go to an unsorted tail. A reader first folds the tail into the sorted part, and drops dead
+//! entries. The sorted part is shared by readers and never changes under them, so a scrape can go
+//! through it without a lock, however slowly.
 
 use std::cmp::Ordering;
 use std::mem;
@@ -18,7 +18,7 @@ pub(super) trait Ordered: Clone {
 #[derive(Debug)]
 pub(super) struct Index<T> {
     inner: Mutex<Inner<T>>,
-    /// Held while folding, which happens outside `inner` so that births never wait for it.
+    /// Held while folding, during which `inner` is free: adding never waits for it.
     folding: Mutex<()>,
 }
 
@@ -27,7 +27,7 @@ struct Inner<T> {
     sorted: Arc<Vec<T>>,
     tail: Vec<T>,
     dead: usize,
-    /// How often the sorted list has changed.
+    /// How often the sorted part has changed.
     folds: u64,
 }
 
@@ -46,12 +46,12 @@ impl<T: Ordered> Index<T> {
         self.inner.lock().tail.push(entry);
     }
 
-    /// An entry has died; it is left out from the next snapshot on.
+    /// An entry has died. From the next snapshot on it is left out.
     pub(super) fn note_dead(&self) {
         self.inner.lock().dead += 1;
     }
 
-    /// Lets go of the dead if they are the most, so that they do not pile up while nobody reads.
+    /// Drops dead entries if most entries are dead, so that they do not pile up while nobody reads.
     pub(super) fn tidy(&self) {
         let mostly_dead = {
             let inner = self.inner.lock();
@@ -75,8 +75,7 @@ impl<T: Ordered> Index<T> {
         inner.sorted.len() + inner.tail.len()
     }
 
-    /// The first entry that is so, dead ones included, in no particular order. `is_it` is called with
-    /// the lock of the list held.
+    /// Some entry for which `is_it` is true, dead ones included. It is called with the lock of the list held.
     pub(super) fn find(&self, mut is_it: impl FnMut(&T) -> bool) -> Option<T> {
         let inner = self.inner.lock();
         inner.sorted.iter().chain(&inner.tail).find(|entry| is_it(entry)).cloned()
@@ -87,7 +86,7 @@ impl<T: Ordered> Index<T> {
         self.numbered().0
     }
 
-    /// The same, with a number that no other list has had here.
+    /// The same, with a number that is unique among the lists of this index.
     pub(super) fn numbered(&self) -> (Arc<Vec<T>>, u64) {
         let _folding = self.folding.lock();
         let (sorted, mut tail, dead) = {
@@ -98,7 +97,7 @@ impl<T: Ordered> Index<T> {
             let dead = mem::take(&mut inner.dead) > 0;
             (mem::take(&mut inner.sorted), mem::take(&mut inner.tail), dead)
         };
-        // Where no reader holds the old list, it is moved and not copied.
+        // If no reader holds the old list, it is moved instead of copied.
         let sorted = Arc::try_unwrap(sorted).unwrap_or_else(|shared| (*shared).clone());
         tail.sort_unstable_by(Ordered::order);
         let mut folded = merge(sorted, tail);

@@ -1,4 +1,4 @@
-//! Pushes to series that an earlier push of the same form has found: they are not looked up again.
+//! Pushes to series that an earlier push of the same form has found, so that they need not be looked up.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use crate::model::exposition::{PushedSeries, PushedValue};
 use crate::model::{Exposition, Kind};
 use crate::persistence::Pass;
 
-/// The stored series of a push, in its order. They are as good as a look-up while all of them are
-/// [there](Known::is_alive).
+/// The stored series of a push, in its order. As long as all of them are [alive](Known::is_alive), they are
+/// as good as a look-up.
 #[derive(Clone, Debug)]
 pub struct Known {
     series: Box<[SeriesRef]>,
-    /// Those of the push, by [`FamilyId`](crate::model::FamilyId), if they have series: the same for
-    /// many grouping keys, and so near to the processor.
+    /// The families of the push by [`FamilyId`](crate::model::FamilyId), if they have series. Many grouping
+    /// keys share them, so they are in the cache.
     families: Arc<[Option<Arc<Family>>]>,
-    /// What [`Store::removals`] was when all of them were there.
+    /// The value of [`Store::removals`] when all of them were alive.
     removals: u64,
 }
 
 impl Known {
-    /// Whether all are still there, and will be as long as the gate is not held alone. `removals` is
-    /// [`Store::removals`] inside the gate: while it stays the same nobody has to look.
+    /// Whether all are still alive. They stay so until the caller leaves the gate. `removals` is
+    /// [`Store::removals`] inside the gate; as long as it has not changed, there is nothing to check.
     pub fn is_alive(&mut self, removals: u64) -> bool {
         if self.removals != removals {
             if self.has_dead() {
@@ -37,16 +37,16 @@ impl Known {
         true
     }
 
-    /// Some of them were removed; outside the gate, others may be any time.
+    /// Some of them were removed. Outside the gate, others may be at any time.
     pub fn has_dead(&self) -> bool {
         self.series.iter().any(|series| series.is_dead())
     }
 }
 
 impl Plan {
-    /// What the push was merged into. `None` if that is not one series for each that it names, or not
-    /// of the same type: what is untyped may join counters. `like` was known from another push of the
-    /// same form. `removals` is what [`Store::removals`] was when the push was merged.
+    /// The series that the push was merged into. `None` if that is not one for each series of the push, or
+    /// if a kind differs, as when untyped samples join counters. `like` comes from another push of the
+    /// same form. `removals` is the value of [`Store::removals`] when the push was merged.
     pub fn known(
         &self,
         exposition: &Exposition,
@@ -75,19 +75,17 @@ impl Plan {
 }
 
 impl Store {
-    /// How often series have been removed; does not change inside the gate.
+    /// How often series were removed. Does not change inside the gate.
     pub fn removals(&self) -> u64 {
         self.removals.load(Relaxed)
     }
 
-    /// Merges a push into series that are known. `None`, and nothing has changed, if it is not as
-    /// simple as that: something is refused or has to be created, so that it must be looked at as
-    /// any other push.
+    /// Merges a push into known series. `None` if it is not that simple, because something is refused or
+    /// has to be created; then nothing has changed, and the push must be treated like any other.
     ///
-    /// Of the exposition, the labels do not matter. `known` must come from this store, from a push
-    /// of the same form that was merged under the same grouping key, and be alive. So help and unit
-    /// need not be looked at: the family has what the form says, or something better, and goes on
-    /// having it.
+    /// The labels in the exposition do not matter. `known` must come from this store, from a push of the
+    /// same form under the same grouping key, and be alive. So help and unit need no look: the family
+    /// already has those of this form, or better ones, and keeps them.
     pub fn merge_known<T>(
         &self,
         pass: &Pass<'_>,
@@ -110,8 +108,8 @@ impl Store {
                 && still_holds(series, kind, &pushed, terms(&pushed)).ok()?;
             good.then_some(())
         })?;
-        // From here on nothing fails. A lock is waited for, and with it the series; so the memory is
-        // asked for all of them first, to be written to.
+        // From here on nothing fails. Merging takes a lock in each series and would wait for each to come
+        // from memory. So all of them are touched first, by writing, and come together.
         let mut busy = 0;
         let now_s = seconds(context.now_ms);
         for series in &known.series {
@@ -139,9 +137,9 @@ impl Store {
     }
 }
 
-/// As [`holds`], for a series that has held a value of the same form. Mostly the value alone
-/// decides: a series never forgets a bucket ([`merge::State::knows`]), and a finite number is good
-/// for a gauge of any rule.
+/// As [`holds`], for a series that has taken a value of the same form before. Usually the value alone
+/// decides: a series never forgets a bucket ([`merge::State::knows`]), and a gauge of any rule takes a
+/// finite number.
 fn still_holds(
     series: &SeriesRef,
     kind: Kind,

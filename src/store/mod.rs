@@ -1,18 +1,19 @@
-//! All series in memory: who is there, what may come in, what goes.
+//! All series in memory: which there are, what may come in, what goes.
 //!
 //! # Locks, in the order they are taken
 //!
-//! 1. The *gate*, which belongs to [`Commits`]. A push holds it shared from its first look-up to its last merge, whoever removes
-//!    series takes it exclusively for at most [`SLICE`] of them. So nothing a push has found can
-//!    vanish before the push is done, and "is it expired?" and "remove it" are one step.
+//! 1. The *gate*, which belongs to [`Commits`]. A push holds it shared from its first look-up to its last
+//!    merge. A removal holds it exclusively, for at most [`SLICE`] series at a time. So nothing that a
+//!    push has found can vanish before the push is done, and "has it expired?" and "remove it" are one
+//!    step.
 //! 2. The *structure*. A push that creates anything (series, family, bucket) holds it from its first
-//!    check to its last creation. So what was checked is still true when it is done, and a refused
-//!    push has nothing to take back. A push to known series never takes it.
-//! 3. One lock per series, for one merge or one reading; under it only that of the layouts of its
-//!    family.
+//!    check to its last creation. So whatever was checked is still true when it is created, and a
+//!    refused push has nothing to undo. A push to known series never takes this lock.
+//! 3. One lock per series, for one merge or one reading. Only the lock of the layouts of its family may
+//!    be taken under it.
 //!
-//! Tables, lists and metadata have locks inside, under which no other is taken. No lock is held while
-//! bytes are parsed, encoded or moved.
+//! Tables, lists and metadata have locks of their own, under which no other is taken. No lock is held
+//! while bytes are parsed, encoded or sent.
 
 mod admit;
 mod apply;
@@ -61,17 +62,17 @@ pub struct Store {
     series_count: AtomicUsize,
     family_count: AtomicUsize,
     changed: Changed,
-    /// How often series were removed; changes while the gate is held alone.
+    /// How often series were removed. Only changes while the gate is held exclusively.
     removals: AtomicU64,
-    /// Some series have had a time to live; until then nobody need look for expired ones.
+    /// Some series has had a time to live. Before that, there is no need to look for expired ones.
     mortal: AtomicBool,
 }
 
-/// What only births and removals touch.
+/// What only the creation and removal of series touch.
 #[derive(Debug, Default)]
 struct Structure {
     groups: Groups,
-    /// By the label `job`: how many series.
+    /// The number of series for each value of the label `job`.
     jobs: HashMap<Box<str>, usize>,
 }
 
@@ -85,21 +86,21 @@ pub struct StoreLimits {
     pub bucket_bounds: usize,
 }
 
-/// What a push says besides its body.
+/// What there is to know about a push besides its body.
 #[derive(Clone, Copy, Debug)]
 pub struct PushContext<'a> {
     /// Grouping key, canonical label text.
     pub group: &'a str,
-    /// Decides between gauge values, see [`Stamp`].
+    /// Decides which gauge value is the latest, see [`Stamp`].
     pub stamp: Stamp,
     pub now_ms: i64,
-    /// Series that are born count from just before this moment, milliseconds since the Unix epoch;
-    /// unlike `now_ms` it never falls, not even from one start to the next.
+    /// New series count from just before this moment, milliseconds since the Unix epoch. Unlike `now_ms`
+    /// it never falls, not even from one start to the next.
     pub born_ms: i64,
     pub limits: StoreLimits,
 }
 
-/// How one series of a push is to be merged and kept.
+/// How one series of a push is merged, and how long it is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     pub rules: MergeRules,
@@ -108,16 +109,16 @@ pub struct Terms {
     pub ttl_s: u32,
 }
 
-/// Who has chosen the gauge rule of a push (merge-semantics 1.4). For untyped samples it is always
-/// the operator.
+/// Who has chosen the gauge rule of a push (merge-semantics 1.4). For untyped samples, it is always the
+/// operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChosenBy {
-    /// Nobody: a series that is there goes on by the rule it was born with.
+    /// Nobody: a known series keeps the rule it was born with.
     #[default]
     Default,
-    /// Who pushes: it must be the rule of the series.
+    /// The sender: it must be the rule that the series has.
     Push,
-    /// A configured rule, which also changes series that are there.
+    /// The configuration, which changes the rule of known series, too.
     Operator,
 }
 
@@ -128,7 +129,7 @@ impl Default for Store {
 }
 
 impl Drop for Store {
-    /// A family lists its series, and each of them holds its family.
+    /// Breaks the cycle: a family lists its series, and each of them refers to its family.
     fn drop(&mut self) {
         for family in self.families().iter() {
             family.index.clear();
@@ -137,7 +138,7 @@ impl Drop for Store {
 }
 
 impl Store {
-    /// `commits`: what it shares with other lasting state, above all the gate.
+    /// `commits` are shared with all other state that survives restarts, above all the gate.
     pub fn new(commits: Arc<Commits>) -> Store {
         let hasher = SeriesHasher::default();
         Store {
@@ -159,7 +160,7 @@ impl Store {
         &self.commits
     }
 
-    /// Pushes must be parsed into an [`Exposition`](crate::model::Exposition) with this hasher.
+    /// The hasher that the [`Exposition`](crate::model::Exposition) of every push must be made with.
     pub fn hasher(&self) -> &SeriesHasher {
         &self.hasher
     }
@@ -187,8 +188,8 @@ impl Store {
         self.family_named(name).map(|family| family.kind())
     }
 
-    /// Puts a series where everybody finds it, and its family with its first series.
-    /// `labels` and `hash` are its own.
+    /// Puts a series where everybody finds it, and with a first series its family. `labels` and `hash` are
+    /// those of the series.
     fn link(&self, labels: &str, hash: u64, series: SeriesRef, structure: &mut Structure) {
         structure.groups.add(series.clone());
         let job = job_of(labels);
@@ -209,7 +210,7 @@ impl Store {
         }
     }
 
-    /// The family has to be written anew.
+    /// Has the family written again.
     fn note_changed(&self, family: &Arc<Family>) {
         if self.commits.are_kept() {
             self.changed.note_family(family);

@@ -1,4 +1,4 @@
-//! Series leave: by deletion of their group, by selector, by age, all at once.
+//! Removes series: those of a group, by selector, by age, or all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{SeriesRef, Store, Structure, job_of};
 use crate::persistence::Ticket;
 
-/// How many series are removed at the most while pushes wait.
+/// The most series that are removed at a time, while pushes wait.
 pub const SLICE: usize = 1024;
 
-/// What a removal took, or would take.
+/// What was removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     pub series: usize,
     /// Series by family name.
     pub families: BTreeMap<String, usize>,
-    /// When it is safe that they are gone.
+    /// When the removal may be acknowledged.
     pub ticket: Ticket,
 }
 
@@ -26,7 +26,7 @@ impl Removed {
         *self.families.entry(series.family.name().to_owned()).or_default() += 1;
     }
 
-    /// Of other families, and later.
+    /// Adds a later removal, of other families.
     fn join(&mut self, other: Removed) {
         self.series += other.series;
         self.families.extend(other.families);
@@ -58,14 +58,11 @@ impl Store {
         removed
     }
 
-    /// Removes the series whose time to live has passed. Looks at all of them without a lock, and
-    /// looks again at those that seem to be due under the lock.
-    pub fn remove_expired(&self, now_s: u32) -> Removed {
-        self.remove_expired_and_seen(now_s, u32::MAX)
-    }
-
-    /// The same where only what was pushed before `seen_s` was shown to everybody.
-    pub fn remove_expired_and_seen(&self, now_s: u32, seen_s: u32) -> Removed {
+    /// Removes the series whose time to live has passed. What was pushed at `seen_s` or later has not
+    /// been shown to every scraper yet, and stays for longer. Times are seconds since the Unix epoch.
+    ///
+    /// All series are looked at without a lock, and those that seem to be due once more with it.
+    pub fn remove_expired(&self, now_s: u32, seen_s: u32) -> Removed {
         let is_due = |series: &SeriesRef| series.is_expired(now_s, seen_s);
         let mut removed = Removed::default();
         if !self.mortal.load(Relaxed) {
@@ -102,7 +99,7 @@ impl Store {
             }
             removed.ticket = gate.ticket();
         }
-        // Also what frees a dead family: it lists its series, and each of them holds it.
+        // This also frees dead families: a family lists its series, and each of them refers to it.
         for run in chosen.chunk_by(|a, b| Arc::ptr_eq(&a.family, &b.family)) {
             run[0].family.index.tidy();
         }
@@ -110,7 +107,7 @@ impl Store {
         removed
     }
 
-    /// Nobody can be pushing to the series: the gate is held.
+    /// Nobody is pushing to the series, because the caller holds the gate.
     fn unlink(&self, series: &SeriesRef, structure: &mut Structure) {
         series.kill();
         self.series.remove(series);

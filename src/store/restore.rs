@@ -1,4 +1,4 @@
-//! Taking back at start what [`changed`](super::changed) has written.
+//! Loads at start what [`changed`](super::changed) has written.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ pub struct Restore<'s> {
     store: &'s Store,
     structure: MutexGuard<'s, Structure>,
     families: HashMap<Box<str>, Known>,
-    /// That of the last series; records of one family often come together.
+    /// The family of the last series: records of one family often come together.
     last: Option<Arc<Family>>,
-    /// The same for groups.
+    /// Its group, for the same reason.
     last_group: Option<Group>,
 }
 
 #[derive(Debug)]
 struct Known {
     family: Arc<Family>,
-    /// Its own record has come.
+    /// The record of the family itself has come.
     told: bool,
 }
 
@@ -54,10 +54,10 @@ impl Restore<'_> {
         self.store.series.expect(series);
     }
 
-    /// Takes back one record of [`Table::Families`] or [`Table::Series`].
+    /// Loads one record of [`Table::Families`] or [`Table::Series`].
     ///
     /// # Errors
-    /// If it is not what this or an older version has written.
+    /// If neither this version nor an older one can have written it.
     pub fn record(&mut self, record: Record<'_>) -> Result<(), String> {
         let Record { table, key, value, state } = record;
         let done = match (table, state) {
@@ -72,10 +72,10 @@ impl Restore<'_> {
         done.map_err(|error| format!("{table:?} {:?}: {error}", String::from_utf8_lossy(key)))
     }
 
-    /// Ends it.
+    /// Checks the whole.
     ///
     /// # Errors
-    /// If families and series do not fit together: some are missing.
+    /// If families and series do not go together, because records are missing.
     pub fn finish(self) -> Result<(), String> {
         for Known { family, told } in self.families.values() {
             let (name, kind) = (family.name(), family.kind());
@@ -86,10 +86,12 @@ impl Restore<'_> {
                 return Err(format!("family {name} has a record and no series"));
             }
             let fits = |series: &SeriesRef| series.with_state(|state| state.is_of(kind));
-            // Not by the sorted list, which is made when it is first needed.
+            // Without sorting: a list is sorted when it is first read.
             if let Some(series) = family.index.find(|series| !fits(series)) {
                 let labels = series.labels();
-                return Err(format!("series {name}{{{labels}}} is none of a {kind}"));
+                return Err(format!(
+                    "the state of series {name}{{{labels}}} is not that of a {kind}"
+                ));
             }
         }
         Ok(())
@@ -114,7 +116,7 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// A family that is first met by a series has its type told later.
+    /// The family of this name. If a series of it comes first, its type is set later.
     fn known(&mut self, name: &str) -> &mut Known {
         let hash = self.store.hasher.family(name);
         let family = || Arc::new(Family::new(name, hash, Kind::Untyped));

@@ -17,16 +17,16 @@ use super::texts::compare;
 use crate::merge::State;
 use crate::model::exposition::SeriesHasher;
 
-/// One series: a single allocation that ends in what the canonical label text has besides that of
-/// the grouping key, which is stored once for the group; or in the number of that text, if other
-/// series of the family have the same.
+/// One series in a single allocation. It ends in the canonical label text without the grouping key, which is
+/// stored once for the whole group; or in the number of that text, if other series of the family have the
+/// same.
 #[derive(Clone)]
 pub struct SeriesRef(ThinArc<Series, u8>);
 
-/// Everything of a series but its labels. There may be millions, so every byte of it counts.
+/// Everything of a series but its labels. There may be millions, so every byte counts.
 pub struct Series {
     pub(super) family: Arc<Family>,
-    /// Grouping key of the push that created it.
+    /// The grouping key of the push that created it.
     pub(super) group: Group,
     pub(super) state: Mutex<State>,
     created: Moment,
@@ -35,29 +35,29 @@ pub struct Series {
     /// Seconds after the last push when it may be forgotten; 0 is never.
     ttl_s: AtomicU32,
     flags: AtomicU8,
-    /// Before so many bytes of its text the grouping key stands; or [`WITHOUT_GROUP`].
+    /// Where in the text the grouping key belongs; or [`WITHOUT_GROUP`].
     group_at: u8,
 }
 
 const _: () = assert!(size_of::<Series>() == 64);
 
-/// The label text is stored as it is: the grouping key is not in it in one piece.
+/// The whole label text is stored, because the grouping key is not in it in one piece.
 const WITHOUT_GROUP: u8 = u8::MAX;
 
 const DEAD: u8 = 1;
-/// It is in a list of those to be written.
+/// It is listed to be written.
 const CHANGED: u8 = 2;
-/// All but its state is on the disk, or in the batch that goes there.
+/// Everything but its state is on disk, or in the batch that goes there.
 const STORED: u8 = 4;
-/// It ends in the number of its text; set at birth.
+/// It ends in the number of its text. Set when it is created.
 const SHARED: u8 = 8;
 
-/// Milliseconds since the Unix epoch in six bytes: from the year -2490 on to 6429.
+/// Milliseconds since the Unix epoch in six bytes: the years -2490 to 6429.
 #[derive(Clone, Copy)]
 struct Moment([u16; 3]);
 
 impl Moment {
-    /// What lies beyond is cut off.
+    /// Times beyond that are clamped.
     fn new(ms: i64) -> Moment {
         let ms = ms.clamp(-1 << 47, (1 << 47) - 1);
         Moment([ms as u16, (ms >> 16) as u16, (ms >> 32) as u16])
@@ -83,7 +83,7 @@ pub(super) struct Birth<'a> {
 impl SeriesRef {
     pub(super) fn new(birth: Birth<'_>) -> SeriesRef {
         let (labels, key) = (birth.labels.as_bytes(), birth.group.as_bytes());
-        // Not by a searcher: to set one up takes longer than to look here.
+        // A searcher would take longer to set up than this search.
         let is_key = |at: &u8| labels.get(usize::from(*at)..).is_some_and(|l| l.starts_with(key));
         let group_at = match key {
             [] => WITHOUT_GROUP,
@@ -121,13 +121,13 @@ impl SeriesRef {
         rest == Some(&[]) && Arc::ptr_eq(&self.0.header.header.family, family)
     }
 
-    /// What the label text consists of, one after the other.
+    /// The pieces of the label text, in order.
     fn pieces(&self) -> [&[u8]; 3] {
         self.pieces_in(&self.family)
     }
 
-    /// The same for who has the family at hand: to ask the series for it may be a look at memory that
-    /// would not be needed otherwise.
+    /// The same for callers that have the family at hand: following the pointer of the series could mean a
+    /// cache miss.
     pub fn pieces_in<'s>(&'s self, family: &'s Family) -> [&'s [u8]; 3] {
         let own = match self.0.slice {
             [low, high] if self.flags.load(Relaxed) & SHARED != 0 => {
@@ -146,16 +146,16 @@ impl SeriesRef {
 
     /// Canonical label text, see [`crate::model::labels`].
     pub fn labels(&self) -> Cow<'_, str> {
-        const WHY: &str = "a str without a str";
+        const WHY: &str = "a str without a part of it that was a str";
         match self.pieces() {
             [all, [], []] => Cow::Borrowed(std::str::from_utf8(all).expect(WHY)),
             pieces => Cow::Owned(String::from_utf8(pieces.concat()).expect(WHY)),
         }
     }
 
-    /// Asks the memory for all that a reader of these will look at. They lie all over it, and those
-    /// that are asked for together come together, where each alone would be waited for. Two walks,
-    /// because what a series refers to is known only when itself has come.
+    /// Fetches from memory what a reader of these series will need. They lie all over it; fetched together,
+    /// their cache misses overlap, where otherwise each would be waited for. It takes two passes, because
+    /// what a series points to is only known when the series itself has arrived.
     pub fn fetch(all: &[SeriesRef]) {
         let series = all.iter().fold(0, |seen, series| {
             seen ^ series.0.slice.len() ^ usize::from(series.state.is_locked())
@@ -173,14 +173,14 @@ impl SeriesRef {
         self.pieces().iter().for_each(|piece| out.extend_from_slice(piece));
     }
 
-    /// What it takes, with its places in table, index and group; an estimate.
+    /// The memory it takes, with its places in table, index and group; an estimate.
     pub fn memory_bytes(&self) -> usize {
         const PLACES: usize = 4 * size_of::<SeriesRef>();
         let fixed = size_of::<Series>() + 2 * size_of::<usize>() + PLACES;
         fixed + self.0.slice.len() + self.with_state(State::heap_bytes)
     }
 
-    /// No other series that is there has it.
+    /// Unique among the series that exist.
     pub(super) fn address(&self) -> *const Series {
         &**self
     }
@@ -209,7 +209,7 @@ impl Series {
         self.ttl_s.store(ttl_s, Relaxed);
     }
 
-    /// The time to live stays.
+    /// As [`touch`](Series::touch), with the same time to live.
     pub(super) fn touch_again(&self, now_s: u32) {
         self.touched_s.store(now_s, Relaxed);
     }
@@ -230,9 +230,9 @@ impl Series {
         (ttl > 0).then(|| self.touched_s().saturating_add(ttl))
     }
 
-    /// The whole time to live has passed; clocks in seconds, so up to one second late. What was pushed at
-    /// `seen_s` or later has not been shown to all who should see it, and is kept for up to ten times
-    /// as long (merge-semantics 4).
+    /// The whole time to live has passed. As times are in seconds, this may be up to a second late. What was
+    /// pushed at `seen_s` or later has not been shown to every scraper, and is kept for up to ten times as
+    /// long (merge-semantics 4).
     pub(super) fn is_expired(&self, now_s: u32, seen_s: u32) -> bool {
         let (touched_s, ttl_s) = (self.touched_s(), self.ttl_s());
         let over = |times: u32| touched_s.saturating_add(ttl_s.saturating_mul(times)) < now_s;
@@ -274,7 +274,7 @@ impl fmt::Debug for SeriesRef {
     }
 }
 
-/// The family stays out: it would print all of its series, and this one again.
+/// Leaves out the family, which would print all of its series, and this one again.
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Series")
@@ -290,7 +290,7 @@ impl fmt::Debug for Series {
 
 impl Entry for SeriesRef {
     fn hash(&self, hasher: &SeriesHasher) -> u64 {
-        // A table that grows does this for all in it: mostly without an allocation.
+        // A growing table calls this for every entry, so avoid the allocation where possible.
         let mut text = [0; 256];
         let mut length = 0;
         for piece in self.pieces() {

@@ -7,18 +7,18 @@ use dashmap::{DashMap, SharedValue};
 
 use crate::model::exposition::SeriesHasher;
 
-/// Can be hashed again, which is rare enough not to keep the hash, and shared cheaply.
+/// Cheap to clone. It can be hashed again, which is rare enough not to store the hash.
 pub(super) trait Entry: Clone {
     fn hash(&self, hasher: &SeriesHasher) -> u64;
     fn same(&self, other: &Self) -> bool;
 }
 
-/// Growing rehashes one shard at a time, so with many shards no push waits long for it.
+/// Growing rehashes one shard at a time. With many shards, no push waits long for that.
 const SHARDS: usize = 128;
 
-/// The shard of an entry. The last shard gets about twice as many as the first one, and all of them are
-/// spread between the two: so they do not double all at the same moment, and of what they hold ready
-/// some is always in use.
+/// The shard of an entry. The last shard gets about twice as many entries as the first, with the others in
+/// between: so they do not all double at the same moment, and at any time a good part of their capacity
+/// is in use.
 fn shard_of(hash: u64) -> usize {
     // Bits that the shards themselves do not look at, as a fraction x of 2^16. Roughly log2(1 + x).
     let x = (hash >> 32) as u16 as usize;
@@ -43,7 +43,7 @@ impl<T: Entry> Table<T> {
         let mut shares = [0; SHARDS];
         (0..1 << 16).for_each(|x: u64| shares[shard_of(x << 32)] += 1);
         for (shard, share) in self.slots.shards().iter().zip(shares) {
-            // Chance deviates from it, the more the fewer there are.
+            // A little more than the average, because chance spreads them unevenly.
             let each = (entries * share * 17 / 16) >> 16;
             shard.write().reserve(each, |(slot, _)| slot.0.hash(&self.hasher));
         }

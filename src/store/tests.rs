@@ -316,7 +316,7 @@ fn a_family_is_freed_with_its_last_series() {
     let remove: [fn(&Store); 3] = [
         |store| drop(store.remove_group("", false)),
         |store| drop(store.remove_matching(false, |_, _| true)),
-        |store| drop(store.remove_expired(u32::MAX)),
+        |store| drop(store.remove_expired(u32::MAX, u32::MAX)),
     ];
     for (removal, scraped) in remove.iter().flat_map(|removal| [(removal, false), (removal, true)])
     {

@@ -1,14 +1,14 @@
 //! Label texts that several series of a family share.
 //!
-//! Many instances push the same series, each under its own grouping key. What their label texts have
-//! besides the key is then the same, and need not be stored with each. Of a text that comes for the
-//! first time nobody knows whether it will come again, so a family keeps as many as have come again,
-//! and a few more: where they are all different, that is a few.
+//! Many instances push the same series, each under its own grouping key. Without the key, their label
+//! texts are the same, and need not be stored with each series. When a text comes for the first time,
+//! nobody knows whether it will come again. So a family stores as many texts as have come again, and a
+//! few more: where all of them differ, it stores just a few.
 //!
-//! Texts have numbers, which are smaller than pointers, and stay as long as the family: readers take
-//! no lock, so a place that is filled never changes. Where labels change for ever, most will be of
-//! series that have gone; so there is a limit to their number and to what they take, and the texts of
-//! later series are kept with each of them.
+//! Texts have numbers, which are smaller than pointers, and stay as long as the family: readers take no
+//! lock, so a filled place never changes. Where label values come and go, most texts will end up
+//! belonging to no series. So their number and size are limited, and series that come later keep their
+//! own text.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -18,17 +18,17 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-/// So many are kept before any has come again.
+/// How many texts are stored before any has come again.
 const AHEAD: usize = 16;
 
 /// Each part is twice as long as the one before.
 const PARTS: usize = 9;
 const FIRST_PART: usize = 8;
-/// A family that shares so many, or so many bytes of them, goes on without sharing others.
+/// Beyond these limits, a family shares no further texts.
 const BYTES_MAX: usize = 1 << 20;
 const TEXTS_MAX: usize = FIRST_PART * ((1 << PARTS) - 1);
 
-/// Places for texts, which are filled one after the other.
+/// Places for texts, filled one after the other.
 type Part = Box<[OnceLock<Box<[u8]>>]>;
 
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl Texts {
         text.map_or(&[], |text| text)
     }
 
-    /// The number of this text, if it is one to be shared.
+    /// The number of this text; `None` if it is not shared.
     pub(super) fn share(&self, text: &[u8]) -> Option<u16> {
         let Known { numbers, hasher, came_again, bytes } = &mut *self.known.lock();
         let hash = hasher.hash_one(text);
@@ -85,7 +85,7 @@ impl Texts {
     }
 }
 
-/// The order of texts that are in pieces.
+/// Compares texts that are in pieces.
 pub(super) fn compare(mut a: [&[u8]; 3], mut b: [&[u8]; 3]) -> Ordering {
     let (mut a, mut b) = (a.iter_mut(), b.iter_mut());
     let (mut left, mut right) = (a.next(), b.next());

@@ -1,4 +1,4 @@
-//! Log lines: logfmt or JSON on standard error.
+//! The log: logfmt or JSON on standard error.
 
 use std::borrow::Cow;
 use std::io;
@@ -12,7 +12,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-/// How a line looks.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     #[default]
@@ -29,21 +29,20 @@ pub struct LevelHandle {
 
 impl LevelHandle {
     pub fn set(&self, level: LevelFilter) {
-        // Fails only when the subscriber is gone, and then there is nobody to tell.
+        // Only fails if the subscriber has gone, and then there is nobody to tell.
         let _ = self.handle.reload(targets(level, self.noisy));
     }
 }
 
-/// Of the libraries below us only warnings are of interest; those of `noisy` only to who looks for
-/// trouble.
+/// Libraries may log warnings; `noisy` only at level debug.
 fn targets(level: LevelFilter, noisy: &str) -> Targets {
     let below = level.min(LevelFilter::WARN);
     let quiet = if level >= LevelFilter::DEBUG { below } else { LevelFilter::OFF };
     Targets::new().with_default(below).with_target(noisy, quiet).with_target("tallygate", level)
 }
 
-/// Installs the subscriber of this process; once. `noisy` is a library that calls errors what
-/// clients do to their own connections: whoever knocks could fill the log with it.
+/// Installs the subscriber of this process, once. `noisy` is a library that logs what clients do to their
+/// own connections as errors, with which anybody could fill the log.
 pub fn init(level: LevelFilter, format: LogFormat, noisy: &'static str) -> LevelHandle {
     let (filter, handle) = reload::Layer::new(targets(level, noisy));
     let lines = match format {
@@ -61,7 +60,7 @@ pub fn init(level: LevelFilter, format: LogFormat, noisy: &'static str) -> Level
     LevelHandle { handle, noisy }
 }
 
-/// The beginning of a text that clients can make as long as they like.
+/// The beginning of a text that a client can make as long as it likes.
 pub fn beginning(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if text.len() <= bytes_max {
         return Cow::Borrowed(text);

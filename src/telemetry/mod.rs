@@ -1,9 +1,10 @@
-//! What we tell about ourselves: metrics and log lines.
+//! What the gateway tells about itself: metrics and log lines.
 //!
-//! Each event has one function here that counts it and, where somebody should read of it, logs it.
-//! Label values are ours alone, never a client's. The path of a push or scrape costs a few atomic
-//! additions: all handles are made at start.
+//! Each event has one function here that counts it and, if people should know about it, logs it. Label
+//! values are ours, never a client's. All handles are made at start, so counting a push or scrape costs a
+//! few atomic additions.
 
+mod labels;
 pub mod log;
 mod process;
 mod pushgateway;
@@ -12,11 +13,15 @@ mod requests;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::model::Kind;
+pub use labels::{
+    AuthRefusal, BodyEncoding, BodyFormat, Cause, CommitOutcome, Handler, Limit, Outcome,
+};
 use process::Process;
 pub use pushgateway::{Method, PushgatewayHandler};
 pub use registry::OwnSnapshot;
@@ -97,123 +102,7 @@ described! {
     Gauge web_config_last_reload_successful {} "1 if the web configuration file and the users could be loaded the last time; only with such a file."
 }
 
-macro_rules! label_values {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($variant),+
-        }
-
-        impl $name {
-            pub const ALL: &[$name] = &[$($name::$variant),+];
-
-            pub fn word(self) -> &'static str {
-                match self {
-                    $($name::$variant => $word),+
-                }
-            }
-        }
-    };
-}
-
-use label_values;
-
-label_values!(
-    /// What became of a push.
-    Outcome {
-        Accepted = "accepted",
-        Malformed = "malformed",
-        Unacceptable = "unacceptable",
-        TooLarge = "too_large",
-        UnsupportedType = "unsupported_type",
-        Forbidden = "forbidden",
-        OverLimit = "over_limit",
-        InFlight = "in_flight",
-        TimedOut = "timed_out",
-        Unavailable = "unavailable",
-    }
-);
-
-label_values!(
-    /// Why a request was refused for who sent it.
-    AuthRefusal {
-        Missing = "missing",
-        Malformed = "malformed",
-        Wrong = "wrong",
-        Busy = "busy",
-        Right = "right",
-        Labels = "labels",
-    }
-);
-
-label_values!(
-    /// Why series were removed.
-    Cause {
-        Expired = "expired",
-        Deleted = "deleted",
-        Wiped = "wiped",
-    }
-);
-
-label_values!(
-    /// What became of a commit.
-    CommitOutcome { Done = "done", Failed = "failed" }
-);
-
-label_values!(
-    /// Everything that has a limit (DESIGN 7), named like its configuration key.
-    Limit {
-        BodyBytes = "body_bytes",
-        DecodedBodyBytes = "decoded_body_bytes",
-        SamplesPerPush = "samples_per_push",
-        LabelsPerSeries = "labels_per_series",
-        LabelNameBytes = "label_name_bytes",
-        LabelValueBytes = "label_value_bytes",
-        MetricNameBytes = "metric_name_bytes",
-        BucketBounds = "bucket_bounds",
-        Series = "series",
-        SeriesPerJob = "series_per_job",
-        Families = "families",
-        InflightPushBytes = "inflight_push_bytes",
-        Connections = "connections",
-        HeaderBytes = "header_bytes",
-        RememberedKeysBytes = "remembered_keys_bytes",
-        RememberedSources = "remembered_sources",
-    }
-);
-
-label_values!(
-    /// The format of a pushed body.
-    BodyFormat { Text = "text", OpenMetrics = "openmetrics", Protobuf = "protobuf" }
-);
-
-label_values!(
-    /// The content encoding of a pushed body.
-    BodyEncoding { Identity = "identity", Gzip = "gzip", Snappy = "snappy", Zstd = "zstd", Deflate = "deflate" }
-);
-
-label_values!(
-    /// Which part of the HTTP surface answered.
-    Handler {
-        Push = "push",
-        Delete = "delete",
-        Scrape = "scrape",
-        Status = "api_status",
-        Metrics = "api_metrics",
-        Series = "api_series",
-        DeleteSeries = "api_delete_series",
-        Wipe = "api_wipe",
-        Healthy = "healthy",
-        Ready = "ready",
-        Quit = "quit",
-        Reload = "reload",
-        Page = "page",
-        Other = "other",
-    }
-);
-
-/// What one log line quotes of a path, or of the reason why a push was refused.
+/// How much a log line quotes of a path, or of the reason why a push was refused.
 const LOGGED_BYTES_MAX: usize = 300;
 
 /// All our metrics, and the throttle of our log lines.
@@ -227,7 +116,7 @@ pub struct Telemetry {
     pushgateway: pushgateway::Pushgateway,
 }
 
-/// What is counted, ready to be; where there are several, by the label value as index.
+/// Handles of everything that is counted. Where there are several, the label value is the index.
 #[derive(Debug)]
 struct Handles {
     pushes: Vec<Counter>,
@@ -273,6 +162,21 @@ struct Handles {
     pending_series: Gauge,
 }
 
+/// The sender of a request that is worth a line in the log.
+#[derive(Clone, Debug, Default)]
+pub struct Sender {
+    /// Address and port.
+    pub peer: String,
+    /// `None` where users are not known.
+    pub user: Option<Arc<str>>,
+}
+
+impl Sender {
+    fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+}
+
 /// Used and shown together at a scrape.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Use {
@@ -285,7 +189,7 @@ pub struct Use {
     pub delivery: DeliveryUse,
 }
 
-/// What is remembered of pushes with an identity.
+/// What is remembered of pushes that have an identity.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DeliveryUse {
     pub keys: usize,
@@ -333,7 +237,7 @@ impl Telemetry {
         self.started_ms
     }
 
-    /// All our families now, in the order of their names.
+    /// All our families as they are now, in the order of their names.
     pub fn snapshot(&self, used: Use) -> Vec<OwnSnapshot> {
         self.handles.series.set(used.series as f64);
         self.handles.families.set(used.families as f64);
@@ -387,20 +291,20 @@ impl Telemetry {
         self.handles.push_duration.record(took.as_secs_f64());
     }
 
-    /// An earlier try of the push was applied.
+    /// An earlier attempt of the push was applied.
     pub fn push_replayed(&self, group: &str) {
         self.handles.pushes_replayed.increment(1);
         let group = &*log::beginning(group, LOGGED_BYTES_MAX);
         tracing::debug!(group, "push was applied by an earlier try");
     }
 
-    /// What of accepted pushes is not merged, because it cannot be.
+    /// Samples of accepted pushes that are not merged, because they cannot be.
     pub fn samples_dropped(&self, created: usize, quantiles: usize) {
         add(&self.handles.created_dropped, created);
         add(&self.handles.quantiles_dropped, quantiles);
     }
 
-    /// `group` is the grouping key, `peer` the address; the body never gets into the log.
+    /// `group` is the grouping key, `peer` the address. The body never gets into the log.
     pub fn push_refused(&self, outcome: Outcome, group: &str, peer: &str, reason: &str) {
         self.handles.pushes[outcome as usize].increment(1);
         if let Some(unlogged) = self.refusals.allow() {
@@ -424,16 +328,38 @@ impl Telemetry {
         add(&self.handles.series_born, series);
     }
 
+    /// Counts removed series. Those that somebody asked for are logged by
+    /// [`removal_requested`](Telemetry::removal_requested).
     pub fn series_removed(&self, cause: Cause, series: usize) {
         self.handles.series_removed[cause as usize].increment(series as u64);
-        match (series, cause) {
-            (0, _) => {}
-            // With every sweep, where label values come and go.
-            (_, Cause::Expired) => {
-                tracing::debug!(cause = cause.word(), series, "series removed");
-            }
-            _ => tracing::info!(cause = cause.word(), series, "series removed"),
+        // Where label values come and go, this happens in every sweep.
+        if cause == Cause::Expired && series > 0 {
+            tracing::debug!(cause = cause.word(), series, "series removed");
         }
+    }
+
+    // === what people ask for
+
+    pub fn removal_requested(&self, cause: Cause, series: usize, by: &Sender) {
+        if series > 0 {
+            let (cause, peer, user) = (cause.word(), &*by.peer, by.user());
+            tracing::info!(cause, series, peer, user, "series removed");
+        }
+    }
+
+    pub fn group_removal_requested(&self, cause: Cause, groups: usize, by: &Sender) {
+        if groups > 0 {
+            let (cause, peer, user) = (cause.word(), &*by.peer, by.user());
+            tracing::info!(cause, groups, peer, user, "groups removed");
+        }
+    }
+
+    pub fn stop_requested(&self, by: &Sender) {
+        tracing::warn!(peer = by.peer, user = by.user(), "stop requested over HTTP");
+    }
+
+    pub fn reload_requested(&self, by: &Sender) {
+        tracing::info!(peer = by.peer, user = by.user(), "reload requested over HTTP");
     }
 
     // === limits
@@ -460,7 +386,7 @@ impl Telemetry {
         self.handles.auth_refusals[reason as usize].increment(1);
     }
 
-    /// `peer` is the address. What was sent as credentials never gets into the log.
+    /// `peer` is the address. Credentials never get into the log.
     pub fn request_refused(&self, reason: AuthRefusal, peer: &str, path: &str) {
         self.auth_refused(reason);
         if let Some(unlogged) = self.refusals.allow() {
@@ -469,14 +395,14 @@ impl Telemetry {
         }
     }
 
-    /// Anybody can cause it, so it is logged only for those who look for it.
+    /// Anybody can cause this, so it is only logged for those who look for it.
     pub fn handshake_failed(&self, peer: Option<SocketAddr>, reason: &io::Error) {
         self.handles.handshake_failures.increment(1);
         let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
         tracing::debug!(peer, %reason, "no TLS connection");
     }
 
-    /// The files of web configuration and users, and when our first certificate expires.
+    /// The web configuration file and the users were loaded. The first certificate expires then.
     pub fn protection_loaded(&self, certificate_not_after_s: Option<u64>) {
         metrics::with_local_recorder(&self.registry, || {
             gauge!("tallygate_web_config_last_reload_successful").set(1);
@@ -532,7 +458,7 @@ impl Telemetry {
         self.handles.sync_duration.record(took.as_secs_f64());
     }
 
-    /// All files together, the records in them that are valid, and what is left to write to.
+    /// The size of all files, of the valid records in them, and of the free space.
     pub fn store_usage(&self, disk_bytes: u64, size_bytes: u64, free_bytes: Option<u64>) {
         self.handles.disk_bytes.set(disk_bytes as f64);
         self.handles.size_bytes.set(size_bytes as f64);
@@ -541,13 +467,13 @@ impl Telemetry {
         }
     }
 
-    /// It has just become so.
+    /// To be called once when it happens.
     pub fn store_not_writable(&self, reason: &str) {
         self.handles.writable.set(0);
         tracing::error!(reason, "the store cannot be written: pushes are refused until it can");
     }
 
-    /// It has just become so.
+    /// To be called once when it happens.
     pub fn store_writable_again(&self) {
         self.handles.writable.set(1);
         tracing::warn!("the store can be written again: pushes are accepted");
@@ -647,7 +573,7 @@ impl Handles {
     }
 }
 
-/// Nothing is added without touching the counter, which all cores would write.
+/// Does not touch the counter if there is nothing to add.
 fn add(counter: &Counter, count: usize) {
     if count > 0 {
         counter.increment(count as u64);

@@ -1,8 +1,8 @@
-//! Figures of our own process, from `/proc`. Where there is no `/proc`, there are none.
+//! Figures of our own process from `/proc`, where there is one.
 
 use std::fs;
 
-/// What is known of this process at one moment.
+/// What is known about this process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Process {
     pub(super) cpu_seconds: Option<f64>,

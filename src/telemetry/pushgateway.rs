@@ -1,13 +1,14 @@
-//! Our own metrics under the names of the Pushgateway, so that dashboards and alerts that were made
-//! for it go on (pushgateway-contract 11). Only `--mode=pushgateway` shows them.
+//! Our own metrics under the names of the Pushgateway, so that dashboards and alerts that were made for it
+//! keep working (pushgateway-contract 11). Only `--mode=pushgateway` shows them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::labels::label_values;
 use super::registry::OwnSnapshot;
-use super::{METRICS, Telemetry, Use, label_values};
+use super::{METRICS, Telemetry, Use};
 use crate::model::{Kind, Number, ReadBuffer, labels};
 
 label_values!(
@@ -46,7 +47,7 @@ const FAMILIES: [(&str, Kind, &str); 4] = [
 
 const QUANTILES: [f64; 3] = [0.1, 0.5, 0.9];
 
-/// Quantiles are those of the last observations, at most so many and so old.
+/// Quantiles cover the latest observations: at most so many, and none older than this.
 const OBSERVATIONS_MAX: usize = 1000;
 const AGE_MAX: Duration = Duration::from_secs(600);
 
@@ -97,7 +98,7 @@ impl Telemetry {
         *self.pushgateway.requests.lock().entry(key).or_default() += 1;
     }
 
-    /// A push, good or bad; `bytes` is the whole request, about.
+    /// A push, good or bad. `bytes` is roughly the size of the whole request.
     pub fn pushgateway_pushed(&self, method: Method, took: Duration, bytes: usize) {
         let method = method.word();
         let seconds = took.as_secs_f64();
@@ -123,7 +124,7 @@ impl Telemetry {
     }
 }
 
-/// `process_*` goes by the name that it has everywhere.
+/// `process_*` metrics have the names they have everywhere.
 fn pushgateway_name(name: &str) -> &str {
     match name.strip_prefix("tallygate_") {
         Some(general) if general.starts_with("process_") => general,
@@ -165,7 +166,7 @@ fn summaries(of: &Mutex<BTreeMap<&'static str, Observations>>) -> Vec<(String, R
     of.iter().map(|(method, seen)| (text(&[("method", method)]), seen.read())).collect()
 }
 
-/// What the Pushgateway says of its build; there is no Go here.
+/// The labels by which the Pushgateway describes its build.
 fn build_labels() -> String {
     text(&[
         ("branch", "HEAD"),

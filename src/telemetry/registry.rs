@@ -1,5 +1,5 @@
-//! The recorder behind the `metrics` facade: keeps our own metrics and turns them into the same
-//! families and readings as pushed ones, so that one set of encoders writes both.
+//! The recorder behind the `metrics` facade. It turns our own metrics into the same families and readings
+//! as pushed ones, so that one set of encoders writes both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ enum Cell {
     Histogram(Arc<Striped<Durations>>),
 }
 
-/// A counter that all threads count at the same time.
+/// A counter that many threads increment at the same time.
 #[derive(Debug, Default)]
 struct Count(Striped<AtomicU64>);
 
@@ -54,7 +54,7 @@ pub struct OwnSnapshot {
     pub name: String,
     pub kind: Kind,
     pub help: String,
-    /// Canonical label text and value, in the order of the former.
+    /// Canonical label text and value, in the order of the label text.
     pub series: Vec<(String, ReadBuffer)>,
 }
 
@@ -143,7 +143,7 @@ impl metrics::CounterFn for Count {
         self.0.own().fetch_add(by, Relaxed);
     }
 
-    /// For what is counted elsewhere; nobody increments the same counter.
+    /// For what is counted elsewhere. Nobody may increment the same counter.
     fn absolute(&self, value: u64) {
         self.0.all().take(1).for_each(|count| _ = count.fetch_max(value, Relaxed));
     }

@@ -1,5 +1,5 @@
-//! Answered requests by handler and status code. They are counted without the recorder, because a full
-//! table would be mostly zeros.
+//! Answered requests by handler and status code. The recorder is only told of combinations that have
+//! occurred: a full table would be mostly zeros.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,11 +8,11 @@ use metrics::counter;
 use super::Handler;
 use crate::striped::Striped;
 
-/// The status codes that we send.
+/// The status codes that the gateway sends.
 const CODES: [u16; 17] =
     [200, 202, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 431, 500, 503];
 
-/// By [`Handler`] and [`CODES`].
+/// Counts by [`Handler`] and [`CODES`].
 #[derive(Debug)]
 pub(super) struct Requests(Striped<Vec<AtomicU64>>);
 

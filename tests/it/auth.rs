@@ -247,6 +247,8 @@ fn every_route_with_every_role() {
     }
     assert_eq!(with(gateway.request("PUT", "/-/quit"), Some(&bearer("admin"))).send().status, 200);
     gateway.expect_log("stop requested");
+    let line = gateway.await_log("stop requested over HTTP");
+    assert!(line.contains("peer=127.0.0.1:") && line.contains("user=admin"), "{line}");
     assert_eq!(gateway.wait(), Some(0));
 }
 

@@ -295,6 +295,36 @@ fn connections() {
     });
 }
 
+/// Else a flood of connections would have the gateway restarted as dead.
+#[test]
+fn connections_leave_room_for_probes() {
+    let mut gateway =
+        flag("--limits.connections=2").flag("--web.management-address=127.0.0.1:0").run();
+    gateway.expect_log("connection refused");
+    gateway.last_scrape(None);
+    let open = |address, count| -> Vec<Connection> {
+        (0..count).map(|_| Connection::open(address)).collect()
+    };
+    let flood = open(gateway.address, 50);
+    let at_management = |path: &str| Request::new(gateway.management(), "GET", path).send();
+    for path in ["/-/healthy", "/-/ready", "/metrics"] {
+        assert_eq!(at_management(path).status, 200, "{path}");
+    }
+    drop(flood);
+    // There is an end there, too.
+    let flood = open(gateway.management(), 50);
+    let healthy = Request::new(gateway.management(), "GET", "/-/healthy");
+    let mut last = Connection::open(gateway.management());
+    last.write(healthy.bytes());
+    assert!(last.try_read().is_err());
+    drop(flood);
+    eventually("places are free again", || {
+        let mut connection = Connection::open(gateway.management());
+        connection.write(healthy.bytes());
+        connection.try_read().ok()
+    });
+}
+
 #[test]
 fn header_bytes() {
     let limited = limited("header_bytes", "4KiB");

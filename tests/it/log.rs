@@ -70,7 +70,38 @@ fn removals() {
     gateway.request("DELETE", "/metrics/job/j").send();
     gateway.await_log("series removed");
     let lines = removed(&gateway);
-    assert!(lines.len() == 1 && lines[0].contains("cause=deleted series=1"), "{lines:?}");
+    let expected = "cause=deleted series=1 peer=127.0.0.1:";
+    assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
+    assert!(!lines[0].contains("user="), "nobody is asked who they are: {lines:?}");
+}
+
+/// Whoever has taken something away can be found.
+#[test]
+fn what_people_ask_for_is_told_with_their_address() {
+    let gateway = flag("--web.enable-admin-api").flag("--web.enable-lifecycle").run();
+    gateway.accept("/metrics/job/j", "a 1\nb 1\n");
+    gateway.request("DELETE", "/api/v1/series?match[]=a").send();
+    gateway.request("PUT", "/api/v1/admin/wipe").send();
+    gateway.request("PUT", "/-/reload").send();
+    for start in [
+        "message=\"series removed\" cause=deleted series=1 peer=127.0.0.1:",
+        "message=\"series removed\" cause=wiped series=1 peer=127.0.0.1:",
+        "message=\"reload requested over HTTP\" peer=127.0.0.1:",
+    ] {
+        gateway.await_log(start);
+    }
+
+    let gateway = flag("--mode=pushgateway").flag("--web.enable-admin-api").run();
+    gateway.push("/metrics/job/j", "a 1\n");
+    gateway.push("/metrics/job/k", "a 1\n");
+    gateway.request("DELETE", "/metrics/job/j").send();
+    gateway.request("DELETE", "/metrics/job/j").send();
+    gateway.request("PUT", "/api/v1/admin/wipe").send();
+    let wiped = "message=\"groups removed\" cause=wiped groups=1 peer=127.0.0.1:";
+    gateway.await_log(wiped);
+    let log = gateway.log();
+    let deleted = "message=\"groups removed\" cause=deleted groups=1 peer=127.0.0.1:";
+    assert_eq!(log.iter().filter(|line| line.contains(deleted)).count(), 1, "{log:?}");
 }
 
 /// A thousand refusals in a moment: a few lines, and how many were left out.

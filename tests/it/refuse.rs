@@ -94,7 +94,7 @@ fn another_type() {
         422,
         expect![[r#"
         {
-          "detail": "family held is counter here, but the push says gauge",
+          "detail": "family held has the type counter here, but gauge in the push",
           "family": "held",
           "hint": "one name has one type: rename the metric, or delete the stored series first",
           "status": 422,

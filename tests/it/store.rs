@@ -434,10 +434,9 @@ fn a_store_of_the_other_mode_is_whole_and_has_no_place() {
     assert_eq!(tool(&directory, &["check", "--store.path="]).0, Some(1));
 }
 
-/// Until all is loaded it says how far it has come, and takes and shows nothing.
-#[test]
-fn a_slow_disk_is_waited_for_with_open_ports() {
-    const SERIES: usize = 10_000;
+/// A store whose newest file has so many series. Its oldest file is a pipe: what should be in it is returned,
+/// to be written when the store may be loaded.
+fn store_on_a_slow_disk(series: usize) -> (Arc<Scratch>, PathBuf, Vec<u8>) {
     let directory = Arc::new(Scratch::default());
     let stop = |mut gateway: Gateway| {
         gateway.signal("TERM");
@@ -448,19 +447,38 @@ fn a_slow_disk_is_waited_for_with_open_ports() {
     gateway.accept("/metrics", "# TYPE first_total counter\nfirst_total 7\n");
     stop(gateway);
     let gateway = Start::default().in_directory(&directory).run();
-    let lines = (0..SERIES).map(|n| format!("many_total{{n=\"{n}\"}} 1\n"));
+    let lines = (0..series).map(|n| format!("many_total{{n=\"{n}\"}} 1\n"));
     gateway.accept("/metrics", lines.collect::<String>());
     stop(gateway);
 
-    // The oldest comes from a pipe, when we want it to.
     let mut logs = files(&directory);
     logs.retain(|file| file.extension().is_some_and(|extension| extension == "log"));
     assert_eq!(logs.len(), 2, "{logs:?}");
-    let oldest = fs::read(&logs[0]).unwrap();
-    fs::remove_file(&logs[0]).unwrap();
-    let made = Command::new("mkfifo").arg(&logs[0]).status();
-    assert!(made.unwrap().success());
+    let oldest = logs.swap_remove(0);
+    let content = fs::read(&oldest).unwrap();
+    fs::remove_file(&oldest).unwrap();
+    assert!(Command::new("mkfifo").arg(&oldest).status().unwrap().success());
+    (directory, oldest, content)
+}
 
+/// Nobody waits for a store that takes long to load, if the gateway is to stop.
+#[test]
+fn it_stops_at_once_while_it_loads() {
+    for signal in ["TERM", "INT"] {
+        let (directory, ..) = store_on_a_slow_disk(1);
+        let mut gateway = Start::default().in_directory(&directory).run_unready();
+        gateway.last_scrape(None);
+        assert_eq!(gateway.get("/-/healthy").status, 200);
+        gateway.signal(signal);
+        assert_eq!(gateway.wait(), Some(0), "{signal}");
+    }
+}
+
+/// Until all is loaded it says how far it has come, and takes and shows nothing.
+#[test]
+fn a_slow_disk_is_waited_for_with_open_ports() {
+    const SERIES: usize = 10_000;
+    let (directory, oldest, content) = store_on_a_slow_disk(SERIES);
     let mut gateway = Start::default().in_directory(&directory).run_unready();
     gateway.expect_log("push refused");
     assert_eq!(gateway.get("/-/healthy").status, 200);
@@ -472,7 +490,7 @@ fn a_slow_disk_is_waited_for_with_open_ports() {
     {
         assert_eq!(gateway.request(method, path).send().status, 503, "{method}");
     }
-    fs::write(&logs[0], oldest).unwrap();
+    fs::write(&oldest, content).unwrap();
     gateway.await_ready();
     assert_eq!(gateway.get("/-/ready").status, 200);
     assert_eq!(gateway.sample("first_total"), 7.0);

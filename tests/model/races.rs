@@ -160,7 +160,7 @@ fn a_sweep_never_loses_an_acknowledged_push() {
             let due = Push { ttl_s: 1, now_ms: 1, ..many("c_total", &due) };
             let sweep = |passed_s| {
                 let now_s = clock.fetch_add(passed_s, SeqCst) + passed_s;
-                store.remove_expired(now_s).series
+                store.remove_expired(now_s, u32::MAX).series
             };
             for round in 0..rounds() as u32 / 32 {
                 // So many are due that a series is pushed to between being found due and its turn;
@@ -205,7 +205,7 @@ fn a_sweep_never_loses_an_acknowledged_push() {
     });
 
     // 15: once all is over its time, nothing is shown.
-    store.remove_expired(clock.load(SeqCst) + TTL_S + 1);
+    store.remove_expired(clock.load(SeqCst) + TTL_S + 1, u32::MAX);
     assert!(shown(&store).is_empty());
     assert_eq!((store.series_count(), store.family_count()), (0, 0));
 }

@@ -126,7 +126,7 @@ impl Target for &Store {
     }
 
     fn expire(&mut self, now_s: u32) {
-        self.remove_expired(now_s);
+        self.remove_expired(now_s, u32::MAX);
     }
 }
 

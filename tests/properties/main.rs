@@ -339,9 +339,9 @@ fn the_type_goes_with_the_last_series() {
     };
     as_counter().apply(&store).unwrap();
     gauge().apply(&store).unwrap_err();
-    store.remove_expired(as_counter().now_s() + 5);
+    store.remove_expired(as_counter().now_s() + 5, u32::MAX);
     gauge().apply(&store).unwrap_err();
-    store.remove_expired(as_counter().now_s() + 6);
+    store.remove_expired(as_counter().now_s() + 6, u32::MAX);
     gauge().apply(&store).unwrap();
     assert_eq!(shown(&store)["x"].kind, Kind::Gauge);
 }

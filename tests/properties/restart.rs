@@ -132,7 +132,7 @@ proptest! {
                 }
                 Step::RemoveAll => _ = lasting.store.remove_matching(false, |_, _| true),
                 Step::Expire => {
-                    lasting.store.remove_expired(tallygate::store::seconds(now_ms));
+                    lasting.store.remove_expired(tallygate::store::seconds(now_ms), u32::MAX);
                 }
                 Step::Commit => {
                     prop_assert!(lasting.commit());

@@ -1,4 +1,4 @@
-//! TLS to a gateway whose certificate we have: that one, and no other.
+//! TLS to a gateway whose certificate is known: that certificate is accepted, and no other.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) fn connect<S: Read + Write>(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    // No name is asked for, and none is looked at.
+    // The name is neither sent nor checked.
     let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([127, 0, 0, 1])));
     let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     Ok(StreamOwned::new(connection, stream))

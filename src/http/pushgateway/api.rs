@@ -9,6 +9,7 @@ use super::json;
 use crate::gateway::Gateway;
 use crate::http::Services;
 use crate::http::error::Problem;
+use crate::telemetry::{Cause, Sender};
 use crate::units::parse_duration;
 
 /// Browsers may read it from anywhere.
@@ -89,9 +90,16 @@ pub(super) async fn metrics(services: &Services) -> Result<HttpResponse, Problem
 }
 
 /// `PUT /api/v1/admin/wipe`
-pub(super) async fn wipe(services: &Services) -> Result<HttpResponse, Problem> {
+pub(super) async fn wipe(services: &Services, by: Sender) -> Result<HttpResponse, Problem> {
     services.gateway.check_writable()?;
-    let ticket = services.offload(Gateway::wipe_groups).await?;
+    let work = move |gateway: &Gateway| {
+        let (groups, removed) = gateway.wipe_groups();
+        let telemetry = gateway.telemetry();
+        telemetry.group_removal_requested(Cause::Wiped, groups, &by);
+        telemetry.removal_requested(Cause::Wiped, removed.series, &by);
+        removed.ticket
+    };
+    let ticket = services.offload(work).await?;
     services.gateway.safe(ticket).await?;
     Ok(HttpResponse::Accepted().finish())
 }

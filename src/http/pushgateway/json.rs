@@ -1,4 +1,5 @@
-//! Groups as JSON (pushgateway-contract 12). Numbers are strings in the form of the text format.
+//! Groups as JSON (pushgateway-contract 12). Numbers are strings: values in the form of the text
+//! format, counts of observations in digits.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -154,8 +155,8 @@ fn bound(schema: i8, index: i32) -> f64 {
 
 fn number(count: Number) -> String {
     match count {
-        // As the Pushgateway does, which has floats only here.
-        Number::Int(count) => float(count as f64),
+        // All its digits, unlike floats: `1000000` beside a sum of `1e+06`.
+        Number::Int(count) => count.to_string(),
         Number::Float(count) => float(count),
     }
 }
@@ -205,7 +206,8 @@ mod tests {
     fn numbers_and_times() {
         assert_eq!(float(-0.0), "-0");
         assert_eq!(float(1e6), "1e+06");
-        assert_eq!(number(Number::Int(3)), "3");
+        assert_eq!(number(Number::Int(1_000_000)), "1000000");
+        assert_eq!(number(Number::Float(1e6)), "1e+06");
         assert_eq!(time(1_500_000_000), "1970-01-01T00:00:01.500000000Z");
     }
 }

@@ -24,9 +24,9 @@ use actix_web::http::{Method as HttpMethod, StatusCode, header};
 
 use super::error::Problem;
 use super::route::below;
-use super::{Received, Services, Surface, probes, scrape};
+use super::{Received, Services, Surface, guard, probes, scrape};
 use crate::auth::{Caller, Right};
-use crate::telemetry::{Handler, Method, PushgatewayHandler};
+use crate::telemetry::{Handler, Method, PushgatewayHandler, Sender};
 use route::{NoRoute, Route, Table};
 
 /// What pushgateway mode needs to know besides what both modes do.
@@ -89,6 +89,10 @@ struct Answering<'r> {
 }
 
 impl Answering<'_> {
+    fn sender(&self) -> Sender {
+        guard::sender(self.request, &self.caller)
+    }
+
     async fn answer(
         &self,
         payload: &mut Payload,
@@ -101,15 +105,15 @@ impl Answering<'_> {
             Route::Scrape => scrape::scrape(Surface::Main, services, request).await,
             Route::Healthy => Ok(probes::healthy()),
             Route::Ready => probes::ready(services),
-            Route::Quit => probes::quit(services),
+            Route::Quit => probes::quit(services, &self.sender()),
             Route::QuitByGet => Ok(HttpResponse::MethodNotAllowed()
                 .content_type("text/plain; charset=utf-8")
                 .insert_header((header::ALLOW, "OPTIONS, POST, PUT"))
                 .body("Only POST or PUT requests allowed.")),
-            Route::Reload => probes::reload(services),
+            Route::Reload => probes::reload(services, &self.sender()).await,
             Route::Status => Ok(api::status(services)),
             Route::Metrics => api::metrics(services).await,
-            Route::Wipe => api::wipe(services).await,
+            Route::Wipe => api::wipe(services, self.sender()).await,
             Route::Page => Ok(page::page(services)),
             Route::Static(file) => page::file(file),
             Route::ApiOptions => Ok(api::with_cors(&mut HttpResponse::Ok()).finish()),

@@ -24,7 +24,7 @@ use crate::http::push::{
     body_encoding, body_format, decoded, is_small, receive as add_up, replayed, try_push,
 };
 use crate::model::Grouping;
-use crate::telemetry::Method;
+use crate::telemetry::{Cause, Limit, Method};
 
 /// A push as far as its head tells.
 struct Push {
@@ -172,8 +172,11 @@ impl Answering<'_> {
             }
         })?;
         services.gateway.check_writable()?;
-        let ticket = services.gateway.delete_replaced_group(grouping.key());
-        services.gateway.safe(ticket).await?;
+        if let Some(ticket) = services.gateway.delete_replaced_group(grouping.key()) {
+            let by = self.sender();
+            services.gateway.telemetry().group_removal_requested(Cause::Deleted, 1, &by);
+            services.gateway.safe(ticket).await?;
+        }
         Ok(HttpResponse::Accepted().finish())
     }
 
@@ -223,7 +226,10 @@ impl From<GroupPushError> for Problem {
             GroupPushError::OverLimit(error) => over_limit(error).into_bad_request(),
             GroupPushError::Refused(PushRefused::Clash(clash)) => Problem::clash(clash.to_string()),
             GroupPushError::Refused(error @ PushRefused::TooManySeries { .. }) => {
-                Problem::too_many_series(error.to_string())
+                Problem::too_many(Limit::Series, error.to_string())
+            }
+            GroupPushError::Refused(error @ PushRefused::TooManyFamilies { .. }) => {
+                Problem::too_many(Limit::Families, error.to_string())
             }
             GroupPushError::Claim(error) => error.into(),
             GroupPushError::NotDurable(error) => error.into(),

@@ -26,47 +26,64 @@ pub(super) fn verifier(
     if !clients.asked {
         return Ok(None);
     }
-    let chain: Arc<dyn ClientCertVerifier> = match &clients.roots {
-        None => Arc::new(AnyCertificate { required: clients.required, provider: provider.clone() }),
-        Some(pem) => {
-            let mut roots = RootCertStore::empty();
-            for root in certificates("client_ca_file", pem)? {
-                roots.add(root).map_err(|error| TlsError::ClientCa(error.to_string()))?;
-            }
-            let builder =
-                WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-            let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
-            builder.build().map_err(|error| TlsError::ClientCa(error.to_string()))?
-        }
+    let chain = match &clients.roots {
+        Some(pem) => Some(chain_verifier(pem, provider)?),
+        None => None,
     };
-    Ok(Some(match clients.allowed_sans.is_empty() {
-        true => chain,
-        false => Arc::new(NamedCertificate { chain, allowed: clients.allowed_sans.clone() }),
-    }))
+    let (required, allowed) = (clients.required, clients.allowed_sans.clone());
+    Ok(Some(Arc::new(Verifier { required, chain, allowed, provider: provider.clone() })))
 }
 
-/// Takes any certificate, but the client must own its key.
+/// Accepts certificates that were issued by one of these roots.
+fn chain_verifier(
+    roots_pem: &[u8],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates("client_ca_file", roots_pem)? {
+        roots.add(root).map_err(|error| TlsError::ClientCa(error.to_string()))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
+        .build()
+        .map_err(|error| TlsError::ClientCa(error.to_string()))
+}
+
+/// Accepts a certificate if its chain and one of its names are good, as far as these are checked at all.
+/// The client must own its key in any case.
 #[derive(Debug)]
-struct AnyCertificate {
+struct Verifier {
     required: bool,
+    /// `None` accepts any issuer.
+    chain: Option<Arc<dyn ClientCertVerifier>>,
+    /// Empty accepts any name.
+    allowed: Vec<String>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ClientCertVerifier for AnyCertificate {
+impl ClientCertVerifier for Verifier {
     fn client_auth_mandatory(&self) -> bool {
         self.required
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        self.chain.as_ref().map_or(&[], |chain| chain.root_hint_subjects())
     }
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        if let Some(chain) = &self.chain {
+            chain.verify_client_cert(certificate, intermediates, now)?;
+        }
+        if !self.allowed.is_empty() {
+            let names = names(certificate).ok_or(CertificateError::BadEncoding)?;
+            if !names.iter().any(|name| self.allowed.contains(name)) {
+                return Err(CertificateError::ApplicationVerificationFailure.into());
+            }
+        }
         Ok(ClientCertVerified::assertion())
     }
 
@@ -92,59 +109,6 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Takes what another verifier takes, if it also has one of these names.
-#[derive(Debug)]
-struct NamedCertificate {
-    chain: Arc<dyn ClientCertVerifier>,
-    allowed: Vec<String>,
-}
-
-impl ClientCertVerifier for NamedCertificate {
-    fn client_auth_mandatory(&self) -> bool {
-        self.chain.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(certificate, intermediates, now)?;
-        let names = names(certificate).ok_or(CertificateError::BadEncoding)?;
-        match names.iter().any(|name| self.allowed.contains(name)) {
-            true => Ok(verified),
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
     }
 }
 

@@ -7,12 +7,12 @@
 //! 3  id:12                                deleted
 //! ```
 //!
-//! Of an id the last record and the last state are valid; a deletion, or a record that has no state, ends
-//! what stands before it. Which of the two comes first says nothing: a record that is copied to free
-//! space stands behind states that are newer.
+//! For each id, the last record and the last state are valid. A deletion, or a record without a state,
+//! ends everything before it. The order of a record and its state means nothing: a record that is copied
+//! to free space comes after newer states.
 //!
-//! Lengths are varints. A state does not repeat the key of its record, so that one that changes again
-//! and again costs little.
+//! Lengths are varints. A state does not repeat the key of its record, so one that changes all the time
+//! costs little.
 //!
 //! Format 1 had records without states, and deletions by key:
 //!
@@ -25,7 +25,7 @@ use super::index::Id;
 use crate::model::packed::{Packer, Unpacker};
 use crate::persistence::{Change, Record, Table};
 
-/// One thing that a frame holds.
+/// One entry of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part<'b> {
     Record { table: Table, key: &'b [u8], value: &'b [u8], has_state: bool },
@@ -38,11 +38,11 @@ const RECORD_WITH_STATE: u8 = 1;
 const STATE: u8 = 2;
 const DELETED: u8 = 3;
 
-/// In format 1, in the place of the length of the value.
+/// In format 1, this stands in the place of the length of the value.
 const DELETED_1: u32 = u32::MAX;
 
-/// What a change is in a frame: what concerns the record, and what concerns its state. `id` is that of
-/// the record.
+/// What a change becomes in a frame: a part for the record, and one for its state. `id` is that of the
+/// record.
 pub(super) fn parts<'b>(change: &Change<'b>, id: Id) -> [Option<Part<'b>>; 2] {
     match *change {
         Change::Put(Record { table, key, value, state }) => {
@@ -85,7 +85,7 @@ impl<'b> Part<'b> {
         }
     }
 
-    /// Of the record that it is a part of, in the store with this number.
+    /// The id of its record, in the store with this number.
     pub(super) fn id(&self, store: u64) -> Id {
         match *self {
             Part::Record { table, key, .. } => Id::new(store, table, key),
@@ -93,8 +93,8 @@ impl<'b> Part<'b> {
         }
     }
 
-    /// The first part of `bytes`, which a frame of this segment holds, and what follows it; `None` if
-    /// there is no whole one.
+    /// The first part in `bytes`, which come from a frame of this segment, and the rest; `None` if it is not
+    /// complete.
     pub(super) fn read(bytes: &'b [u8], header: &Header) -> Option<(Part<'b>, &'b [u8])> {
         match header.format {
             1 => Part::read_1(bytes, header.store),

@@ -1,4 +1,4 @@
-//! What the engine needs of a file system, and the real one. Tests have another that fails and
+//! What the engine needs of a file system, and the real one. Tests use another one, which fails and
 //! forgets ([`simulated`](super::simulated)).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -12,11 +12,11 @@ pub trait Files: Send {
     fn list(&self) -> io::Result<Vec<String>>;
     /// The whole content.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
-    /// A new file in the place of one that may be there.
+    /// Creates a file, in the place of an existing one if there is one.
     fn create(&mut self, name: &str) -> io::Result<Box<dyn Content>>;
     fn open(&mut self, name: &str) -> io::Result<Box<dyn Content>>;
     fn remove(&mut self, name: &str) -> io::Result<()>;
-    /// Makes sure that files that were created are found after a power failure.
+    /// Makes sure that created files are there after a power failure.
     fn sync(&mut self) -> io::Result<()>;
     /// Left on the file system.
     fn free_bytes(&self) -> Option<u64>;
@@ -26,7 +26,7 @@ pub trait Files: Send {
 
 /// One open file.
 pub trait Content: Send {
-    /// All of the bytes or an error.
+    /// Writes all of the bytes, or fails.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
     fn cut(&mut self, length: u64) -> io::Result<()>;
@@ -34,11 +34,11 @@ pub trait Content: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// A real directory. It is ours alone while this exists.
+/// A real directory, which nobody else can open as long as this exists.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// The lock goes when this is closed, also if the process is killed.
+    /// Closing it releases the lock, even if the process is killed.
     _lock: Option<File>,
 }
 
@@ -65,9 +65,8 @@ impl Directory {
         Directory::locked(path, lock.map_err(LockError::Io)?)
     }
 
-    /// For a directory that must be there already, and which may be one that nobody can write to. Of
-    /// one that has no file to lock, as a copy may have none, it is not known whether somebody else
-    /// uses it.
+    /// For an existing directory, which may be read-only. If it has no file to lock, as a copy may not, there
+    /// is no way to tell whether somebody else uses it.
     ///
     /// # Errors
     /// If another process has it open, or it cannot be read.
@@ -90,8 +89,7 @@ impl Directory {
     }
 }
 
-/// Creates a directory and those above it where they are missing, such that they survive a power
-/// failure.
+/// Creates a directory, and the missing ones above it, so that they survive a power failure.
 fn create(path: &Path) -> io::Result<()> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let missing = path.ancestors().take_while(is_missing).count();
@@ -117,7 +115,7 @@ impl Files for Directory {
 
     fn create(&mut self, name: &str) -> io::Result<Box<dyn Content>> {
         let path = self.path.join(name);
-        // Not truncated: pages of an old file that could not be written must not come back.
+        // Truncating is not enough: pages of an old file that could not be written must not come back.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

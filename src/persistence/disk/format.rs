@@ -1,5 +1,5 @@
-//! The bytes of the files. All numbers are little-endian; checksums are XXH3 (64 bits), seeded so
-//! that bytes of another place or another store do not pass.
+//! The bytes of the files. All numbers are little-endian. Checksums are XXH3 (64 bits), seeded so that
+//! bytes from another place or another store do not pass.
 //!
 //! ```text
 //! FORMAT    "Tallygate store, format 2\n"
@@ -9,11 +9,11 @@
 //!           length:8  changes  commit:8  oldest:8  records:8  checksum:8   frame, one per commit
 //! ```
 //!
-//! What follows the last frame of a segment is not looked at; mostly it is zeros, written ahead.
-//! `length` is that of the changes, which [`change`](super::change) tells of. `previous end` is where
-//! the segment before this one ends: what stands behind that was never acknowledged. `oldest` is the
-//! first segment that is still needed after this commit, `records` how many records there are then;
-//! so whatever is missing is missed.
+//! What follows the last frame of a segment is ignored; mostly it is zeros, written ahead. `length` is
+//! that of the changes (see [`change`](super::change)). `previous end` is where the segment before this
+//! one ends; whatever follows there was never acknowledged. `oldest` is the first segment that is still
+//! needed after this commit, and `records` the number of records then, so that nothing can be missing
+//! unnoticed.
 //!
 //! Segments of format 1 begin with `TALLYLOG` and have `commit`, `oldest` and `records` before the
 //! changes. They stay until upkeep removes them; new ones are of format 2.
@@ -25,17 +25,17 @@ pub(super) const FORMAT: u32 = 2;
 pub(super) const FORMAT_FILE: &str = "FORMAT";
 pub(super) const MARK_FILE: &str = "MARK";
 const FORMAT_TEXT: &str = "Tallygate store, format ";
-/// By format. The first one is also the seed of checksums that have no other.
+/// By format. The first one also seeds the checksums that have no seed of their own.
 const MAGIC: [u64; 2] = [u64::from_le_bytes(*b"TALLYLOG"), u64::from_le_bytes(*b"TALLYLG2")];
 const SEED: u64 = MAGIC[0];
 
 pub(super) const HEADER_BYTES: u64 = 40;
-/// Of a frame without changes.
+/// The size of a frame without changes.
 pub(super) const FRAME_BYTES: usize = 40;
-/// Of it, what stands before the changes; in format 1 that was all but the checksum.
+/// The part of it before the changes. In format 1 that was everything but the checksum.
 pub(super) const FRAME_HEAD_BYTES: usize = 8;
 const FRAME_HEAD_BYTES_1: usize = 32;
-/// They stand so far apart that no write of the disk damages both.
+/// So far apart that no failing write of the disk damages both.
 pub(super) const SLOTS: [u64; 2] = [0, 4096];
 pub(super) const SLOT_BYTES: usize = 32;
 
@@ -43,7 +43,7 @@ pub(super) fn format_text() -> String {
     format!("{FORMAT_TEXT}{FORMAT}\n")
 }
 
-/// `None` if it is no such text.
+/// `None` if the text does not declare a format.
 pub(super) fn read_format(text: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(text).ok()?;
     text.strip_prefix(FORMAT_TEXT)?.strip_suffix('\n')?.parse().ok()
@@ -88,7 +88,7 @@ impl Mark {
         bytes
     }
 
-    /// The larger one of those that are whole, and the slot it stands in.
+    /// The larger of the intact marks, and its slot.
     pub(super) fn read(file: &[u8]) -> Option<(Mark, usize)> {
         let mark = |slot: usize| {
             let file = file.get(SLOTS[slot] as usize..)?;
@@ -105,14 +105,14 @@ impl Mark {
 pub(super) struct Header {
     /// Of this segment.
     pub(super) format: u32,
-    /// A random number that all segments of a store have in common.
+    /// A random number that all segments of a store share.
     pub(super) store: u64,
     pub(super) segment: u64,
     pub(super) previous_end: u64,
 }
 
 impl Header {
-    /// It is always one of the present format.
+    /// In the present format.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for word in [MAGIC[1], self.store, self.segment, self.previous_end] {
@@ -133,7 +133,7 @@ impl Header {
         whole.then_some(Header { format, store, segment, previous_end })
     }
 
-    /// For the frame at this place of the segment.
+    /// The seed for the frame at this offset of the segment.
     fn seed(&self, offset: u64) -> u64 {
         self.store ^ self.segment.rotate_left(40) ^ offset
     }
@@ -151,17 +151,17 @@ pub(super) struct Tail {
 pub(super) struct FrameSum(Xxh3);
 
 impl FrameSum {
-    /// For the frame at this place.
+    /// For the frame at this offset.
     pub(super) fn new(header: &Header, offset: u64) -> FrameSum {
         FrameSum(Xxh3::with_seed(header.seed(offset)))
     }
 
-    /// All bytes of the frame, in pieces.
+    /// Takes the bytes of the frame, piece by piece.
     pub(super) fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
-    /// What follows the changes: the tail, and the checksum of all.
+    /// What follows the changes: the tail, and the checksum of the whole frame.
     pub(super) fn end(mut self, tail: Tail) -> [u8; FRAME_BYTES - FRAME_HEAD_BYTES] {
         let mut bytes = [0; FRAME_BYTES - FRAME_HEAD_BYTES];
         for (at, word) in [tail.commit, tail.oldest, tail.records].into_iter().enumerate() {
@@ -173,7 +173,7 @@ impl FrameSum {
     }
 }
 
-/// One whole frame.
+/// One intact frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame<'b> {
     pub(super) tail: Tail,
@@ -182,13 +182,13 @@ pub(super) struct Frame<'b> {
     pub(super) changes_at: usize,
 }
 
-/// Bytes of the frame whose first ones these are, as far as they tell.
+/// The size of the frame that begins with these bytes; `None` if there are too few to tell.
 pub(super) fn frame_length(head: &[u8]) -> Option<u64> {
     let [length] = words(head)?;
     length.checked_add(FRAME_BYTES as u64)
 }
 
-/// The frame at the beginning of `bytes`, which stand at `offset`. `None` if it is not whole.
+/// The frame at the beginning of `bytes`, which are at `offset` of the segment. `None` if it is not intact.
 pub(super) fn read_frame<'b>(bytes: &'b [u8], header: &Header, offset: u64) -> Option<Frame<'b>> {
     let length = usize::try_from(frame_length(bytes)?).ok()?;
     let (body, sum) = bytes.get(..length)?.split_last_chunk()?;

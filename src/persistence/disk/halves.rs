@@ -1,11 +1,11 @@
-//! Records of which one part was met at start, and the other stands further back.
+//! Records of which one part was found while loading, and the other one is further back.
 
 use super::Part;
 use super::index::{Id, IdMap};
 use crate::persistence::batch::make_room;
 use crate::persistence::{Record, Visit};
 
-/// They are kept as they are written, one after the other: there may be millions.
+/// They are kept in their written form, one after the other, since there may be millions.
 #[derive(Default)]
 pub(super) struct Halves {
     bytes: Vec<u8>,
@@ -25,10 +25,10 @@ impl Halves {
         part.write(&mut self.bytes);
     }
 
-    /// Visits the record: this is the other part of it.
+    /// Visits the record, of which this is the other part.
     ///
     /// # Errors
-    /// If there is no part of the other kind, or as `visit`.
+    /// If the part that was kept is not the other one, or as `visit`.
     pub(super) fn join(
         &mut self,
         id: Id,
@@ -44,14 +44,14 @@ impl Halves {
             return Err("two parts of a record are of one kind".into());
         };
         visit.record(Record { table, key, value, state: Some(state) })?;
-        // Mostly they were written together, and nothing gathers here.
+        // Most were written together, so that nothing piles up here.
         if is_last {
             self.bytes.truncate(start);
         }
         Ok(())
     }
 
-    /// What one of those is that are left, if there are any.
+    /// Describes one of those that are left, if there are any.
     pub(super) fn any(&self) -> Option<String> {
         let start = self.starts.values().next()?;
         Some(match self.read(*start)?.0 {

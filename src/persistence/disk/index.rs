@@ -1,11 +1,11 @@
 //! Where the valid version of each part of each record is: in which segment, and how long it is.
 //!
-//! Records are known by 96 bits of a hash that is seeded per store, so nobody can choose keys
-//! that collide; by chance, among a hundred million records, two do with a probability of 10^-13.
+//! Records are identified by 96 bits of a hash that is seeded per store, so nobody can choose keys that
+//! collide. By chance, two of a hundred million records collide with a probability of 10^-13.
 //!
-//! An entry takes 20 bytes. The table is one of open addressing, and our own because it grows by a
-//! quarter: one that doubles is half empty at some numbers of records, and there would take twice the
-//! memory. It grows in parts, so that what is copied at a time is small.
+//! An entry takes 20 bytes. The table uses open addressing. It is our own because it grows by a quarter:
+//! one that doubles is half empty at times, and would take twice the memory then. It consists of parts
+//! that grow one by one, so that little is copied at a time.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU16;
@@ -27,7 +27,7 @@ const SLOTS_USED: usize = 7;
 /// As many as a place can tell apart.
 const SEGMENTS: usize = 1 << 16;
 
-/// Stands for a table and a key in one store.
+/// Identifies a table and a key in one store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Id([u32; 3]);
 
@@ -57,7 +57,7 @@ impl Id {
         Id([[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_le_bytes))
     }
 
-    /// Decides where among the slots of its part it stands.
+    /// Determines its slot within its part.
     fn high(self) -> u64 {
         u64::from(self.0[0]) << 32 | u64::from(self.0[1])
     }
@@ -70,13 +70,13 @@ impl Id {
 /// The place of one part of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The lowest bits of its number; never are there so many segments that these are not clear.
+    /// The lowest bits of its number. There are never so many segments that this would be ambiguous.
     segment: u16,
     size: NonZeroU16,
 }
 
 impl Place {
-    /// Of so many bytes in a frame.
+    /// The place of a part that takes so many bytes of a frame.
     pub(super) fn new(segment: u64, bytes: usize) -> Place {
         let (mut units, mut doubled) = (bytes.div_ceil(UNIT), 0);
         while units >> ROUGH_BITS > 0 {
@@ -101,14 +101,14 @@ impl Place {
 /// The places of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Places {
-    /// Of its key and value.
+    /// The part with key and value.
     pub(super) record: Option<Place>,
-    /// Of its state, if it has one.
+    /// The part with the state, if it has one.
     pub(super) state: Option<Place>,
 }
 
 impl Places {
-    /// Those of no record.
+    /// The places of a record that does not exist.
     pub(super) const NOWHERE: Places = Places { record: None, state: None };
 
     fn each(self) -> impl Iterator<Item = Place> {
@@ -116,7 +116,7 @@ impl Places {
     }
 }
 
-/// A slot; it is free where the places are those of no record.
+/// A slot. It is free if the places are [`Places::NOWHERE`].
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     id: Id,
@@ -131,7 +131,7 @@ impl Entry {
     }
 }
 
-/// Slots in a ring. An entry stands in the slot that its hash names, or in the next one that was free.
+/// Slots in a ring. An entry is in the slot that its hash determines, or in the next one that was free.
 #[derive(Debug, Default)]
 struct Part {
     slots: Vec<Entry>,
@@ -139,7 +139,7 @@ struct Part {
 }
 
 impl Part {
-    /// The slot that a hash names: slots are in the order of hashes, nearly.
+    /// The slot that the hash determines. So slots are nearly in the order of hashes.
     fn home(&self, id: Id) -> usize {
         ((u128::from(id.high()) * self.slots.len() as u128) >> 64) as usize
     }
@@ -148,7 +148,7 @@ impl Part {
         if at + 1 == self.slots.len() { 0 } else { at + 1 }
     }
 
-    /// The slot of this record, or the one where it would go; there is a free one.
+    /// The slot of this record, or the free one where it would go. There is always a free one.
     fn find(&self, id: Id) -> usize {
         let mut at = self.home(id);
         while !self.slots[at].is_free() && self.slots[at].id != id {
@@ -173,7 +173,7 @@ impl Part {
         }
     }
 
-    /// Where the record was before; `places` are somewhere.
+    /// Where the record was before. `places` must not be nowhere.
     fn set(&mut self, id: Id, places: Places) -> Places {
         if (self.used + 1) * SLOTS_OF > self.slots.len() * SLOTS_USED {
             self.reserve(64.max(self.used + self.used / 4));
@@ -192,7 +192,7 @@ impl Part {
         self.used -= 1;
         let mut hole = self.find(id);
         let mut at = hole;
-        // Whoever would not be found any more behind a free slot moves into it.
+        // An entry that could not be found any more beyond the free slot moves into it.
         loop {
             at = self.after(at);
             let entry = self.slots[at];
@@ -231,8 +231,7 @@ impl Index {
         self.parts[id.part()].get(id)
     }
 
-    /// Asks the memory for the entries of these, which come together then, where each alone would be
-    /// waited for.
+    /// Fetches the entries of these records from memory, so that their cache misses overlap.
     pub(super) fn fetch(&self, ids: &[Id]) {
         let seen = ids.iter().fold(0, |seen, id| {
             let part = &self.parts[id.part()];
@@ -243,7 +242,7 @@ impl Index {
 
     /// Makes room for so many records in all.
     pub(super) fn expect(&mut self, records: usize) {
-        // The parts are not quite of one size.
+        // The parts differ a little in size.
         let each = records / PARTS + records / PARTS / 32;
         self.parts.iter_mut().for_each(|part| part.reserve(each));
     }
@@ -268,17 +267,17 @@ impl Index {
         before
     }
 
-    /// Parts of records whose valid version is in this segment.
+    /// How many parts of records have their valid version in this segment.
     pub(super) fn live_in(&self, segment: u64) -> u32 {
         self.live[usize::from(segment as u16)]
     }
 
-    /// Records.
+    /// The number of records.
     pub(super) fn len(&self) -> usize {
         self.records
     }
 
-    /// All of them together.
+    /// The size of all records.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -1,4 +1,4 @@
-//! Reading everything at start, newest first, and finding whatever is missing or damaged.
+//! Reads everything at start, the newest first, and finds whatever is missing or damaged.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -9,14 +9,14 @@ use super::index::{Id, IdSet, Place, Places};
 use super::{Disk, Part, Segment};
 use crate::persistence::{EngineError, Record, Visit};
 
-/// What is known of records while older segments are still to be read.
+/// What is known about records while older segments are still to be read.
 #[derive(Default)]
 struct Known {
     deleted: IdSet,
     halves: Halves,
 }
 
-/// What a segment holds, as far as it matters for the others.
+/// What a segment says that matters for the others.
 #[derive(Debug, Default)]
 struct Loaded {
     header: Option<Header>,
@@ -27,7 +27,7 @@ struct Loaded {
 }
 
 impl Disk {
-    /// Visits the valid record of each key; the number of the last commit.
+    /// Visits the valid record of each key, and returns the number of the last commit.
     pub(super) fn load_all(&mut self, visit: &mut dyn Visit) -> Result<u64, EngineError> {
         let found: Vec<u64> = self.segments.drain(..).map(|segment| segment.number).collect();
         let mut needed = found.last().copied().unwrap_or(0);
@@ -45,7 +45,7 @@ impl Disk {
             let segment = self.load_segment(needed, end, &mut known, visit)?;
             torn |= segment.torn && loaded.is_empty();
             if let Some(header) = segment.header {
-                // One that was just begun holds nothing yet, but others may know it.
+                // A segment without frames is listed, too: later ones may refer to it.
                 loaded.push(Segment { number: needed, end: segment.end });
                 end = Some(header.previous_end);
                 newest = newest.or(segment.last);
@@ -81,8 +81,8 @@ impl Disk {
         Ok(newest.commit)
     }
 
-    /// Removes what only takes space, so it does not matter if it stays: segments that are done with
-    /// or never began, and the torn end of the last one.
+    /// Removes segments that are not needed or never began, and the torn end of the last one. If that fails,
+    /// they only take space.
     fn tidy(&mut self, found: &[u64], torn: bool) {
         for number in found {
             if self.segments.iter().all(|segment| segment.number != *number) {
@@ -95,8 +95,8 @@ impl Disk {
         }
     }
 
-    /// Visits the valid records of one segment. The frames end at `end`, or, in the last segment,
-    /// where they are no longer whole. What its last frame says, and where the frames end.
+    /// Visits the valid records of one segment. Its frames must end at `end`; those of the last segment end
+    /// where they are no longer intact.
     fn load_segment(
         &mut self,
         number: u64,
@@ -109,7 +109,7 @@ impl Disk {
         let header = Header::read(&bytes);
         let Some(header) = header.filter(|header| header.segment == number) else {
             return match end {
-                // It was begun and never acknowledged.
+                // It was begun, but nothing in it was acknowledged.
                 None if number > self.marked.segment => Ok(Loaded::default()),
                 _ => Err(self.does_not_verify(number, 0)),
             };
@@ -128,7 +128,7 @@ impl Disk {
             return Err(self.damage(&name, "it belongs to another store".into()));
         }
         if let (None, Some(last)) = (end, last) {
-            // The newest segment: its last frame tells of all.
+            // The newest segment: its last frame knows how many records there are.
             let records = usize::try_from(last.records).unwrap_or(0);
             self.index.expect(records);
             visit.expect(records);
@@ -155,8 +155,8 @@ impl Disk {
         Ok(Loaded { header: Some(header), last, end: reached, torn })
     }
 
-    /// The first version that is met is the valid one, also if it is a deletion. A record is visited
-    /// when both of its parts are there.
+    /// The first version that comes up is the valid one, even if it is a deletion. A record is visited when
+    /// both of its parts have come up.
     fn load_part(
         &mut self,
         part: &Part<'_>,

@@ -1,30 +1,30 @@
 //! The store on disk: a log of commits, cut into segments.
 //!
-//! All state is in memory anyway, so the disk only has to take commits and to give them back once.
-//! A commit is one frame at the end of the newest segment, one write and one sync; nothing that was
-//! synced is ever written over. At start the segments are read once, newest first, so that the first
-//! version of a record that is met is the valid one. When more than about half of all is outdated,
-//! what is still valid of the oldest segment is written again along with later commits, or while there
-//! are none, and the segment is removed.
+//! All state is in memory anyway, so the disk only has to take commits, and to give them back once. A
+//! commit is one frame at the end of the newest segment: one write and one sync. Nothing that was synced
+//! is ever overwritten. At start the segments are read once, the newest first, so that the first version
+//! of a record that comes up is the valid one. When more than about half of everything is outdated, what
+//! is still valid in the oldest segment is written again along with later commits, or while there are
+//! none, and the segment is removed.
 //!
-//! A record may have a state: the part of it that changes often. Both parts are written when the record
-//! comes, and the state alone from then on, so they are valid in different places; a number made from
-//! the key says what belongs together.
+//! A record may have a state, the part of it that changes often. Both parts are written when the record
+//! is new, and only the state from then on. So their valid versions are in different places; a number
+//! made from the key says which parts belong together.
 //!
-//! Zeros are written ahead of the frames, a piece at a time. Where a commit only writes over them, a
-//! sync has no new length of the file to put into the file system's journal, and takes half the time.
+//! Zeros are written ahead of the frames, a piece at a time. A commit that only overwrites zeros does not
+//! change the length of the file, so its sync has nothing to put into the file system's journal, and
+//! takes half the time.
 //!
-//! What must not happen is that something acknowledged is missing and nobody notices. Each segment
-//! says where the one before ends, each frame which segments belong to the store and how many
-//! records there are, all of it under checksums. What the last segment holds nobody else says, so
-//! after each sync the *mark*, a small file, is told how far it reaches. It is written after the
-//! sync and not synced itself: it may be behind, which is harmless, but never ahead. A torn end
-//! behind the mark was not acknowledged and is left out; whatever else does not verify is damage.
+//! The one thing that must not happen is that acknowledged data is missing and nobody notices. Each
+//! segment says where the one before it ends; each frame says which segments belong to the store and how
+//! many records there are; checksums cover all of it. Nothing else tells what the last segment should
+//! contain, so after each sync its length is noted in the *mark*, a small file. The mark is written after
+//! the sync, and not synced itself: it may be behind, which is harmless, but never ahead. A torn end
+//! beyond the mark was never acknowledged, and is dropped. Whatever else does not verify is damage.
 //!
-//! After a failed write or sync nobody knows what the disk holds: the system may take pages for
-//! written that were not, and a second sync would succeed (which is known as "fsyncgate"). So the
-//! segment is given up where the last good sync ended, and everything since is written again to a
-//! new file.
+//! After a failed write or sync, nobody knows what the disk holds: the system may consider pages written
+//! that were not, so that a second sync would succeed (known as "fsyncgate"). So the segment is abandoned
+//! where the last good sync ended, and everything since is written to a new file.
 
 mod change;
 mod files;
@@ -51,19 +51,19 @@ use format::{
 use index::{Id, IdSet, Index, Place, Places};
 use upkeep::Upkeep;
 
-/// More than this is written before the rest of a frame is made.
+/// When a frame has grown by this much, it is written before the rest of it is made.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Entries of the index that are asked for together.
+/// How many entries of the index are fetched from memory together.
 const FETCHED: usize = 64;
-/// Zeros are only written ahead where there is room for so many times as much.
+/// Zeros are only written ahead if there is room for this many times as much.
 const ROOM_FACTOR: u64 = 64;
 
 /// How large files grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// A segment is an eighth of all records long, within these bounds.
+    /// A segment is as long as an eighth of all records, within these bounds.
     pub segment_bytes: [u64; 2],
-    /// So many zeros are written ahead at a time.
+    /// How many zeros are written ahead at a time.
     pub ahead_bytes: u64,
 }
 
@@ -77,25 +77,25 @@ impl Default for Sizes {
 pub struct Disk {
     sizes: Sizes,
     files: Box<dyn Files>,
-    /// Nothing is changed, not even what only takes space.
+    /// No file is changed, not even to free space.
     read_only: bool,
-    /// What the store says of itself.
+    /// The format that the store declares, and the number by which its segments know each other.
     format: u32,
     store: u64,
-    /// After all frames that were written, synced or not.
+    /// Where records are after all frames that were written, synced or not.
     index: Index,
-    /// What the frames since the last sync have changed of it: where records were before.
+    /// Where records were before the frames since the last sync.
     undo: Vec<(Id, Places)>,
     /// From the oldest to the newest.
     segments: Vec<Segment>,
-    /// The newest one, if it can be written to.
+    /// The newest segment, if it is open for writing.
     active: Option<Active>,
     mark: Option<Box<dyn Content>>,
     marked: Mark,
-    /// Where that stands in the file.
+    /// The slot of the file that holds it.
     slot: usize,
     upkeep: Option<Upkeep>,
-    /// A frame since the last sync says that segments before this one are not needed any more.
+    /// The last frame says that segments before this one are not needed any more.
     oldest: u64,
     buffer: Vec<u8>,
 }
@@ -103,20 +103,20 @@ pub struct Disk {
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     number: u64,
-    /// Up to here it is synced.
+    /// How far it is synced.
     end: u64,
 }
 
 struct Active {
     file: Box<dyn Content>,
     header: Header,
-    /// Written, if not synced.
+    /// How far it is written.
     end: u64,
-    /// How long the file is, with the zeros ahead.
+    /// The length of the file, zeros included.
     length: u64,
     /// The last commit written.
     commit: u64,
-    /// The file itself may not survive a power failure yet.
+    /// The directory entry is not synced yet.
     new: bool,
 }
 
@@ -131,7 +131,7 @@ impl std::fmt::Debug for Disk {
 }
 
 impl Disk {
-    /// The store in a directory, which is created where it is missing.
+    /// Opens the store in a directory, which is created if it is missing.
     ///
     /// # Errors
     /// If the directory cannot be used, is in use, or holds something else or something damaged.
@@ -140,11 +140,10 @@ impl Disk {
         Disk::over(Box::new(directory), Sizes::default())
     }
 
-    /// The same for a store that must be there already, to be loaded and nothing else. No file is
-    /// changed.
+    /// Opens an existing store only for loading. No file is changed.
     ///
     /// # Errors
-    /// As [`open`](Disk::open), and if there is none.
+    /// As [`open`](Disk::open), and if there is no store.
     pub fn open_to_read(path: &Path) -> Result<Disk, EngineError> {
         let directory = match path.join(FORMAT_FILE).exists() {
             true => Directory::lock_to_read(path).map_err(|error| lock_error(path, error))?,
@@ -153,8 +152,10 @@ impl Disk {
         Disk::with(Box::new(directory), Sizes::default(), true)
     }
 
+    /// Opens the store in these files, or begins one.
+    ///
     /// # Errors
-    /// If there is something else or something damaged.
+    /// If there is something else, or something damaged.
     pub fn over(files: Box<dyn Files>, sizes: Sizes) -> Result<Disk, EngineError> {
         Disk::with(files, sizes, false)
     }
@@ -202,7 +203,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// A new store. The file that makes it one comes last.
+    /// Begins a new store. The file that makes it one comes last.
     fn begin(&mut self) -> Result<(), EngineError> {
         let mut mark = vec![0; SLOTS[1] as usize + SLOT_BYTES];
         for at in SLOTS {
@@ -223,7 +224,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The first start was interrupted while it made the last file.
+    /// The first start was interrupted while it wrote the last file.
     fn is_unfinished(&self) -> Result<bool, EngineError> {
         let (text, whole) = (self.read(FORMAT_FILE)?, format::format_text());
         let begun = text.len() < whole.len() && whole.as_bytes().starts_with(&text);
@@ -245,8 +246,8 @@ impl Disk {
         }
     }
 
-    /// A store of an older format says that it is one of this format before it holds anything that
-    /// older versions cannot read. One byte of the text is another one then, so it is never torn.
+    /// Declares the present format before anything is written that older versions cannot read. Only one byte
+    /// of the text changes, so it cannot be torn.
     fn upgrade(&mut self) -> Result<(), EngineError> {
         if self.format < FORMAT {
             let mut write = || {
@@ -260,7 +261,7 @@ impl Disk {
         Ok(())
     }
 
-    /// And the slot it stands in.
+    /// The mark, and its slot.
     fn read_mark(&self) -> Result<(Mark, usize), EngineError> {
         let file = match self.files.read(MARK_FILE) {
             Ok(file) => file,
@@ -297,17 +298,17 @@ impl Disk {
         self.undo.push((id, before));
     }
 
-    /// A segment of this size gets no more frames.
+    /// A segment of this size takes no further frames.
     fn full_bytes(&self) -> u64 {
         let [min, max] = self.sizes.segment_bytes;
         (self.index.bytes() / 8).clamp(min, max)
     }
 
-    /// The segment to write to, a new one where needed.
+    /// Makes sure that there is a segment to write to.
     fn activate(&mut self) -> Result<(), EngineError> {
         let full = self.full_bytes();
         if self.active.as_ref().is_some_and(|active| active.end >= full) {
-            // What the next one says of its end must be true.
+            // The next segment says where this one ends, and that must be true.
             self.sync()?;
             self.end_active();
         }
@@ -330,8 +331,7 @@ impl Disk {
         Ok(())
     }
 
-    /// No more will be written to it. The zeros ahead only take space, so it does not matter if they
-    /// stay.
+    /// Closes the active segment. Zeros ahead are cut off; if that fails, they only take space.
     fn end_active(&mut self) {
         if let Some(mut active) = self.active.take_if(|active| active.length > active.end) {
             let _ = active.file.cut(active.end);
@@ -339,7 +339,7 @@ impl Disk {
         self.active = None;
     }
 
-    /// What was written since the last sync is lost, or nobody knows.
+    /// Abandons everything since the last sync: nobody knows what the disk holds of it.
     fn give_up(&mut self) {
         for (id, before) in std::mem::take(&mut self.undo).into_iter().rev() {
             self.index.set(id, before);
@@ -347,7 +347,7 @@ impl Disk {
         self.upkeep = None;
         self.oldest = 0;
         let Some(mut active) = self.active.take() else { return };
-        // As much as is needed of it; the rest would only take space. If that fails, it stays.
+        // The synced part is still needed. If the rest cannot be removed, it only takes space.
         match self.segments.last().filter(|last| last.number == active.header.segment) {
             Some(synced) => _ = active.file.cut(synced.end),
             None => _ = self.files.remove(&format::segment_name(active.header.segment)),
@@ -378,7 +378,7 @@ impl Disk {
         written
     }
 
-    /// Writes a frame, the beginning of which is in the buffer, and notes where everything is then.
+    /// Writes a frame, of which the buffer holds the beginning, and notes where records are then.
     fn write_frame(
         &mut self,
         active: &mut Active,
@@ -421,9 +421,9 @@ impl Disk {
 
     /// Adds a change to the frame that is being made.
     ///
-    /// `orphans` are states of records that are not there. In a batch that goes again after a failure
-    /// they are in order if the record is deleted or replaced later in it: the first time that has
-    /// reached the disk although the sync is said to have failed.
+    /// `orphans` collects states whose record is missing. In a batch that is written again after a failure,
+    /// that is fine if the record is deleted or replaced later in the batch: then that change had reached
+    /// the disk the first time, although its sync was reported to have failed.
     fn add_change(
         &mut self,
         segment: u64,
@@ -475,7 +475,7 @@ impl Disk {
         if commit > 0 {
             self.set_mark(Mark { commit, segment: number, end })?;
         }
-        // A segment that the mark does not know may look as if it never began.
+        // Otherwise a segment that the mark does not know could pass for one that never began.
         if new {
             self.sync_mark()?;
         }
@@ -483,7 +483,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Tells how far what is safe reaches, in the slot that does not hold the last mark.
+    /// Writes the mark to the slot that does not hold the last one.
     fn set_mark(&mut self, mark: Mark) -> Result<(), EngineError> {
         let Some(file) = &mut self.mark else { return Ok(()) };
         self.slot = 1 - self.slot;
@@ -514,12 +514,11 @@ impl Active {
         Ok(())
     }
 
-    /// Writes zeros where the next frames will be, `most` of them, and not beyond the end of a full
-    /// segment.
+    /// Writes up to `most` zeros where the next frames will be, but not beyond the end of a full segment.
     fn write_ahead(&mut self, most: u64, full: u64) {
         let ahead = most.min(full.saturating_sub(self.end));
         if ahead > 0 {
-            // Nothing depends on them; if they cannot be written, it is not tried again at once.
+            // Nothing depends on them. If they cannot be written, do not try again at once.
             let _ = self.file.write_at(self.end, &vec![0; ahead as usize]);
             self.length = self.end + ahead;
         }

@@ -1,11 +1,10 @@
-//! Keeping the disk small: what is valid of the oldest segment goes into new commits, and the
-//! segment goes.
+//! Keeps the store small: what is still valid in the oldest segment is copied into new commits, and the
+//! segment is removed.
 //!
-//! It is gone through from its end, so that the first version of a part of a record that is met is the
-//! last one there; when that is copied, it is known to be elsewhere, and older versions are left
-//! behind. Deletions are left behind, too: there is nothing older that they could delete. Where
-//! everything is pushed again and again, nothing of the segment is valid any more, and it goes
-//! without being read.
+//! The segment is read from its end, so the first version of a part that comes up is its last one there.
+//! Once that is copied it is known to be elsewhere, and older versions are left behind. So are deletions,
+//! because nothing older is left that they could delete. Where everything is pushed all the time, nothing
+//! in the segment is valid any more, and it is removed without being read.
 
 use std::io;
 
@@ -14,22 +13,22 @@ use super::index::{Place, Places};
 use super::{Content, Disk, Part, Segment};
 use crate::persistence::EngineError;
 
-/// More segments than this are too many, however small they are: each start begins one.
+/// More segments are too many, even if they are small: each start begins one.
 const SEGMENTS_MAX: usize = 64;
-/// So much is gone through for each byte that is committed, ...
+/// How much is gone through for each byte that is committed, ...
 const BYTES_FACTOR: usize = 4;
-/// ... and at least so much.
+/// ... and at least.
 const BYTES_MIN: usize = 64 << 10;
-/// The same where nobody waits.
+/// How much at a time while nobody waits.
 const BYTES_IDLE: usize = 1 << 20;
 
-/// The oldest segment is being gone through.
+/// The state of going through the oldest segment.
 pub(super) struct Upkeep {
     file: Box<dyn Content>,
     header: Header,
-    /// Where the frames are that are still to be read.
+    /// Offsets of the frames that are still to be read.
     frames: Vec<u64>,
-    /// The last frame read, and where those of its parts begin that are still to be looked at.
+    /// The last frame that was read, and where its parts begin that are still to be looked at.
     frame: Vec<u8>,
     starts: Vec<usize>,
 }
@@ -58,14 +57,14 @@ impl Upkeep {
         Ok(Upkeep { file, header, frames, frame, starts })
     }
 
-    /// The last part that was not looked at yet.
+    /// The last part that is still to be looked at.
     fn next(&mut self) -> Result<Option<Part<'_>>, Unread> {
         while self.starts.is_empty() {
             let Some(offset) = self.frames.pop() else { return Ok(None) };
             self.read_frame(offset)?;
         }
         let Some(start) = self.starts.pop() else { return Ok(None) };
-        // It was read before.
+        // It was readable before.
         Ok(Part::read(&self.frame[start..], &self.header).map(|(part, _)| part))
     }
 
@@ -111,23 +110,23 @@ impl Disk {
         oldest.filter(|oldest| Some(oldest.number) != active).copied()
     }
 
-    /// There is too much on the disk, and this segment should go.
+    /// The store takes too much space, so this segment should go.
     fn should_go(&self, oldest: Segment) -> bool {
-        // While it is copied and commits go on, its size comes on top.
+        // While it is being copied and commits go on, its size comes on top.
         let then = self.disk_bytes() + oldest.end + oldest.end / 4;
         let most = self.index.bytes() * 12 / 5 + 2 * self.sizes.segment_bytes[0];
         then > most || self.segments.len() > SEGMENTS_MAX
     }
 
-    /// Something could be copied, also if there is nothing new to be written.
+    /// There is something to copy, even if nothing new has to be written.
     pub(super) fn is_crowded(&self) -> bool {
         !self.read_only
             && (self.upkeep.is_some()
                 || self.oldest_valid().is_some_and(|oldest| self.should_go(oldest)))
     }
 
-    /// Copies what is valid of the oldest segment into the frame, if there is too much on the disk.
-    /// `committed` is how much the commit itself brings.
+    /// Copies valid parts of the oldest segment into the frame, if the store takes too much space.
+    /// `committed` is the size of the commit itself.
     pub(super) fn keep_up(
         &mut self,
         committed: usize,
@@ -171,7 +170,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The oldest segment that is needed when the frame is whole that is being written to this one.
+    /// The oldest segment that is still needed once the frame that is being written to `active` is complete.
     pub(super) fn oldest_needed(&self, active: u64) -> u64 {
         let is_needed = |number: &u64| self.index.live_in(*number) > 0;
         self.segments.iter().map(|segment| segment.number).find(is_needed).unwrap_or(active)
@@ -184,7 +183,7 @@ impl Disk {
         Upkeep::begin(end, file).map_err(|unread| self.unread(number, unread))
     }
 
-    /// Removes the segments that are not needed any more, when a commit that says so is safe.
+    /// Removes the segments that are not needed any more. To be called when a commit that says so is safe.
     pub(super) fn remove_old(&mut self) {
         let is_old = |segment: &mut Segment| segment.number < self.oldest;
         for segment in self.segments.extract_if(.., is_old) {

@@ -243,6 +243,9 @@ const BODIES: &[(&str, Option<&str>)] = &[
         None,
     ),
     ("# TYPE h histogram\nh_sum -5\nh_count 1\n", None),
+    // The JSON has counts in digits and sums in the form of floats.
+    ("# TYPE h histogram\nh_bucket{le=\"1\"} 12345678\nh_sum 1e6\nh_count 1e19\n", None),
+    ("# TYPE s summary\ns_sum 1000000\ns_count 1000000\n", None),
     ("h_sum 1\nh_count 1\nh_bucket{le=\"1\"} 1\n", None),
     ("x_created 1\n# TYPE x counter\nx 1\n", None),
     // === refused

@@ -1,7 +1,7 @@
 //! What the options of pushgateway mode do, and what only ours has.
 
 use super::{pushgateway, start};
-use crate::harness::{Coding, decoded, encoded, sample};
+use crate::harness::{Coding, Response, decoded, encoded, sample};
 
 const DELTA: (&str, &str) = ("Push-Mode", "delta");
 
@@ -223,7 +223,7 @@ fn groups_are_wiped_and_the_process_stops_on_request_only_if_allowed() {
 #[test]
 fn a_gateway_that_is_full_refuses_without_a_trace() {
     let mut gateway = pushgateway()
-        .flag("--limits.series=3")
+        .flag("--limits.series=5")
         .flag("--limits.body-bytes=1KiB")
         .flag("--limits.decoded-body-bytes=1KiB")
         .run();
@@ -234,6 +234,43 @@ fn a_gateway_that_is_full_refuses_without_a_trace() {
     assert!(!gateway.get("/metrics").text().contains("job=\"b\""));
     // What only replaces goes on.
     assert_eq!(gateway.request("PUT", "/metrics/job/a").body("u 1\nv 1\nw 1\n").send().status, 200);
+    gateway.expect_log("push refused");
+}
+
+/// Groups themselves take room, and may be all that there is.
+#[test]
+fn groups_without_metrics_are_limited_too() {
+    let mut gateway = pushgateway()
+        .flag("--limits.series=6")
+        .flag("--limits.families=2")
+        .flag("--limits.labels-per-series=4")
+        .flag("--web.enable-admin-api")
+        .run();
+    let put = |path: &str, body: &str| gateway.request("PUT", path).body(body).send();
+    let refused = |response: Response, status: u16, limit: &str| {
+        assert_eq!(response.status, status, "{}", response.text());
+        assert!(response.text().contains(limit), "{}", response.text());
+    };
+    for job in ["a", "b", "c"] {
+        assert_eq!(put(&format!("/metrics/job/{job}"), "").status, 200);
+    }
+    refused(put("/metrics/job/d", ""), 429, "limits.series");
+    // One that has only failed is one, too; where there is room for no more, it is not remembered.
+    refused(put("/metrics/job/e", "x 1 1\n"), 400, "timestamp");
+    assert_eq!(gateway.get("/api/v1/metrics").json()["data"].as_array().unwrap().len(), 3);
+    assert_eq!(gateway.request("DELETE", "/metrics/job/a").send().status, 202);
+    assert_eq!(put("/metrics/job/b", "x 1\ny 1\n").status, 200);
+    refused(put("/metrics/job/c", "x{l=\"1\"} 1\n"), 429, "limits.series");
+
+    assert_eq!(gateway.request("PUT", "/api/v1/admin/wipe").send().status, 202);
+    assert_eq!(put("/metrics/job/a", "x 1\ny 1\n").status, 200);
+    refused(put("/metrics/job/a", "x 1\ny 1\nz 1\n"), 429, "limits.families");
+    refused(gateway.push("/metrics/job/a", "z 1\n"), 429, "limits.families");
+    assert_eq!(put("/metrics/job/a", "z 1\nx 2\n").status, 200);
+    // A label is a label whether the body has a series or not.
+    let long = "v".repeat(5000);
+    refused(put(&format!("/metrics/job/{long}"), ""), 400, "label_value_bytes");
+    refused(put("/metrics/job/a/b/1/c/1/d/1/e/1", ""), 400, "labels_per_series");
     gateway.expect_log("push refused");
 }
 
