@@ -135,7 +135,7 @@ impl Histogram {
     }
 
     /// Of the classic buckets, if there are any.
-    fn bounds(&self) -> Option<&Layout> {
+    pub(super) fn bounds(&self) -> Option<&Layout> {
         match &self.0 {
             Form::Packed(packed) => packed.bounds(),
             Form::Full(full) => full.bounds(),

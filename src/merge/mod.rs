@@ -312,6 +312,15 @@ impl State {
         }
     }
 
+    /// The bucket bounds of a histogram, without `+Inf`.
+    pub fn bounds(&self) -> Option<&Layout> {
+        match self {
+            State::Histogram(histogram) => histogram.bounds(),
+            State::LastHistogram(last) => last.histogram.bounds(),
+            _ => None,
+        }
+    }
+
     /// Bucket bounds after growing for this value; `None` if nothing grows.
     pub fn grown(&self, series: &PushedSeries<'_>) -> Option<Vec<f64>> {
         let pushed = PushedHistogram::of(series.value, series.exemplars)?;

@@ -226,23 +226,30 @@ impl Store {
     }
 
     fn check_bounds(&self, exposition: &Exposition, max: usize) -> Result<(), AdmitError> {
-        let mut unions: HashMap<&str, Vec<f64>> = HashMap::new();
-        for pushed in exposition.series() {
-            let Some(histogram) = PushedHistogram::of(pushed.value, pushed.exemplars) else {
+        let mut pushed: HashMap<&str, Vec<f64>> = HashMap::new();
+        for series in exposition.series() {
+            let Some(histogram) = PushedHistogram::of(series.value, series.exemplars) else {
                 continue;
             };
-            let family = exposition.family(pushed.family);
-            let bounds = unions.entry(family.name).or_insert_with(|| {
-                let stored = self.find_family(family.name, family.hash);
-                stored.map_or_else(Vec::new, |stored| stored.bounds_with(&[]))
-            });
+            let bounds = pushed.entry(exposition.family(series.family).name).or_default();
             let known =
                 |bound: f64| bounds.binary_search_by(|other| other.total_cmp(&bound)).is_ok();
-            if histogram.bounds().all(known) {
+            if !histogram.bounds().all(known) {
+                *bounds = union(bounds, histogram.bounds());
+            }
+        }
+        for family in exposition.families() {
+            let Some(pushed) = pushed.get(family.name) else { continue };
+            let grown = |held: &[f64]| union(held, pushed.iter().copied()).len();
+            let stored = self.find_family(family.name, family.hash);
+            let mut held = stored.as_ref().map_or_else(Vec::new, |stored| stored.bounds());
+            if grown(&held) <= max {
                 continue;
             }
-            *bounds = union(bounds, histogram.bounds());
-            if bounds.len() > max {
+            if let Some(in_use) = stored.and_then(|stored| stored.bounds_in_use()) {
+                held = in_use;
+            }
+            if grown(&held) > max.max(held.len()) {
                 return Err(limit(StoreLimit::BucketBounds, max, family.name.to_owned()));
             }
         }

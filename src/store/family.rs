@@ -68,8 +68,10 @@ struct Changes {
 /// The bucket layouts of one family. Series with equal bounds share a list of them.
 #[derive(Debug, Default)]
 struct Layouts {
-    /// The union of all bounds.
+    /// The union of all bounds, and perhaps of some that went with their series.
     all: Vec<f64>,
+    /// Series have gone since it was made.
+    outlived: bool,
     shared: HashTable<Layout>,
     hasher: RandomState,
     /// The number of lists at which unused ones are next looked for.
@@ -179,6 +181,9 @@ impl Family {
 
     pub(super) fn note_death(&self, labels: &str) {
         self.label_bytes.fetch_sub(labels.len(), Relaxed);
+        if matches!(self.kind(), Kind::Histogram | Kind::GaugeHistogram) {
+            self.layouts.lock().outlived = true;
+        }
         self.index.note_dead();
         self.note_change();
     }
@@ -247,9 +252,32 @@ impl Family {
         self.len() == 0
     }
 
-    /// All bounds of the family, and `more`.
-    pub(super) fn bounds_with(&self, more: &[f64]) -> Vec<f64> {
-        union(&self.layouts.lock().all, more.iter().copied())
+    /// All bounds of the family. Those of series that are gone may be among them.
+    pub(super) fn bounds(&self) -> Vec<f64> {
+        self.layouts.lock().all.clone()
+    }
+
+    /// The same without those of series that are gone; `None` if there are no such. Looks at every
+    /// series, and must not be called while any may be born or grow.
+    pub(super) fn bounds_in_use(&self) -> Option<Vec<f64>> {
+        if !std::mem::take(&mut self.layouts.lock().outlived) {
+            return None;
+        }
+        let mut all = Vec::new();
+        let mut last: Option<Layout> = None;
+        for series in self.series().iter() {
+            series.with_state(|state| match (state.bounds(), &last) {
+                (None, _) => {}
+                // They mostly share one list.
+                (Some(bounds), Some(last)) if std::ptr::eq(&**bounds, &**last) => {}
+                (Some(bounds), _) => {
+                    all = union(&all, bounds.iter().copied());
+                    last = Some(bounds.clone());
+                }
+            });
+        }
+        self.layouts.lock().all.clone_from(&all);
+        Some(all)
     }
 
     /// The number under which series share this part of their label texts; `None` if they do not.
@@ -336,6 +364,6 @@ mod tests {
         }
         assert!(std::ptr::eq(&*used, &*family.layout(&[1.0, 2.0])));
         assert!(family.layouts.lock().shared.len() <= 17);
-        assert_eq!(family.bounds_with(&[0.5]).len(), 1_001, "bounds count for the limit");
+        assert_eq!(family.bounds().len(), 1_000, "bounds count for the limit");
     }
 }

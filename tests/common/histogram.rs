@@ -34,6 +34,11 @@ impl HistogramModel {
         HistogramModel { entries: vec![entry], bounds: BTreeSet::new(), classic: false }
     }
 
+    /// Finite bounds of all pushes.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = &Bound> {
+        self.bounds.iter()
+    }
+
     /// `last`: the stamp of a push that does not add to the others. False if it is refused.
     pub(crate) fn push(
         &mut self,

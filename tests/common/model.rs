@@ -25,8 +25,6 @@ struct Family {
     unit: String,
     /// By label text.
     series: BTreeMap<String, Series>,
-    /// Bucket bounds of all series there ever were.
-    bounds: BTreeSet<Bound>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +107,6 @@ impl Model {
                 help: String::new(),
                 unit: String::new(),
                 series: BTreeMap::new(),
-                bounds: BTreeSet::new(),
             });
             let mixed = [family.kind, pushed.kind];
             if family.kind != pushed.kind {
@@ -149,7 +146,7 @@ impl Model {
         accept_if(limits.families == 0 || !new || self.families.len() <= limits.families)?;
         for family in push.families.iter().filter(|_| limits.bucket_bounds > 0) {
             let bounds = |families: &BTreeMap<String, Family>| {
-                families.get(&family.name).map_or(0, |family| family.bounds.len())
+                families.get(&family.name).map_or(0, |family| family.bounds().len())
             };
             let (held, now) = (bounds(before), bounds(&self.families));
             accept_if(now == held || now <= limits.bucket_bounds)?;
@@ -233,6 +230,15 @@ impl Model {
 }
 
 impl Family {
+    /// Finite bucket bounds of all series.
+    fn bounds(&self) -> BTreeSet<Bound> {
+        let bounds = self.series.values().filter_map(|series| match &series.content {
+            Content::Histogram(histogram) => Some(histogram.bounds()),
+            Content::Pushes(_) => None,
+        });
+        bounds.flatten().copied().collect()
+    }
+
     fn push(&mut self, push: &Push, name: &str, pushed: &PushSeries) -> Result<(), Refused> {
         let rules = push.terms(name).rules;
         let labels = canonical(push, pushed);
@@ -266,8 +272,6 @@ impl Family {
         }
         match (&mut series.content, &pushed.value) {
             (Content::Histogram(histogram), PushValue::Histogram(value)) => {
-                self.bounds.extend(value.buckets.iter().map(|b| Bound(b.upper_bound)));
-                self.bounds.remove(&Bound(f64::INFINITY));
                 let last = series.rule == Some(GaugeRule::Last);
                 accept_if(histogram.push(value, &pushed.exemplars, last.then_some(push.stamp)))?;
             }

@@ -242,6 +242,7 @@ pub(crate) fn number() -> impl Strategy<Value = Number> {
         1 => (0..4u64).prop_map(|n| Number::Int((1 << 53) - 2 + n)),
         1 => (0..3u64).prop_map(|n| Number::Int(u64::MAX - n)),
         1 => (0..40u32).prop_map(|n| Number::from_f64(f64::from(n) / 8.0)),
+        1 => select(vec![5e-324, 2f64.powi(64), 1e300]).prop_map(Number::Float),
     ]
 }
 
@@ -280,7 +281,9 @@ fn histogram(with_sum: bool, exemplars: bool) -> impl Strategy<Value = PushHisto
     })
 }
 
-const BOUNDS: [f64; 8] = [-1.0, 0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 1e300];
+/// Two of them differ in their last bit.
+const BOUNDS: [f64; 10] =
+    [f64::NEG_INFINITY, -1.0, 0.0, 0.25, 0.5, 1.0, 1.0 + f64::EPSILON, 2.0, 5.0, f64::MAX];
 
 fn classic(exemplars: bool) -> impl Strategy<Value = PushHistogram> {
     let bounds = subsequence(BOUNDS.to_vec(), 0..=5);

@@ -169,6 +169,11 @@ fn bucket_bounds() {
     limited.refuses(other, 422);
     limited.gateway.accept("/metrics/job/other", of(&[2]));
     limited.gateway.accept("/metrics/job/j", of(&[]));
+    // Room is made by deletion, also where the family stays.
+    limited.gateway.request("DELETE", "/metrics/job/j").send();
+    limited.gateway.accept("/metrics/job/other", of(&[3]));
+    let other = limited.gateway.request("POST", "/metrics/job/other").body(of(&[1]));
+    limited.refuses(other, 422);
 }
 
 #[test]

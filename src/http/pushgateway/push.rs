@@ -193,10 +193,10 @@ impl Answering<'_> {
 fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
     let Push { grouping, replace, format, coding, .. } = push;
     if *coding == Some(Coding::Gzip) && body.is_empty() {
-        return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
+        return Err(Problem::bad_request("the body is empty, which is not a gzip stream"));
     }
     if *coding == Some(Coding::Snappy) && !body.is_empty() && !compress::is_snappy_stream(body) {
-        return Err(Problem::bad_request("the body is no snappy stream in the framing format"));
+        return Err(Problem::bad_request("the body is not a snappy stream in the framing format"));
     }
     let body = decoded(gateway, coding.as_slice(), body)?;
     let (replace, format, body) = (*replace, *format, &*body);
