@@ -134,15 +134,15 @@ impl Answering<'_> {
     /// Whether the push asks to be added up. What a push says of itself must not be ignored where it
     /// changes what the push means.
     fn adds_up(&self) -> Result<bool, Problem> {
-        let asked = params::value(self.request, "push-mode", "mode");
+        // Where it is not allowed, the query is ignored, as in the Pushgateway.
+        let query_name = if self.options.allow_mode { "mode" } else { "" };
+        let asked = params::value(self.request, "push-mode", query_name)?;
         match asked.as_deref() {
             None | Some("replace") => Ok(false),
             Some("delta") if self.options.allow_mode => Ok(true),
             Some(mode) if self.options.allow_mode => Err(Problem::bad_request(format!(
                 "push-mode: {mode:?} is neither replace nor delta"
             ))),
-            // The Pushgateway does not look at queries.
-            Some(_) if !self.request.headers().contains_key("push-mode") => Ok(false),
             Some(_) => Err(Problem::bad_request(
                 "this gateway does not let a push choose its mode (--push.allow-mode)",
             )),
