@@ -13,11 +13,11 @@ pub struct ByteSize(pub u64);
 /// Why a text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
-    #[error("it is no size")]
+    #[error("it is not a size")]
     NoNumber,
-    #[error("{0:?} is no unit of size; use B, kB, MB, GB, TB, KiB, MiB, GiB or TiB")]
+    #[error("{0:?} is not a unit of size; use B, kB, MB, GB, TB, KiB, MiB, GiB or TiB")]
     Unit(String),
-    #[error("it is no whole number of bytes")]
+    #[error("it is not a whole number of bytes")]
     Fraction,
     #[error("it is too large")]
     TooLarge,
@@ -95,11 +95,11 @@ impl fmt::Display for ByteSize {
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    #[error("it is no duration")]
+    #[error("it is not a duration")]
     NoNumber,
     #[error("it has no unit, as in {0}s")]
     NoUnit(String),
-    #[error("{0:?} is no unit of time; use ns, us, ms, s, m, h, d or w")]
+    #[error("{0:?} is not a unit of time; use ns, us, ms, s, m, h, d or w")]
     Unit(String),
     #[error("it is finer than a nanosecond")]
     Fraction,

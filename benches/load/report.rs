@@ -15,8 +15,16 @@ pub(crate) struct Report {
     pub(crate) pushgateway_scrapes: Vec<(&'static str, f64)>,
     /// Bytes of resident memory for each line.
     pub(crate) memory: Vec<(String, f64)>,
-    /// Gzip or not; p99 without and with scrapes, in milliseconds.
-    pub(crate) felt: Vec<(bool, f64, f64)>,
+    pub(crate) felt: Vec<Felt>,
+}
+
+/// p99 of pushes without scrapes and with them, in milliseconds.
+#[derive(Debug)]
+pub(crate) struct Felt {
+    pub(crate) server: Kind,
+    pub(crate) gzip: bool,
+    pub(crate) without: f64,
+    pub(crate) with: f64,
 }
 
 #[derive(Debug)]
@@ -92,6 +100,7 @@ impl Report {
         self.push_table(&mut out);
         self.growth_table(&mut out);
         self.scrape_table(&mut out);
+        self.felt_table(&mut out);
         self.memory_table(&mut out);
         out
     }
@@ -199,15 +208,25 @@ impl Report {
             );
         }
         *out += "\n";
-        for (gzip, without, with) in &self.felt {
+    }
+
+    fn felt_table(&self, out: &mut String) {
+        if self.felt.is_empty() {
+            return;
+        }
+        *out += "| p99 of 1,000 pushes a second | without scrapes | while everything is scraped \
+                 without a break | ratio | to reach |\n|---|---|---|---|---|\n";
+        for Felt { server, gzip, without, with } in &self.felt {
             let how = if *gzip { "gzip" } else { "plain" };
+            let goal = if *server == Kind::Null { "" } else { "≤ 1.5" };
             let _ = writeln!(
                 out,
-                "- p99 of 1,000 pushes a second while everything is scraped without a break ({how}): \
-                 {with:.2} ms, without scrapes {without:.2} ms: {:.2} times (to reach: 1.5).",
-                with / without
+                "| {}, {how} | {without:.2} ms | {with:.2} ms | {} | {goal} |",
+                server.word(),
+                ratio(with / without),
             );
         }
+        *out += "\n";
     }
 
     fn memory_table(&self, out: &mut String) {

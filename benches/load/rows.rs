@@ -1,10 +1,11 @@
 //! The rows of the tables: what is done to which server, and what is read off.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::client::{self, Load, Outcome, Write};
-use crate::report::{Growth, PushRow, Report, ScrapeRow, note};
+use crate::client::{self, Load, Outcome};
+use crate::report::{Felt, Growth, PushRow, Report, ScrapeRow, note};
 use crate::shapes::{self, Form, SMALL_SAMPLES};
 use crate::target::{Kind, Target};
 use crate::{Plan, median};
@@ -279,35 +280,57 @@ fn scrape_row(
     Ok(row)
 }
 
-/// How pushes feel scrapes of everything.
+/// How pushes feel scrapes of everything; also those to a null server that sends the same bytes.
 pub(crate) fn scrapes_felt(plan: &Plan, grown: &Target, report: &mut Report) -> io::Result<()> {
     if !plan.wants("felt") {
         return Ok(());
     }
-    let write: Write =
-        shapes::push(&shapes::small(), Form::Text, plan.lines / SMALL_SAMPLES, false);
-    let paced = Load { rate: Some(1000.0), ..load(16, u64::MAX, plan.segment * 4) };
+    let null = Target::start(Kind::Null)?;
     for gzip in [false, true] {
         note(if gzip { "pushes during scrapes, gzip" } else { "pushes during scrapes, plain" });
-        let (mut without, mut with) = (Vec::new(), Vec::new());
+        let scrape = shapes::scrape(gzip);
+        let body = client::fetch(grown.address, &scrape, true)?;
+        client::fetch(null.address, &shapes::keep(&body), false)?;
+        let servers = [&null, grown];
+        let mut measured = [(); 2].map(|()| (Vec::new(), Vec::new()));
         for _ in 0..plan.rounds.div_ceil(2) {
-            without.push(client::run(grown.address, paced, &write)?.quantile(0.99));
-            let done = std::sync::atomic::AtomicBool::new(false);
-            let address = grown.address;
-            with.push(std::thread::scope(|scope| {
-                let scraper = scope.spawn(|| {
-                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                        client::fetch(address, &shapes::scrape(gzip), false)?;
-                    }
-                    io::Result::Ok(())
-                });
-                let outcome = client::run(address, paced, &write);
-                done.store(true, std::sync::atomic::Ordering::Relaxed);
-                scraper.join().map_err(|_| io::Error::other("scraper"))??;
-                outcome.map(|outcome| outcome.quantile(0.99))
-            })?);
+            for (server, (without, with)) in servers.iter().zip(&mut measured) {
+                without.push(p99(plan, server)?);
+                with.push(during(server, &scrape, || p99(plan, server))?);
+            }
         }
-        report.felt.push((gzip, median(without), median(with)));
+        for (server, (without, with)) in servers.iter().zip(measured) {
+            let (without, with) = (median(without), median(with));
+            report.felt.push(Felt { server: server.kind, gzip, without, with });
+        }
     }
     Ok(())
+}
+
+/// Of a thousand pushes a second, in milliseconds.
+fn p99(plan: &Plan, target: &Target) -> io::Result<f64> {
+    let write = shapes::push(&shapes::small(), Form::Text, plan.lines / SMALL_SAMPLES, false);
+    let paced = Load { rate: Some(1000.0), ..load(16, u64::MAX, plan.segment * 4) };
+    Ok(client::run(target.address, paced, &write)?.quantile(0.99))
+}
+
+/// Does something while a server is scraped without a break.
+fn during<T>(
+    target: &Target,
+    scrape: &[u8],
+    work: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            while !done.load(Relaxed) {
+                client::fetch(target.address, scrape, false)?;
+            }
+            io::Result::Ok(())
+        });
+        let outcome = work();
+        done.store(true, Relaxed);
+        scraper.join().map_err(|_| io::Error::other("scraper"))??;
+        outcome
+    })
 }

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client::{Answer, Ask, Client, ClientError, ClientOptions, Url};
+use super::client_flags::{
+    BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, bare_url, client_options, format_of, timeout,
+    timeout_flag,
+};
 use super::flags::{Given, Page};
 use super::inspect::{self, Check};
-use super::push::{BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, bare_url, client_options};
-use super::push::{format_of, target, timeout, timeout_flag};
+use super::push::target;
 use super::{EXIT_FAILURE, UsageError, say};
 use crate::clock;
 use crate::format::Timestamps;

@@ -58,7 +58,7 @@ pub(super) struct Answer {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{0:?} is no URL such as http://localhost:9091")]
+    #[error("{0:?} is not a URL such as http://localhost:9091")]
     BadUrl(String),
     #[error("credentials in a URL can be seen by others; use the flags or variables for them")]
     Credentials,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::UsageError;
 use super::client::{Ask, Client, ClientError, ClientOptions, Url};
-use super::flags::{Flag, Given, Page};
-use super::push::{
+use super::client_flags::{
     BASIC_AUTH, BEARER_TOKEN, CA_FILE, bare_url, client_options, timeout, timeout_flag,
 };
+use super::flags::{Flag, Given, Page};
 
 pub(super) const PAGE: Page = Page {
     usage: "import FILE|--from=URL [FLAGS]",

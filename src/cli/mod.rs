@@ -7,6 +7,7 @@
 
 mod check;
 mod client;
+mod client_flags;
 mod flags;
 mod healthcheck;
 mod help;

@@ -13,11 +13,15 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::client::{Answer, Ask, Client, ClientError, ClientOptions, Url};
+use super::client_flags::{
+    BASIC_AUTH, BEARER_TOKEN, CA_FILE, FORMAT, bare_url, client_options, format_of, timeout,
+    timeout_flag,
+};
 use super::flags::{Flag, Given, Page, bad_value, one_of};
 use super::inspect::{self, Check, Input};
 use super::{EXIT_FAILURE, EXIT_TEMPORARY, UsageError, say};
 use crate::clock;
-use crate::config::{Secret, format_duration, parse_duration};
+use crate::config::{format_duration, parse_duration};
 use crate::delivery::Key;
 use crate::format::Timestamps;
 use crate::format::compress::{self, Compression, Levels};
@@ -93,47 +97,17 @@ Examples:
     --timeout=5m http://localhost:9091 /var/lib/backup/metrics.prom",
 };
 
-pub(super) const JOB: Flag = Flag {
+const JOB: Flag = Flag {
     name: "--job",
     placeholder: "JOB",
     repeated: false,
     help: "The label job of all series, as a part of the path.",
 };
-pub(super) const LABEL: Flag = Flag {
+const LABEL: Flag = Flag {
     name: "--label",
     placeholder: "NAME=VALUE",
     repeated: true,
     help: "A further label of the path. May be repeated.",
-};
-pub(super) const FORMAT: Flag = Flag {
-    name: "--format",
-    placeholder: "text|openmetrics|protobuf",
-    repeated: false,
-    help: "Format of the input. If not given it is text, or OpenMetrics if it ends in # EOF.",
-};
-/// What the timeout limits differs from command to command.
-pub(super) const fn timeout_flag(help: &'static str) -> Flag {
-    Flag { name: "--timeout", placeholder: "DURATION", repeated: false, help }
-}
-pub(super) const BASIC_AUTH: Flag = Flag {
-    name: "--basic-auth-file",
-    placeholder: "FILE",
-    repeated: false,
-    help: "User and password, as user:password in the first line of a file. The variable \
-           TALLYGATE_BASIC_AUTH holds the same.",
-};
-pub(super) const BEARER_TOKEN: Flag = Flag {
-    name: "--bearer-token-file",
-    placeholder: "FILE",
-    repeated: false,
-    help: "A token, in the first line of a file. The variable TALLYGATE_BEARER_TOKEN holds the \
-           same.",
-};
-pub(super) const CA_FILE: Flag = Flag {
-    name: "--ca-file",
-    placeholder: "FILE",
-    repeated: false,
-    help: "Trust the certificates in this file (PEM), and not those of the public authorities.",
 };
 
 /// Bodies above this size are sent with gzip.
@@ -343,7 +317,7 @@ impl From<inspect::InputError> for Failure {
 }
 
 /// `--job` and `--label`, the job first.
-pub(super) fn grouping(given: &Given) -> Result<Vec<(String, String)>, UsageError> {
+fn grouping(given: &Given) -> Result<Vec<(String, String)>, UsageError> {
     let job = given.get("--job").map(|job| ("job".to_owned(), job.to_owned()));
     let mut pairs: Vec<_> = job.into_iter().collect();
     for label in given.all("--label") {
@@ -356,60 +330,6 @@ pub(super) fn grouping(given: &Given) -> Result<Vec<(String, String)>, UsageErro
         pairs.push((name.to_owned(), value.to_owned()));
     }
     Ok(pairs)
-}
-
-/// The URL of the gateway, without the path of the push.
-pub(super) fn bare_url(text: &str) -> Result<Url, UsageError> {
-    Url::parse(text).map_err(|error| UsageError::Url(error.to_string()))
-}
-
-pub(super) fn format_of(given: &Given) -> Result<Option<PushFormat>, UsageError> {
-    const FORMATS: [PushFormat; 3] =
-        [PushFormat::Text, PushFormat::OpenMetrics, PushFormat::Protobuf];
-    let word = given.parsed("--format", |word| one_of(word, &FORMATS.map(PushFormat::word)))?;
-    Ok(FORMATS.into_iter().find(|format| Some(format.word()) == word))
-}
-
-pub(super) fn timeout(given: &Given) -> Result<Option<Duration>, UsageError> {
-    given.parsed("--timeout", |text| match parse_duration(text) {
-        Ok(timeout) if timeout < Duration::from_secs(1) => Err("at least 1s is needed".to_owned()),
-        Ok(timeout) => Ok(timeout),
-        Err(error) => Err(error.to_string()),
-    })
-}
-
-/// Credentials never come from arguments, which every user of a machine can read.
-pub(super) fn client_options(
-    given: &Given,
-    environment: &[(String, String)],
-) -> Result<ClientOptions, UsageError> {
-    let secret = |flag: &Flag, variable: &str| -> Result<Option<String>, UsageError> {
-        if let Some(file) = given.get(flag.name) {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| bad_value(flag.name, file, error))?;
-            let line = text.lines().next().unwrap_or_default().trim();
-            return match line {
-                "" => Err(bad_value(flag.name, file, "its first line is empty")),
-                line => Ok(Some(line.to_owned())),
-            };
-        }
-        let set = environment.iter().find(|(name, _)| name == variable);
-        Ok(set.map(|(_, value)| value.clone()).filter(|value| !value.is_empty()))
-    };
-    let basic = secret(&BASIC_AUTH, "TALLYGATE_BASIC_AUTH")?;
-    let bearer = secret(&BEARER_TOKEN, "TALLYGATE_BEARER_TOKEN")?;
-    let authorization = match (basic, bearer) {
-        (Some(_), Some(_)) => return Err(UsageError::TwoCredentials),
-        (Some(basic), None) => {
-            Some(format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(basic)))
-        }
-        (None, Some(bearer)) => Some(format!("Bearer {bearer}")),
-        (None, None) => None,
-    };
-    Ok(ClientOptions {
-        authorization: authorization.map(Secret::new),
-        ca_file: given.get("--ca-file").map(PathBuf::from),
-    })
 }
 
 /// The URL with the path of a push: `/metrics`, unless it is there already, and the grouping labels.

@@ -21,21 +21,21 @@ impl Address {
             });
         };
         if text.contains("://") {
-            return wrong("a URL is no address");
+            return wrong("a URL is not an address");
         }
         let Ok(port) = port.parse::<u16>() else {
-            return wrong(&format!("{port:?} is no port"));
+            return wrong(&format!("{port:?} is not a port"));
         };
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bracketed {
             Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_err() => {
-                return wrong(&format!("{v6:?} is no IPv6 address"));
+                return wrong(&format!("{v6:?} is not an IPv6 address"));
             }
             Some(v6) => v6,
             None if host.contains(':') => return wrong("an IPv6 address needs brackets"),
             None if host == "*" => return wrong("all addresses are written without a host"),
             None if !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) => {
-                return wrong(&format!("{host:?} is no host"));
+                return wrong(&format!("{host:?} is not a host"));
             }
             None => host,
         };
@@ -157,7 +157,7 @@ impl Origins {
             };
             if text != "*" && !host.is_some_and(sound) {
                 return Err(format!(
-                    "{text:?} is no origin; it is written like https://app.example.org, in lower \
+                    "{text:?} is not an origin; it is written like https://app.example.org, in lower \
                      case and without a path"
                 ));
             }
@@ -267,14 +267,14 @@ mod tests {
             ("9091", "a port alone is written :9091;"),
             ("localhost", "it has no port"),
             ("", "it has no port"),
-            ("localhost:", "\"\" is no port"),
-            (":65536", "\"65536\" is no port"),
-            (":-1", "\"-1\" is no port"),
+            ("localhost:", "\"\" is not a port"),
+            (":65536", "\"65536\" is not a port"),
+            (":-1", "\"-1\" is not a port"),
             ("::1:80", "an IPv6 address needs brackets"),
-            ("[::g]:80", "\"::g\" is no IPv6 address"),
+            ("[::g]:80", "\"::g\" is not an IPv6 address"),
             ("*:80", "all addresses are written without a host"),
-            ("http://localhost:80", "a URL is no address"),
-            ("local host:80", "\"local host\" is no host"),
+            ("http://localhost:80", "a URL is not an address"),
+            ("local host:80", "\"local host\" is not a host"),
         ] {
             let error = Address::parse(text).unwrap_err();
             assert!(error.starts_with(reason), "{text}: {error}");

@@ -150,7 +150,7 @@ fn all_errors_at_once() {
         push.merge_hint is "perhaps" (the text): accepted are true and false
         scrape.gzip_level is 12 (the text): accepted are values from 1 to 9
         ttl.default is "90" (the text): it has no unit, as in 90s; a duration is written like 500ms, 90s, 5m, 1h30m or 7d
-        limits.body_bytes is "32 mb" (the text): "mb" is no unit of size; use B, kB, MB, GB, TB, KiB, MiB, GiB or TiB; a size is written like 4096, 512KiB, 32MiB or 1GB
+        limits.body_bytes is "32 mb" (the text): "mb" is not a unit of size; use B, kB, MB, GB, TB, KiB, MiB, GiB or TiB; a size is written like 4096, 512KiB, 32MiB or 1GB
         limits.samples_per_push is 0 (the text): accepted are values from 1
         limits.series is empty (the text): it has no value; write one, or remove the line
         limits.families is ["1"] (the text): one value is expected here, not a list

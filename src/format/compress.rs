@@ -60,7 +60,7 @@ pub enum DecodeError {
     #[error("the decompressed body has more than {max} bytes")]
     TooLarge { max: usize },
     /// 400.
-    #[error("the body is no valid {coding} stream: {reason}")]
+    #[error("the body is not a valid {coding} stream: {reason}")]
     Corrupt { coding: Coding, reason: String },
 }
 
@@ -414,7 +414,7 @@ mod tests {
         let error = decoded(Coding::Snappy, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the body is no valid snappy stream: 6 bytes cannot become 4294967295"
+            "the body is not a valid snappy stream: 6 bytes cannot become 4294967295"
         );
     }
 

@@ -52,28 +52,55 @@ pub(super) async fn metrics(
     request: &Request,
 ) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, false)?;
-    Ok(success(services.offload(move |gateway| metrics_json(gateway, &selectors)).await?))
+    services.list(move |gateway| metrics_json(gateway, &selectors), success_list).await
 }
 
-fn metrics_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
+fn metrics_json(gateway: &Gateway, selectors: &[Selector]) -> String {
     let (families, truncated) = gateway.query(selectors, SERIES_MAX);
     let mut buffer = ReadBuffer::default();
-    let families: Vec<Value> = families
-        .iter()
-        .map(|family| {
-            let series: Vec<Value> = family
-                .series()
-                .map(|series| {
-                    series.read(&mut buffer);
-                    let mut object = reading_json(&buffer.reading());
-                    object.insert("labels".into(), labels_json(&series));
-                    Value::Object(object)
-                })
-                .collect();
-            family_json(family, series)
-        })
-        .collect();
-    json!({ "families": families, "truncated": truncated })
+    let mut out = String::from("{\"families\":");
+    write_array(&mut out, &families, |out, family| {
+        let head = family_json(family).to_string();
+        out.push_str(head.strip_suffix('}').unwrap_or(&head));
+        out.push_str(",\"metrics\":");
+        write_array(out, family.series(), |out, series| {
+            series.read(&mut buffer);
+            let mut object = reading_json(&buffer.reading());
+            object.insert("labels".into(), labels_json(&series));
+            out.push_str(&Value::Object(object).to_string());
+        });
+        out.push('}');
+    });
+    end_list(out, truncated)
+}
+
+/// Lists are written piece by piece: the values of all that is in them would take ten times the memory.
+pub(super) fn write_array<T>(
+    out: &mut String,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut String, T),
+) {
+    out.push('[');
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write(out, item);
+    }
+    out.push(']');
+}
+
+fn end_list(mut out: String, truncated: bool) -> String {
+    out.push_str(if truncated { ",\"truncated\":true}" } else { ",\"truncated\":false}" });
+    out
+}
+
+/// `data` is JSON.
+fn success_list(data: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("Cache-Control", "no-store"))
+        .content_type("application/json")
+        .body(format!("{{\"status\":\"success\",\"data\":{data}}}"))
 }
 
 /// `GET /api/v1/series?match[]=`: explains each series.
@@ -85,28 +112,29 @@ pub(super) async fn series(
     request: &Request,
 ) -> Result<HttpResponse, Problem> {
     let selectors = params::selectors(request, true)?;
-    Ok(success(services.offload(move |gateway| series_json(gateway, &selectors)).await?))
+    services.list(move |gateway| series_json(gateway, &selectors), success_list).await
 }
 
-fn series_json(gateway: &Gateway, selectors: &[Selector]) -> Value {
+fn series_json(gateway: &Gateway, selectors: &[Selector]) -> String {
     let (families, truncated) = gateway.query(selectors, SERIES_MAX);
-    let mut list = Vec::new();
-    for family in &families {
-        for series in family.series() {
-            list.push(json!({
-                "name": family.name(),
-                "type": family.kind().word(),
-                "labels": labels_json(&series),
-                "merge": series.merge(),
-                "group": series.group(),
-                "created": timestamp_s(series.created_ms() as f64 / 1000.0),
-                "last_push": timestamp_s(series.last_push_s().into()),
-                "expires": series.expires_s().map(|expires| timestamp_s(expires.into())),
-                "memory_bytes": series.bytes(),
-            }));
-        }
-    }
-    json!({ "series": list, "truncated": truncated })
+    let all =
+        families.iter().flat_map(|family| family.series().map(move |series| (family, series)));
+    let mut out = String::from("{\"series\":");
+    write_array(&mut out, all, |out, (family, series)| {
+        let one = json!({
+            "name": family.name(),
+            "type": family.kind().word(),
+            "labels": labels_json(&series),
+            "merge": series.merge(),
+            "group": series.group(),
+            "created": timestamp_s(series.created_ms() as f64 / 1000.0),
+            "last_push": timestamp_s(series.last_push_s().into()),
+            "expires": series.expires_s().map(|expires| timestamp_s(expires.into())),
+            "memory_bytes": series.bytes(),
+        });
+        out.push_str(&one.to_string());
+    });
+    end_list(out, truncated)
 }
 
 /// `DELETE /api/v1/series?match[]=`
@@ -160,7 +188,8 @@ fn admin(services: &Services) -> Result<(), Problem> {
     }
 }
 
-fn family_json(family: &FamilyView, series: Vec<Value>) -> Value {
+/// All but its series.
+fn family_json(family: &FamilyView) -> Value {
     let mut object = Map::new();
     object.insert("name".into(), family.name().into());
     object.insert("type".into(), family.kind().word().into());
@@ -169,7 +198,6 @@ fn family_json(family: &FamilyView, series: Vec<Value>) -> Value {
             object.insert(key.into(), (*text).into());
         }
     }
-    object.insert("metrics".into(), series.into());
     Value::Object(object)
 }
 

@@ -168,15 +168,17 @@ async fn within<F: Future>(timeout: Duration, mut future: Pin<&mut F>) -> Option
     }
 }
 
-/// Keeps an unfinished payload until the answer is sent and the server closes the connection. If a chunked
-/// payload were dropped before, the server would wait for its rest for ever.
-pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResponse {
-    struct Unfinished {
+/// Keeps something until the answer is sent, or given up.
+///
+/// One use is an unfinished payload: while it is there, the server closes the connection after the answer. If a
+/// chunked payload were dropped before, the server would wait for its rest for ever.
+pub(super) fn hold<T: Unpin + 'static>(response: HttpResponse, kept: T) -> HttpResponse {
+    struct Holding<T> {
         body: BoxBody,
-        _payload: Payload,
+        _kept: T,
     }
 
-    impl MessageBody for Unfinished {
+    impl<T: Unpin> MessageBody for Holding<T> {
         type Error = <BoxBody as MessageBody>::Error;
 
         fn size(&self) -> BodySize {
@@ -191,5 +193,5 @@ pub(super) fn hold_payload(response: HttpResponse, payload: Payload) -> HttpResp
         }
     }
 
-    response.map_body(|_, body| Unfinished { body, _payload: payload }.boxed())
+    response.map_body(|_, body| Holding { body, _kept: kept }.boxed())
 }

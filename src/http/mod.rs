@@ -62,6 +62,11 @@ pub const NOISY_LIBRARY: &str = "actix_http";
 /// main address must not make the gateway look dead to those who watch it.
 const MANAGEMENT_CONNECTIONS_MAX: usize = 40;
 
+/// Answers that list what is stored, at a time. Unlike scrapes they are in memory as a whole.
+const LISTS_MAX: usize = 4;
+/// How long the next one waits for its turn.
+const LIST_WAIT: Duration = Duration::from_secs(5);
+
 /// What HTTP needs to know besides the gateway.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
@@ -97,6 +102,7 @@ pub struct Services {
     pub reload: Reload,
     pub flags: Flags,
     scrapes: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
     management_connections: Arc<Semaphore>,
     cors: Cors,
 }
@@ -117,6 +123,7 @@ impl Services {
         flags: Flags,
     ) -> Services {
         let scrapes = Arc::new(Semaphore::new(options.scrapes_max.max(1)));
+        let lists = Arc::new(Semaphore::new(LISTS_MAX));
         let management_connections = Arc::new(Semaphore::new(MANAGEMENT_CONNECTIONS_MAX));
         let cors = Cors::new(options.cors_allowed_origins.clone());
         Services {
@@ -127,6 +134,7 @@ impl Services {
             reload,
             flags,
             scrapes,
+            lists,
             management_connections,
             cors,
         }
@@ -141,6 +149,21 @@ impl Services {
         let gateway = self.gateway.clone();
         let done = web::block(move || work(&gateway)).await;
         done.map_err(|_| Problem::unavailable("the gateway is stopping"))
+    }
+
+    /// As [`Services::offload`], for an answer as large as what is stored: it has a place among
+    /// [`LISTS_MAX`] until it is sent, however slow the peer is, and however soon it goes away.
+    async fn list<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Gateway) -> T + Send + 'static,
+        answer: impl FnOnce(T) -> HttpResponse,
+    ) -> Result<HttpResponse, Problem> {
+        let turn = tokio::time::timeout(LIST_WAIT, self.lists.clone().acquire_owned());
+        let Ok(Ok(place)) = turn.await else {
+            return Err(Problem::unavailable("too many lists of what is stored at once"));
+        };
+        let (done, place) = self.offload(move |gateway| (work(gateway), place)).await?;
+        Ok(body::hold(answer(done), place))
     }
 
     /// Runs work that removes series, and waits until the removal is safe. The log says who asked for it, even
@@ -194,7 +217,7 @@ async fn dispatch(surface: Surface, services: &Services, mut request: Request) -
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     if !in_step {
-        response = body::hold_payload(response, payload);
+        response = body::hold(response, payload);
     }
     if surface == Surface::Main {
         services.cors.decorate(&request, &mut response);

@@ -88,10 +88,10 @@ impl PushParams {
             return Ok(PushParams::default());
         }
         let id = push_id(request, true)?;
-        if value(request, "push-final", "final").is_some() {
+        if value(request, "push-final", "final")?.is_some() {
             return Err(not_supported("push-final"));
         }
-        if value(request, "push-mode", "mode").is_some_and(|mode| mode != "delta") {
+        if value(request, "push-mode", "mode")?.is_some_and(|mode| mode != "delta") {
             return Err(not_supported("push-mode"));
         }
         let ttl = |text: &str| parse_duration(text).ok().map(Ttl::from_duration);
@@ -136,18 +136,9 @@ fn identifier<T>(
     (header_name, query_name): (&str, &str),
     parse: fn(&[u8]) -> Result<T, TextError>,
 ) -> Result<Option<T>, Problem> {
-    let mut lines = request.headers().get_all(header_name);
-    let read = match (lines.next(), lines.next()) {
-        (Some(_), Some(_)) => {
-            return Err(Problem::bad_request(format!("{header_name} is given twice")));
-        }
-        (Some(line), None) => parse(line.as_bytes()),
-        _ => match value(request, header_name, query_name) {
-            Some(text) => parse(text.as_bytes()),
-            None => return Ok(None),
-        },
-    };
-    read.map(Some).map_err(|error| Problem::bad_request(format!("{header_name}: {error}")))
+    let Some(text) = value(request, header_name, query_name)? else { return Ok(None) };
+    let malformed = |error| Problem::bad_request(format!("{header_name}: {error}"));
+    parse(text.as_bytes()).map(Some).map_err(malformed)
 }
 
 /// Digits and nothing else.
@@ -160,23 +151,29 @@ fn parsed<T>(
     (header_name, query_name): (&str, &str),
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, Problem> {
-    let Some(text) = value(request, header_name, query_name) else { return Ok(None) };
+    let Some(text) = value(request, header_name, query_name)? else { return Ok(None) };
     parse(&text).map(Some).ok_or_else(|| bad_value(header_name, &text))
 }
 
-/// The value of a header, or else of a query parameter, unless its name is empty.
+/// The value of a header or of a query parameter. With an empty name, the query is ignored.
+///
+/// # Errors
+/// 400 if it is given twice: client, proxy and gateway might each follow another one.
 pub(super) fn value<'r>(
     request: &'r Request,
     header_name: &str,
     query_name: &str,
-) -> Option<Cow<'r, str>> {
-    if let Some(value) = request.headers().get(header_name) {
-        return Some(String::from_utf8_lossy(value.as_bytes()));
+) -> Result<Option<Cow<'r, str>>, Problem> {
+    let headers = request.headers().get_all(header_name);
+    let mut headers = headers.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let mut queries = query(request)
+        .filter(|(name, _)| !query_name.is_empty() && name == query_name)
+        .map(|(_, value)| value);
+    let first = headers.next().or_else(|| queries.next());
+    match headers.next().or_else(|| queries.next()) {
+        Some(_) => Err(Problem::bad_request(format!("{header_name} is given twice"))),
+        None => Ok(first),
     }
-    if query_name.is_empty() || query_string(request).is_empty() {
-        return None;
-    }
-    query(request).find(|(name, _)| name == query_name).map(|(_, value)| value)
 }
 
 fn not_supported(name: &str) -> Problem {
@@ -257,6 +254,29 @@ mod tests {
         }
         let request = TestRequest::post().uri("/?final=1").to_request();
         assert!(PushParams::of(&request).is_err());
+    }
+
+    #[test]
+    fn what_is_given_twice_is_refused() {
+        for (header, value, query) in [
+            ("push-mode", "delta", "mode"),
+            ("push-merge", "max", "merge"),
+            ("push-ttl", "1h", "ttl"),
+            ("push-time", "5", "time"),
+            ("idempotency-key", "k", "key"),
+            ("push-seq", "5", "seq"),
+        ] {
+            let by_headers =
+                TestRequest::post().append_header((header, value)).append_header((header, value));
+            let by_both = TestRequest::post()
+                .insert_header((header, value))
+                .uri(&format!("/?{query}={value}"));
+            let by_query = TestRequest::post().uri(&format!("/?{query}={value}&x=1&{query}=other"));
+            for request in [by_headers, by_both, by_query] {
+                let problem = PushParams::of(&request.to_request()).unwrap_err();
+                assert_eq!(problem.detail(), format!("{header} is given twice"));
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl fmt::Debug for ClientCertificates {
 /// Why there can be no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{what} is no PEM: {error}")]
+    #[error("{what} is not PEM: {error}")]
     Pem { what: &'static str, error: rustls::pki_types::pem::Error },
     #[error("{0} holds no certificate")]
     NoCertificate(&'static str),

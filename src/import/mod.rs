@@ -25,9 +25,9 @@ pub struct Imported {
 /// Why nothing was imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    #[error("it is no persistence file of a Pushgateway: {0}")]
+    #[error("it is not a persistence file of a Pushgateway: {0}")]
     Gob(#[from] GobError),
-    #[error("it is no persistence file of a Pushgateway from 0.10 on: {0}")]
+    #[error("it is not a persistence file of a Pushgateway from 0.10 on: {0}")]
     Shape(&'static str),
     #[error("it does not list its groups as a Pushgateway does: {0}")]
     Listing(String),

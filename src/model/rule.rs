@@ -27,7 +27,7 @@ pub enum UntypedRule {
 
 /// A word that names no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is none of {accepted}")]
+#[error("{given:?} is not one of {accepted}")]
 pub struct UnknownRule {
     pub given: String,
     pub accepted: String,

@@ -86,7 +86,7 @@ pub enum SelectorProblem {
     QuotedOutside(String),
     #[error("the string is not closed; a line break inside needs \\n or backticks")]
     OpenString,
-    #[error("{0} is no escape; write \\\\ for a backslash, or put the string in backticks")]
+    #[error("{0} is not an escape; write \\\\ for a backslash, or put the string in backticks")]
     Escape(String),
     #[error("the escapes of this string do not make valid UTF-8")]
     NotUtf8,

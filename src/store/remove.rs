@@ -23,7 +23,12 @@ pub struct Removed {
 impl Removed {
     fn note(&mut self, series: &SeriesRef) {
         self.series += 1;
-        *self.families.entry(series.family.name().to_owned()).or_default() += 1;
+        // Pushes wait meanwhile, so a name is only copied once.
+        let name = series.family.name();
+        match self.families.get_mut(name) {
+            Some(series) => *series += 1,
+            None => _ = self.families.insert(name.to_owned(), 1),
+        }
     }
 
     /// Adds a later removal, of other families.

@@ -1,5 +1,7 @@
 //! Limits: each has its error, its status and its figures, and refuses the push as a whole.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::harness::{Coding, Connection, Gateway, Request, encoded, eventually, flag, sample};
@@ -323,6 +325,45 @@ fn connections_leave_room_for_probes() {
         connection.write(healthy.bytes());
         connection.try_read().ok()
     });
+}
+
+/// They are in memory as a whole, so that many at a time would take all of it.
+#[test]
+fn lists_that_nobody_reads() {
+    for mode in ["aggregate", "pushgateway"] {
+        let gateway = flag(&format!("--mode={mode}")).run();
+        let long = "v".repeat(4000);
+        let line = |at| format!("a{{n=\"{at}\",l=\"{long}\"}} 1\n");
+        gateway.accept("/metrics/job/j", (0..1300).map(line).collect::<String>());
+        let list = gateway.request("GET", "/api/v1/metrics");
+        let ask = || {
+            let mut connection = Connection::open(gateway.address);
+            connection.write(list.bytes());
+            connection
+        };
+        let begun = |connection: &Connection, within_ms| {
+            let stream = connection.stream();
+            stream.set_read_timeout(Some(Duration::from_millis(within_ms))).unwrap();
+            stream.peek(&mut [0]).is_ok()
+        };
+        let mut stalled: Vec<Connection> = (0..4).map(|_| ask()).collect();
+        assert!(stalled.iter().all(|connection| begun(connection, 30_000)));
+        // The next one waits, and has its turn when one of them has gone or got all.
+        for end in [drop, |mut connection: Connection| _ = connection.read()] {
+            let next = ask();
+            assert!(!begun(&next, 300), "{mode}: there are four already");
+            end(stalled.remove(0));
+            assert!(begun(&next, 30_000));
+            stalled.push(next);
+        }
+        // Others do not wait.
+        assert_eq!(gateway.get("/metrics").status, 200);
+        assert_eq!(gateway.get("/-/ready").status, 200);
+        // They do not wait for ever either.
+        if mode == "aggregate" {
+            assert_eq!(list.clone().send().status, 503);
+        }
+    }
 }
 
 #[test]

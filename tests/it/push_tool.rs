@@ -144,9 +144,9 @@ fn refusals_of_the_gateway_are_final_and_explained() {
 fn bad_usage() {
     for (args, message) in [
         (&[][..], "where to?"),
-        (&["localhost:9091"], "no URL such as"),
-        (&["ftp://localhost"], "no URL such as"),
-        (&["http://"], "no URL such as"),
+        (&["localhost:9091"], "not a URL such as"),
+        (&["ftp://localhost"], "not a URL such as"),
+        (&["http://"], "not a URL such as"),
         (&["http://user:secret@localhost"], "credentials in a URL"),
         (&["--jop=j", "http://h"], "unknown flag --jop; did you mean --job?"),
         (&["--job", "http://h", "--job=k"], "--job is given twice"),

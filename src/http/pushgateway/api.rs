@@ -82,11 +82,11 @@ fn go_duration(duration: Duration) -> String {
 
 /// `GET /api/v1/metrics`: every group with its families.
 pub(super) async fn metrics(services: &Services) -> Result<HttpResponse, Problem> {
-    let groups = services.offload(|gateway| {
+    let groups = |gateway: &Gateway| {
         let groups = gateway.groups().map(|groups| groups.snapshot()).unwrap_or_default();
         json::groups(&groups)
-    });
-    Ok(success(groups.await?))
+    };
+    services.list(groups, success).await
 }
 
 /// `PUT /api/v1/admin/wipe`

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::format::write_number;
 use crate::gateway::{Group, GroupFamily};
+use crate::http::api::write_array;
 use crate::model::labels::pairs;
 use crate::model::{HistogramReading, Kind, NativeBuckets, Number, Reading};
 
@@ -16,24 +17,17 @@ const UPPER_INCLUSIVE: u8 = 0;
 const LOWER_INCLUSIVE: u8 = 1;
 const BOTH_INCLUSIVE: u8 = 3;
 
-/// An array, written group by group.
 pub(super) fn groups(groups: &[Arc<Group>]) -> String {
-    let mut out = String::from("[");
-    for (at, one) in groups.iter().enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        out.push_str(&Value::Object(group(one)).to_string());
-    }
-    out.push(']');
+    let mut out = String::new();
+    write_array(&mut out, groups, |out, one| group(out, one));
     out
 }
 
-fn group(group: &Group) -> Map<String, Value> {
+const LABELS: &str = "labels";
+const LAST_PUSH_SUCCESSFUL: &str = "last_push_successful";
+
+fn group(out: &mut String, group: &Group) {
     let mut object = Map::new();
-    for family in &group.families {
-        object.insert(family.name.to_string(), self::family(family));
-    }
     for (name, help, stamp) in [
         ("push_time_seconds", crate::gateway::PUSH_TIME_HELP, group.pushed),
         ("push_failure_time_seconds", crate::gateway::PUSH_FAILURE_TIME_HELP, group.failed),
@@ -49,31 +43,39 @@ fn group(group: &Group) -> Map<String, Value> {
             }),
         );
     }
-    // After the families: these keys are ours, whatever a metric is called.
-    object.insert("labels".into(), labels(group.grouping.key()));
-    object.insert("last_push_successful".into(), group.last_push_successful().into());
-    object
+    object.insert(LABELS.into(), labels(group.grouping.key()));
+    object.insert(LAST_PUSH_SUCCESSFUL.into(), group.last_push_successful().into());
+    let head = Value::Object(object).to_string();
+    out.push_str(head.strip_suffix('}').unwrap_or(&head));
+    // These keys are ours, whatever a metric is called.
+    let shown =
+        |family: &&Arc<GroupFamily>| !matches!(&*family.name, LABELS | LAST_PUSH_SUCCESSFUL);
+    for family in group.families.iter().filter(shown) {
+        out.push(',');
+        out.push_str(&Value::from(&*family.name).to_string());
+        out.push(':');
+        self::family(out, family);
+    }
+    out.push('}');
 }
 
-fn family(family: &GroupFamily) -> Value {
-    let metrics: Vec<Value> = family
-        .series
-        .iter()
-        .map(|series| {
-            let mut metric = Map::new();
-            metric.insert("labels".into(), labels(&series.labels));
-            put_value(&mut metric, &series.reading(family.kind));
-            Value::Object(metric)
-        })
-        .collect();
+fn family(out: &mut String, family: &GroupFamily) {
     let mut object = Map::new();
     object.insert("time_stamp".into(), time(family.pushed_ns).into());
     object.insert("type".into(), type_word(family.kind).into());
     if !family.help.is_empty() {
         object.insert("help".into(), (*family.help).into());
     }
-    object.insert("metrics".into(), metrics.into());
-    Value::Object(object)
+    let head = Value::Object(object).to_string();
+    out.push_str(head.strip_suffix('}').unwrap_or(&head));
+    out.push_str(",\"metrics\":");
+    write_array(out, &family.series, |out, series| {
+        let mut metric = Map::new();
+        metric.insert("labels".into(), labels(&series.labels));
+        put_value(&mut metric, &series.reading(family.kind));
+        out.push_str(&Value::Object(metric).to_string());
+    });
+    out.push('}');
 }
 
 pub(super) fn type_word(kind: Kind) -> &'static str {

@@ -134,15 +134,15 @@ impl Answering<'_> {
     /// Whether the push asks to be added up. What a push says of itself must not be ignored where it
     /// changes what the push means.
     fn adds_up(&self) -> Result<bool, Problem> {
-        let asked = params::value(self.request, "push-mode", "mode");
+        // Where it is not allowed, the query is ignored, as in the Pushgateway.
+        let query_name = if self.options.allow_mode { "mode" } else { "" };
+        let asked = params::value(self.request, "push-mode", query_name)?;
         match asked.as_deref() {
             None | Some("replace") => Ok(false),
             Some("delta") if self.options.allow_mode => Ok(true),
             Some(mode) if self.options.allow_mode => Err(Problem::bad_request(format!(
                 "push-mode: {mode:?} is neither replace nor delta"
             ))),
-            // The Pushgateway does not look at queries.
-            Some(_) if !self.request.headers().contains_key("push-mode") => Ok(false),
             Some(_) => Err(Problem::bad_request(
                 "this gateway does not let a push choose its mode (--push.allow-mode)",
             )),
@@ -193,10 +193,10 @@ impl Answering<'_> {
 fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Problem> {
     let Push { grouping, replace, format, coding, .. } = push;
     if *coding == Some(Coding::Gzip) && body.is_empty() {
-        return Err(Problem::bad_request("the body is empty, which is no gzip stream"));
+        return Err(Problem::bad_request("the body is empty, which is not a gzip stream"));
     }
     if *coding == Some(Coding::Snappy) && !body.is_empty() && !compress::is_snappy_stream(body) {
-        return Err(Problem::bad_request("the body is no snappy stream in the framing format"));
+        return Err(Problem::bad_request("the body is not a snappy stream in the framing format"));
     }
     let body = decoded(gateway, coding.as_slice(), body)?;
     let (replace, format, body) = (*replace, *format, &*body);

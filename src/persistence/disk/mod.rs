@@ -365,7 +365,7 @@ impl Disk {
         let length = (buffer.len() - FRAME_HEAD_BYTES + committed) as u64;
         buffer[..FRAME_HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
 
-        let Some(mut active) = self.active.take() else { return Ok(()) };
+        let mut active = self.active.take().expect("there is a segment to write to");
         let written = self.write_frame(&mut active, commit, batch, &mut buffer);
         if written.is_ok() && active.end > active.length {
             let room = self.files.free_bytes().unwrap_or(u64::MAX) / ROOM_FACTOR;
