@@ -21,6 +21,13 @@ pub struct Now {
     pub stamp: i64,
 }
 
+impl Now {
+    /// When a series is born that is pushed now, in milliseconds: never earlier than one before.
+    pub fn born_ms(self) -> i64 {
+        self.stamp / 1_000_000
+    }
+}
+
 impl Clock {
     pub fn now(&self) -> Now {
         let ns = i64::try_from(since_epoch().as_nanos()).unwrap_or(i64::MAX);

@@ -1,6 +1,6 @@
 //! What the fuzz targets share: a gateway to push to, and what must hold of it at any time.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tallygate::format::Timestamps;
 use tallygate::format::compress::Compression;
@@ -17,9 +17,13 @@ pub fn gateway() -> Gateway {
 }
 
 pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
+    scrape_escaped(gateway, format, Escaping::AllowUtf8)
+}
+
+fn scrape_escaped(gateway: &Gateway, format: Format, escaping: Escaping) -> Vec<u8> {
     let wanted = ScrapeRequest {
         format,
-        escaping: Escaping::AllowUtf8,
+        escaping,
         compression: Compression::Identity,
         selectors: Vec::new(),
         content: Content::Pushed,
@@ -33,12 +37,16 @@ pub fn scrape(gateway: &Gateway, format: Format) -> Vec<u8> {
 }
 
 pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
-    let grouping = Grouping::default();
-    gateway.push(&PushRequest::new(&grouping, format, body)).is_ok()
+    // As HTTP has it: without a number nothing is remembered of a push.
+    static GROUPING: LazyLock<Grouping> = LazyLock::new(|| Grouping::default().numbered());
+    gateway.push(&PushRequest::new(&GROUPING, format, body)).is_ok()
 }
 
-/// A body that is accepted can be exposed in every format, what is exposed can be read again, and
-/// what is read again is exposed in the same way. A body that is refused leaves nothing.
+const ESCAPINGS: [Escaping; 4] =
+    [Escaping::AllowUtf8, Escaping::Underscores, Escaping::Dots, Escaping::Values];
+
+/// A body that is accepted can be exposed in every format and with every escaping, and what is exposed
+/// can be read again. A body that is refused leaves nothing.
 pub fn check_body(format: PushFormat, body: &[u8]) {
     let first = gateway();
     if !push(&first, format, body) {
@@ -50,12 +58,14 @@ pub fn check_body(format: PushFormat, body: &[u8]) {
         (Format::OpenMetrics100, PushFormat::OpenMetrics),
         (Format::ProtobufDelimited, PushFormat::Protobuf),
     ] {
-        let bytes = scrape(&first, exposed);
-        let second = gateway();
-        assert!(
-            push(&second, pushed, &bytes),
-            "not readable again as {exposed:?}: {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        for escaping in ESCAPINGS {
+            let bytes = scrape_escaped(&first, exposed, escaping);
+            let second = gateway();
+            assert!(
+                push(&second, pushed, &bytes),
+                "not readable again as {exposed:?}, {escaping:?}: {:?}",
+                String::from_utf8_lossy(&bytes)
+            );
+        }
     }
 }

@@ -17,16 +17,16 @@ use crate::telemetry::Limit;
 pub struct GroupPushRequest<'a> {
     pub grouping: &'a Grouping,
     pub replace: Replace,
-    /// Text or protobuf; the Pushgateway knows no other.
+    /// Text or protobuf; the Pushgateway has no other formats.
     pub format: PushFormat,
     pub body: &'a [u8],
-    /// By which other tries of the same push are known. A retry that comes late then does not replace
-    /// what was pushed in the meantime.
+    /// Identifies other attempts of the same push, so that a late retry does not replace what was pushed in
+    /// the meantime.
     pub identity: Option<Identity<'a>>,
 }
 
-/// Why a push to a group was refused. Nothing has changed then, except that a group knows when a
-/// push to it was [`PushRefused::Clash`].
+/// Why a push to a group was refused. Nothing has changed then, except that after a
+/// [`PushRefused::Clash`] the group knows when it was.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum GroupPushError {
     #[error("text format parsing error: {0}")]
@@ -47,13 +47,13 @@ pub enum GroupPushError {
     NotDurable(#[from] NotDurable),
 }
 
-/// What a push to a group has brought.
+/// What a push to a group has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupPushed {
     pub samples: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
-    /// An earlier try has brought it, and this one nothing.
+    /// An earlier attempt has done it, and this one nothing.
     pub replayed: bool,
 }
 
@@ -61,13 +61,16 @@ impl Gateway {
     /// Stores a push to a group. It may be acknowledged when its ticket is safe.
     ///
     /// # Errors
-    /// If the body cannot be read, a limit is passed, it does not fit to what is stored, another try
-    /// of it is in progress or may have been long ago, or nothing can be made to last at present.
+    /// If the body cannot be read, a limit is exceeded, it contradicts what is stored, another attempt is in
+    /// progress or may have been applied long ago, or nothing can be made durable at present.
+    ///
+    /// # Panics
+    /// If this gateway has no groups.
     pub fn push_group(
         &self,
         request: &GroupPushRequest<'_>,
     ) -> Result<GroupPushed, GroupPushError> {
-        let Some(groups) = &self.groups else { return Ok(GroupPushed::default()) };
+        let groups = self.groups.as_ref().expect("only pushgateway mode has pushes to groups");
         self.check_writable()?;
         let settings = self.settings();
         let GroupPushRequest { grouping, replace, format, body, identity } = *request;

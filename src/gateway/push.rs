@@ -209,7 +209,8 @@ impl Gateway {
         let terms_of =
             |series: &PushedSeries<'_>| terms.get(series.id.index()).copied().unwrap_or(default);
         let (applied, ticket, removals) = {
-            let context = self.context(request, settings);
+            let (_under_way, now) = self.scrapers.push_begins(|| self.clock.now());
+            let context = context(request, settings, now);
             let pass = self.commits.enter();
             // In pushgateway mode its names must not clash with those of groups, and no group may take one of
             // them before it is applied.
@@ -247,7 +248,7 @@ impl Gateway {
         layouts: &mut Layouts,
     ) -> Option<Pushed> {
         let at = layouts.read(request.format, request.body, group)?;
-        let context = self.context(request, settings);
+        let context = context(request, settings, self.clock.now());
         let pass = self.commits.enter();
         let known = layouts.get(at, group, self.store.removals());
         let pushed = known.and_then(|(exposition, known)| {
@@ -259,17 +260,6 @@ impl Gateway {
             Some(_) => claim.take().into_iter().for_each(Claim::done),
         }
         pushed
-    }
-
-    fn context<'a>(&self, request: &PushRequest<'a>, settings: &Settings) -> PushContext<'a> {
-        let now = self.clock.now();
-        PushContext {
-            group: request.grouping.key(),
-            stamp: stamp(request, now),
-            now_ms: now.ms,
-            born_ms: now.stamp / 1_000_000,
-            limits: settings.limits.store,
-        }
     }
 
     fn pushed(&self, exposition: &Exposition, applied: Applied, ticket: Ticket) -> Pushed {
@@ -315,6 +305,16 @@ impl Gateway {
     /// Another attempt of this push is in progress.
     pub fn is_in_flight(&self, grouping: &Grouping, identity: Identity<'_>) -> bool {
         self.delivery.is_claimed(&attempt(grouping, identity, &[]))
+    }
+}
+
+fn context<'a>(request: &PushRequest<'a>, settings: &Settings, now: Now) -> PushContext<'a> {
+    PushContext {
+        group: request.grouping.key(),
+        stamp: stamp(request, now),
+        now_ms: now.ms,
+        born_ms: now.born_ms(),
+        limits: settings.limits.store,
     }
 }
 

@@ -11,6 +11,8 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
+use crate::clock::Now;
+
 /// Somebody who scrapes again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scraper {
@@ -20,14 +22,25 @@ pub struct Scraper {
     pub timeout_ms: i64,
 }
 
-/// Those that have scraped lately, by the hashes of their identities.
 #[derive(Debug, Default)]
-pub(super) struct Scrapers(Mutex<HashMap<u64, Known, RandomState>>);
+pub(super) struct Scrapers {
+    /// Those that have scraped lately, by the hashes of their identities.
+    known: Mutex<HashMap<u64, Known, RandomState>>,
+    /// The birth times of series that pushes may bear which are under way.
+    births_ms: Mutex<Vec<i64>>,
+}
+
+/// A push is under way that may bear series.
+#[derive(Debug)]
+pub(super) struct UnderWay<'s> {
+    scrapers: &'s Scrapers,
+    born_ms: i64,
+}
 
 /// Times are milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// When its last scrape began.
+    /// When its last scrape began, or the first push that was under way then.
     last_ms: i64,
     /// What was pushed before was shown to it with its value.
     seen_ms: i64,
@@ -38,14 +51,24 @@ const SCRAPERS_MAX: usize = 1000;
 
 const FORGOTTEN_AFTER_MS: i64 = 3_600_000;
 
-/// A push takes its time before it is applied: so much earlier, at the most, a series may be born than
-/// it is found. Then it is shown at zero once more, which does no harm.
-const APPLIED_WITHIN_MS: i64 = 100;
+/// Series are born just before their first push. Within this time one may be shown at zero once more,
+/// which does no harm.
+const BORN_BEFORE_MS: i64 = 100;
 
 /// Of series that are older than this, a scraper that is not known is told the value.
 const NEW_FOR_AT_MOST_MS: i64 = 300_000;
 
 impl Scrapers {
+    /// A push begins that may bear series, and when: a scrape that begins before it ends may not see
+    /// them, however long it waits and takes.
+    pub(super) fn push_begins(&self, now: impl FnOnce() -> Now) -> (UnderWay<'_>, Now) {
+        let mut births_ms = self.births_ms.lock();
+        // Under the lock: whoever looks later and finds nothing has an earlier time.
+        let now = now();
+        births_ms.push(now.born_ms());
+        (UnderWay { scrapers: self, born_ms: now.born_ms() }, now)
+    }
+
     /// A scrape begins. Series that were born at or after the returned time were not shown to this
     /// scraper before.
     ///
@@ -55,14 +78,16 @@ impl Scrapers {
     /// as long as its timeout: so what is younger than one and a half timeouts has not been shown to
     /// it with a value that the next one could not have either.
     pub(super) fn begin(&self, scraper: &Scraper, now_ms: i64) -> i64 {
-        let mut known = self.0.lock();
+        let first_birth_ms = self.births_ms.lock().iter().copied().min();
+        let seen_until_ms = first_birth_ms.map_or(now_ms, |birth_ms| birth_ms.min(now_ms));
+        let mut known = self.known.lock();
         let who = known.hasher().hash_one(&scraper.identity);
         let last_ms = known.get(&who).map(|known| known.last_ms);
         // The clock may have stepped back.
         let last_ms =
             last_ms.map(|last_ms| last_ms.min(now_ms)).filter(|&ms| is_recent(ms, now_ms));
         let new_since_ms = match last_ms {
-            Some(last_ms) => last_ms - APPLIED_WITHIN_MS,
+            Some(last_ms) => last_ms - BORN_BEFORE_MS,
             None => now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2,
         };
         if known.len() >= SCRAPERS_MAX && !known.contains_key(&who) {
@@ -71,16 +96,25 @@ impl Scrapers {
                 known.remove(&oldest);
             }
         }
-        known.insert(who, Known { last_ms: now_ms, seen_ms: new_since_ms });
+        known.insert(who, Known { last_ms: seen_until_ms, seen_ms: new_since_ms });
         new_since_ms
     }
 
     /// What was pushed before this time was shown, with its value, to all who have scraped lately. `None`
     /// if nobody has.
     pub(super) fn all_have_seen_ms(&self, now_ms: i64) -> Option<i64> {
-        let known = self.0.lock();
+        let known = self.known.lock();
         let recent = known.values().filter(|known| is_recent(known.last_ms, now_ms));
         recent.map(|known| known.seen_ms).min()
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut births_ms = self.scrapers.births_ms.lock();
+        if let Some(at) = births_ms.iter().position(|&birth_ms| birth_ms == self.born_ms) {
+            births_ms.swap_remove(at);
+        }
     }
 }
 
@@ -108,6 +142,22 @@ mod tests {
         assert_eq!(scrapers.begin(&a, HOUR + 15_000), HOUR - 100);
         assert_eq!(scrapers.begin(&a, HOUR + 30_000), HOUR + 14_900);
         assert_eq!(scrapers.begin(&b, HOUR + 30_000), HOUR + 4_900);
+    }
+
+    /// It bears its series only after a scrape has begun, though it began long before.
+    #[test]
+    fn what_was_under_way_is_new_next_time() {
+        let scrapers = Scrapers::default();
+        let a = scraper("a");
+        let at = |ms: i64| move || Now { ms, stamp: ms * 1_000_000 };
+        scrapers.begin(&a, HOUR);
+        let (slow, _) = scrapers.push_begins(at(HOUR + 1_000));
+        let (quick, _) = scrapers.push_begins(at(HOUR + 9_000));
+        drop(quick);
+        assert_eq!(scrapers.begin(&a, HOUR + 10_000), HOUR - 100);
+        drop(slow);
+        assert_eq!(scrapers.begin(&a, HOUR + 20_000), HOUR + 900);
+        assert_eq!(scrapers.begin(&a, HOUR + 30_000), HOUR + 19_900);
     }
 
     #[test]
@@ -159,7 +209,7 @@ mod tests {
         for at in 0..2 * SCRAPERS_MAX as i64 {
             scrapers.begin(&scraper(&at.to_string()), at);
         }
-        let known = scrapers.0.lock();
+        let known = scrapers.known.lock();
         assert_eq!(known.len(), SCRAPERS_MAX);
         assert!(known.values().all(|known| known.last_ms >= SCRAPERS_MAX as i64));
     }

@@ -177,3 +177,34 @@ fn what_nobody_scrapes_goes_in_the_end() {
     push(&gateway, 0, 1, &mut BTreeMap::new());
     assert_eq!(pass(ttl_ms + 2000), 1);
 }
+
+/// 14: also where a push bears so many series, or waits so long for another, that scrapes begin and
+/// end meanwhile.
+#[test]
+fn scrapers_see_the_growth_of_pushes_that_take_their_time() {
+    const SERIES: usize = 10_000;
+    let gateway = Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)));
+    let mut seen = Seen::default();
+    seen.take(scrape(&gateway, Some(0)));
+    std::thread::scope(|scope| {
+        let push = |pusher: usize| {
+            let mut body = "# TYPE a_total counter\n".to_owned();
+            for at in 0..SERIES {
+                body += &format!("a_total{{pusher=\"{pusher}\",at=\"{at}\"}} 1\n");
+            }
+            let grouping = Grouping::default();
+            gateway.push(&PushRequest::new(&grouping, PushFormat::Text, body.as_bytes())).unwrap();
+        };
+        let pushers = [0, 1, 2].map(|pusher| scope.spawn(move || push(pusher)));
+        while !pushers.iter().all(|pusher| pusher.is_finished()) {
+            seen.take(scrape(&gateway, Some(0)));
+        }
+    });
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(150));
+        seen.take(scrape(&gateway, Some(0)));
+    }
+    assert_eq!(seen.growth.len(), 3 * SERIES);
+    let missed = seen.growth.values().filter(|growth| **growth != 1.0).count();
+    assert_eq!(missed, 0, "series whose first push no increase() contains");
+}
