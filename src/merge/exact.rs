@@ -13,7 +13,7 @@ mod record;
 
 use std::borrow::Cow;
 
-/// See the module documentation. 24 bytes; latency sums typically own 24 to 40 more.
+/// See the module documentation. 24 bytes; a sum of latencies typically owns 24 to 40 more.
 #[derive(Clone, Debug)]
 pub struct Exact(Repr);
 
@@ -25,7 +25,7 @@ enum Repr {
         high: i64,
         low: u64,
     },
-    /// A [`Wide`] in pieces, one of which fits beside what tells the variants apart.
+    /// The fields of a [`Wide`], inlined so that `low` fits next to the tag of the enum.
     Wide {
         low: u8,
         limbs: Box<[u64]>,
@@ -39,8 +39,8 @@ const _: () = assert!(size_of::<Exact>() == 24);
 const ZERO_LIMB: usize = 17;
 const GRID_EXPONENT: i32 = -(ZERO_LIMB as i32) * 64;
 
-/// Limbs `low..` of the grid in two's complement: below them are zeros, above them the sign of the
-/// last one goes on.
+/// Limbs `low..` of the grid in two's complement: the limbs below are zero, those above repeat the sign
+/// of the last one.
 #[derive(Clone, Debug)]
 struct Wide<L = Box<[u64]>> {
     low: u8,
@@ -56,7 +56,7 @@ impl Default for Exact {
 impl Exact {
     pub const ZERO: Exact = Exact(Repr::Int(0));
 
-    /// `value` must be finite: what NaN and infinities mean is decided before state is touched.
+    /// `value` must be finite: NaN and infinities are dealt with before any state is changed.
     pub fn add_f64(&mut self, value: f64) {
         debug_assert!(value.is_finite());
         if let Repr::Int(sum) = &mut self.0
@@ -87,7 +87,7 @@ impl Exact {
             }
             Repr::Wide { low, limbs } => self.change_wide(|wide| {
                 for (at, &limb) in limbs.iter().enumerate() {
-                    // The last limb is the signed one.
+                    // Only the last limb is signed.
                     let last = at + 1 == limbs.len();
                     let value = if last { i128::from(limb as i64) } else { i128::from(limb) };
                     wide.add_at(*low as usize + at, value);
@@ -133,7 +133,7 @@ impl Exact {
         }
     }
 
-    /// The whole part, if the sum is not negative and that fits, and whether it is all of it.
+    /// The whole part, and whether the sum is whole. `None` if it is negative or does not fit.
     pub fn whole_part(&self) -> Option<(u64, bool)> {
         match &self.0 {
             Repr::Int(n) => Some((u64::try_from(*n).ok()?, true)),
@@ -192,7 +192,7 @@ impl Exact {
         });
     }
 
-    /// Changes it in its wide representation, which it then keeps.
+    /// Converts the sum to `Wide`, for good, and changes it.
     fn change_wide(&mut self, change: impl FnOnce(&mut Wide)) {
         let mut wide = std::mem::take(self).into_wide();
         change(&mut wide);
@@ -225,7 +225,7 @@ impl Parts {
         const FRACTION: u64 = (1 << 52) - 1;
         let bits = value.to_bits();
         let field = (bits >> 52 & 0x7ff) as i32;
-        // Subnormals have no implied leading one and the exponent of the smallest normal.
+        // Subnormals have no implied leading one, and share the exponent of the smallest normal.
         let (mantissa, exponent) = match field {
             0 => (bits & FRACTION, -1074),
             _ => (bits & FRACTION | 1 << 52, field - 1075),
@@ -235,7 +235,7 @@ impl Parts {
         Parts { mantissa, exponent }
     }
 
-    /// The value times 2^64, if that is a whole number within the range of an input of Q64.64.
+    /// The value times 2^64, if that is a whole number and in range for `Fixed`.
     fn as_fixed(self) -> Option<i128> {
         let shift = self.exponent + 64;
         let magnitude = self.mantissa.unsigned_abs();
@@ -295,7 +295,7 @@ impl Wide {
         }
         let is_negative = negative(top(&self.limbs));
         if was_negative == (value < 0) && is_negative != was_negative {
-            // The sum needs one limb more; its sign is that of both operands.
+            // The sum overflowed into the sign, which both operands shared: it needs one more limb.
             let mut limbs = Vec::with_capacity(self.limbs.len() + 1);
             limbs.extend_from_slice(&self.limbs);
             limbs.push(if was_negative { u64::MAX } else { 0 });
@@ -317,7 +317,7 @@ impl<'l> Wide<&'l [u64]> {
 
     fn mean(&self, count: u64) -> f64 {
         let (magnitude, is_negative) = self.magnitude();
-        // Two limbs more below: at least 64 bits of quotient, whatever the count takes away.
+        // Two more limbs below: the quotient then has at least 64 bits, however large the count.
         let mut quotient = vec![0; 2];
         quotient.extend_from_slice(&magnitude);
         let mut rest = 0u64;
@@ -327,7 +327,7 @@ impl<'l> Wide<&'l [u64]> {
             (*limb, rest) = ((dividend / count) as u64, (dividend % count) as u64);
         }
         let nearest = round(i32::from(self.low) - 2, &quotient, rest != 0);
-        // What is too small for an f64 is zero, and zero has no sign here.
+        // Subtracting turns a result that was rounded to zero into 0, not -0.
         if is_negative { 0.0 - nearest } else { nearest }
     }
 
@@ -341,13 +341,13 @@ impl<'l> Wide<&'l [u64]> {
     }
 }
 
-/// Rounds the unsigned number in `limbs`, whose first is limb `low` of the grid; `more`: it is
-/// larger by less than the last bit of them.
+/// Rounds the unsigned number in `limbs`, the first of which is limb `low` of the grid. `more`: the
+/// number is larger than that, by less than its last bit.
 fn round(low: i32, limbs: &[u64], more: bool) -> f64 {
     let Some(top) = limbs.iter().rposition(|&limb| limb != 0) else {
         return 0.0;
     };
-    // The leading 64 bits, the first one set, and whether anything is left below them.
+    // The leading 64 bits, the first of which is set, and whether any bit below them is.
     let zeros = limbs[top].leading_zeros();
     let next = if top > 0 { limbs[top - 1] } else { 0 };
     let lead = if zeros == 0 { limbs[top] } else { limbs[top] << zeros | next >> (64 - zeros) };
@@ -355,10 +355,10 @@ fn round(low: i32, limbs: &[u64], more: bool) -> f64 {
     let sticky = more || below != 0 || limbs[..top.saturating_sub(1)].iter().any(|&l| l != 0);
     let exponent = (low + top as i32) * 64 + 63 - zeros as i32 + GRID_EXPONENT;
 
-    // An f64 keeps 53 bits, a subnormal one those down to 2^-1074.
+    // A normal f64 keeps 53 bits, a subnormal one the bits down to 2^-1074.
     let cut = 11 + (-1022 - exponent).max(0);
     if cut > 64 {
-        return 0.0; // Below half of the smallest.
+        return 0.0; // Less than half of the smallest f64.
     }
     let kept = lead.checked_shr(cut as u32).unwrap_or(0);
     let (rest, half) = (lead ^ kept.checked_shl(cut as u32).unwrap_or(0), 1u64 << (cut - 1));
@@ -371,7 +371,7 @@ fn round(low: i32, limbs: &[u64], more: bool) -> f64 {
 }
 
 fn as_i64(value: f64) -> Option<i64> {
-    // Every whole f64 in [-2^63, 2^63) converts exactly; the round trip tells the others.
+    // Every whole f64 in [-2^63, 2^63) converts exactly; the round trip catches all others.
     let whole = value as i64;
     (whole as f64 == value && whole != i64::MAX).then_some(whole)
 }
@@ -421,7 +421,7 @@ mod tests {
         sum
     }
 
-    /// The sum in units of 2^-1074, by big integers.
+    /// The sum in units of 2^-1074, computed with big integers.
     fn reference(values: &[f64]) -> BigInt {
         let scaled = values.iter().map(|&value| {
             let parts = Parts::of(value);
@@ -552,7 +552,7 @@ mod tests {
             let (units, count) = (reference(&values), BigInt::from(count));
             let distance = |x: f64| (reference(&[x]) * &count - &units).magnitude().clone();
             if mean.is_infinite() {
-                // Half a unit beyond the largest.
+                // Half a unit above the largest f64: from here on, rounding gives infinity.
                 let edge = reference(&[f64::MAX]) + reference(&[2f64.powi(970)]);
                 prop_assert!(*units.magnitude() >= (edge * &count).magnitude().clone());
                 return Ok(());

@@ -5,8 +5,8 @@
 //! when read. Layouts may differ between pushes; the result never claims more observations below
 //! a bound than are certain, and does not depend on the order of arrival.
 //!
-//! A push may carry classic buckets, native buckets or both. Each part knows how many observations
-//! it has seen; a part that has missed some is not shown, so that what is shown always adds up.
+//! A push may carry classic buckets, native buckets or both. Each part counts the observations it has
+//! seen. A part that has missed some is not shown, so that the histogram shown always adds up.
 
 mod full;
 mod layout;
@@ -24,7 +24,7 @@ use full::Full;
 pub use layout::Layout;
 use packed::Packed;
 
-/// What one push says of one histogram.
+/// One histogram in one push.
 #[derive(Clone, Copy, Debug)]
 pub struct PushedHistogram<'a> {
     /// `_count`, or else the `+Inf` bucket (formats G7).
@@ -86,7 +86,7 @@ impl<'a> PushedHistogram<'a> {
         self.buckets.iter().filter(|bucket| bucket.upper_bound != f64::INFINITY)
     }
 
-    /// A push without native buckets is classic, if only by its count, the `+Inf` bucket.
+    /// A push without native buckets is always classic: its count is the `+Inf` bucket.
     fn is_classic(&self) -> bool {
         !self.buckets.is_empty() || self.native.is_none()
     }
@@ -95,7 +95,7 @@ impl<'a> PushedHistogram<'a> {
         self.count.unwrap_or_default()
     }
 
-    /// Classic buckets of whole numbers and nothing else.
+    /// Only classic buckets with whole numbers, without exemplars.
     fn is_whole_and_plain(&self) -> bool {
         let is_plain = |bucket: &Bucket| {
             matches!(bucket.cumulative_count, Number::Int(_)) && bucket.exemplar.is_none()
@@ -121,7 +121,7 @@ pub(super) fn check_count(count: Number, what: &'static str) -> Result<(), Refus
 #[derive(Clone, Debug)]
 pub struct Histogram(Form);
 
-/// Small while it can be; what needs the full form stays in it.
+/// Packed for as long as possible; a histogram that needed the full form once keeps it.
 #[derive(Clone, Debug)]
 enum Form {
     Packed(Packed),
@@ -134,7 +134,7 @@ impl Histogram {
         Histogram(Form::Packed(Packed::empty(with_sum.then_some(Exact::ZERO))))
     }
 
-    /// Of the classic buckets, if there are any.
+    /// The bounds of the classic buckets, if there are any.
     pub(super) fn bounds(&self) -> Option<&Layout> {
         match &self.0 {
             Form::Packed(packed) => packed.bounds(),
@@ -203,8 +203,8 @@ impl Histogram {
         }
     }
 
-    /// The push alone, but with all bounds known here, so that the buckets shown of several pushes
-    /// do not depend on their order.
+    /// The push alone, but with all bounds known here: the buckets shown after several pushes then do
+    /// not depend on their order.
     pub fn replaced(&self, pushed: &PushedHistogram<'_>) -> Histogram {
         let mut alone = Histogram::new(pushed.sum.is_some());
         if let Some(bounds) = self.bounds() {
@@ -214,8 +214,8 @@ impl Histogram {
         alone
     }
 
-    /// Becomes `candidate`, which is [replaced](Histogram::replaced) by `pushed`, if that is larger.
-    /// Where both are equal but for exemplars, those are brought together.
+    /// Becomes `candidate`, the result of [`replaced`](Histogram::replaced) for `pushed`, if that is
+    /// larger. If the two differ only in exemplars, the better ones are kept.
     pub fn keep_larger(&mut self, candidate: Histogram, pushed: &PushedHistogram<'_>) {
         let read = |histogram: &Histogram| {
             let mut reading = HistogramReading::default();
@@ -232,7 +232,7 @@ impl Histogram {
         }
     }
 
-    /// Fills an empty reading; `native_limit`: how many native buckets to show at the most.
+    /// Fills an empty reading, with at most `native_limit` native buckets.
     pub fn read(&self, native_limit: usize, into: &mut HistogramReading) {
         match &self.0 {
             Form::Packed(packed) => packed.read(into),
@@ -261,7 +261,7 @@ impl Histogram {
     }
 }
 
-/// Decides between histograms of one layout: everything that is shown but exemplars.
+/// Orders histograms with the same layout: by everything that is shown except exemplars.
 fn rank(reading: &HistogramReading) -> impl PartialOrd + '_ {
     let buckets: Vec<Number> = reading.buckets.iter().map(|b| b.cumulative_count).collect();
     let native = reading.native.as_ref().map(|native| {
@@ -293,8 +293,8 @@ pub(super) fn add_number(total: &mut Exact, number: Number) {
     }
 }
 
-/// Counts that rise are shown as numbers that rise, also among whole numbers that f64 cannot tell
-/// apart: there, a fraction is cut off, because rounding it to f64 would go past its neighbours.
+/// Rising counts must be shown as rising numbers, even where f64 cannot tell whole numbers apart.
+/// There, a fraction is cut off: rounding to f64 could jump past a neighbouring count.
 pub(super) fn read_number(total: &Exact) -> Number {
     const FRACTIONS_END: u64 = 1 << 53;
     match total.whole_part() {

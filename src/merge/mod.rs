@@ -1,8 +1,8 @@
 //! What a push means: the state of one series, and how a pushed value is added to it
 //! (merge-semantics 1). Pure arithmetic; no clock, no lock, no I/O.
 //!
-//! - [`check`] tells whether a pushed value may be merged at all, whatever is stored.
-//! - [`State::knows`] tells whether it fits the series it goes to.
+//! - [`check`] says whether a pushed value may be merged at all, whatever is stored.
+//! - [`State::knows`] says whether it fits the series it is for.
 //! - [`State::merge`] then cannot fail, and does not depend on the order of pushes.
 //! - [`State::read`] rounds, once, for a scrape.
 
@@ -88,11 +88,11 @@ impl Refusal {
     }
 }
 
-/// Decides between values of a gauge: the larger stamp wins, then the larger value, so that the
-/// order of arrival does not matter. Nanoseconds since the Unix epoch.
+/// When a value was pushed, in nanoseconds since the Unix epoch. The larger stamp wins, then the larger
+/// value, so that the order of arrival does not matter.
 pub type Stamp = i64;
 
-/// First in [`f64::total_cmp`]: a NaN.
+/// A NaN, the smallest value of all in the order of [`f64::total_cmp`].
 const LEAST: f64 = f64::from_bits(u64::MAX);
 
 /// How samples of one series merge.
@@ -102,7 +102,8 @@ pub struct MergeRules {
     pub untyped: UntypedRule,
 }
 
-/// The merged value of one series. Every series has room for one, so what is rare is in a box.
+/// The merged value of one series. Every series contains one, so rare variants are boxed to keep it
+/// small.
 #[derive(Clone, Debug)]
 pub enum State {
     /// Counters, untyped samples, gauges by the rule `sum`.
@@ -129,7 +130,7 @@ const _: () = assert!(size_of::<State>() == 24);
 #[derive(Clone, Debug)]
 pub struct Marked {
     total: Exact,
-    /// The best of all.
+    /// The best of all that were pushed.
     exemplar: Exemplar,
 }
 
@@ -162,7 +163,7 @@ pub struct StateSet {
 /// Whether a pushed value may be merged, whatever is stored.
 ///
 /// # Errors
-/// As the table in merge-semantics 1 tells, column "refuse".
+/// See the table in merge-semantics 1, column "refuse".
 pub fn check(kind: Kind, series: &PushedSeries<'_>, rules: MergeRules) -> Result<(), Refusal> {
     match (kind, series.value) {
         (Kind::Counter, PushedValue::Scalar(value)) => {
@@ -251,7 +252,7 @@ impl State {
         }
     }
 
-    /// It goes on from `histogram` by this rule, and whatever is pushed is later.
+    /// The state with which `histogram` continues under this rule. Any push counts as later.
     fn gauge_histogram(histogram: Histogram, rule: GaugeRule) -> State {
         match rule {
             GaugeRule::Sum => State::Histogram(histogram),
@@ -259,7 +260,7 @@ impl State {
         }
     }
 
-    /// The rule by which a gauge of this state merges.
+    /// The rule by which a gauge in this state merges.
     pub fn gauge_rule(&self) -> GaugeRule {
         match self {
             State::Sum(_) | State::Marked(_) | State::Histogram(_) => GaugeRule::Sum,
@@ -270,8 +271,8 @@ impl State {
         }
     }
 
-    /// Goes on by another rule from the value shown now; an operator has changed the rules. That
-    /// value is older than any push to come.
+    /// Continues from the value shown now under another rule, because an operator has changed the
+    /// rules. That value counts as older than any push to come.
     pub fn change_rule(&mut self, rule: GaugeRule) {
         let value = match std::mem::replace(self, State::Info) {
             State::Histogram(histogram) => return *self = State::gauge_histogram(histogram, rule),
@@ -285,14 +286,14 @@ impl State {
             other => return *self = other,
         };
         *self = State::empty_gauge(rule);
-        // What the new rule would refuse is left behind.
+        // A value that the new rule would refuse is dropped.
         if check_gauge(rule, value).is_ok() {
             self.merge_scalar(value, Stamp::MIN);
         }
     }
 
-    /// Whether the value can be merged as the state is. If not, buckets are missing, and
-    /// [`State::grow`] makes them. What a histogram knows once, it always does.
+    /// Whether the value can be merged into the state as it is. If not, buckets are missing, and
+    /// [`State::grow`] adds them. A histogram never forgets a bound.
     ///
     /// # Errors
     /// If it cannot be merged at all.
@@ -331,7 +332,7 @@ impl State {
         }
     }
 
-    /// Makes room for the bounds that [`State::grown`] gave.
+    /// Makes room for the bounds that [`State::grown`] returned.
     pub fn grow(&mut self, layout: Layout) {
         match self {
             State::Histogram(histogram) => histogram.set_layout(layout),
@@ -382,7 +383,7 @@ impl State {
         }
     }
 
-    /// Keeps an exemplar, if this is a sum and has no better one.
+    /// Keeps the exemplar if this is a sum without a better one.
     fn offer(&mut self, offered: &Exemplar) {
         match self {
             State::Sum(total) => {
@@ -409,7 +410,7 @@ impl State {
                     (*value, *held) = (new, stamp);
                 }
             }
-            // Not f64::min and max, to which the two zeros are equal: either could be the result.
+            // Not f64::min and f64::max: these treat both zeros as equal and may return either.
             State::Min(value) => {
                 if new.total_cmp(value).is_lt() {
                     *value = new;
@@ -488,19 +489,19 @@ fn better_exemplar(offered: &Exemplar, held: &Exemplar) -> bool {
     exemplar_order(offered, held).is_gt()
 }
 
-/// Total order of exemplars: the later one is better, then by labels, then by value, so that the
-/// best of several does not depend on their order.
+/// The better exemplar is the later one, then the one with larger labels, then the larger value. The
+/// order is total, so the best of several does not depend on their order.
 fn exemplar_order(a: &Exemplar, b: &Exemplar) -> Ordering {
     let by = a.timestamp_ms.cmp(&b.timestamp_ms);
     by.then_with(|| a.labels.cmp(&b.labels)).then_with(|| a.value.total_cmp(&b.value))
 }
 
-/// Whether sums of such values keep the rules that OpenMetrics has for their type: what strict
-/// readers refuse is then written without its type (formats 7).
+/// Whether sums of such values obey the rules of OpenMetrics for their type. Those that do not are
+/// written without a type, because strict readers would refuse them (formats 7).
 pub fn is_regular(kind: Kind, series: &PushedSeries<'_>) -> bool {
     let whole = |count: &Number| matches!(count, Number::Int(_));
     match series.value {
-        // What is untyped may turn out to count.
+        // An untyped series may turn out to be a counter.
         PushedValue::Scalar(value) => {
             !matches!(kind, Kind::Counter | Kind::Untyped) || value >= 0.0
         }
@@ -508,7 +509,7 @@ pub fn is_regular(kind: Kind, series: &PushedSeries<'_>) -> bool {
         PushedValue::Summary { count, .. } => count.as_ref().is_none_or(whole),
         PushedValue::Histogram { count, sum, buckets, .. } => {
             let below = buckets.iter().next().is_some_and(|first| first.upper_bound < 0.0);
-            // The sum of a histogram would be a counter that falls, that of a gauge histogram not.
+            // A negative sum would be a counter that falls, except in a gauge histogram.
             let is_gauge = kind == Kind::GaugeHistogram;
             sum.is_some_and(|sum| sum >= 0.0 || (is_gauge && below && sum < 0.0))
                 && (is_gauge || !below)
@@ -518,7 +519,8 @@ pub fn is_regular(kind: Kind, series: &PushedSeries<'_>) -> bool {
     }
 }
 
-/// The better of two help texts: the longer, then the smaller bytes (merge-semantics 1, "metadata").
+/// Whether `offered` is the better help text: the longer one is, then the one that sorts first
+/// (merge-semantics 1, "metadata").
 pub fn better_help(offered: &str, held: &str) -> bool {
     offered.len().cmp(&held.len()).then_with(|| held.cmp(offered)).is_gt()
 }

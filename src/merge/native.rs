@@ -1,11 +1,11 @@
 //! Native (exponential) buckets of one series (merge-semantics 1.3, formats 10).
 //!
-//! Adding two histograms pairwise, with the zero thresholds reconciled each time, depends on the
-//! order when schemas and thresholds both differ. So thresholds are not reconciled when a push
-//! arrives. What all pushes come to when they are brought together at once, first to the smallest
-//! schema, then under one threshold, follows from these alone: that schema, the counts per bucket of
-//! it, the largest threshold, and whether there was more than one. Each can be kept up push by push
-//! in any order, and the threshold is settled when the buckets are read.
+//! If pushes were added pairwise, reconciling the zero thresholds each time, the result would depend on
+//! the order when both schemas and thresholds differ. So a push does not reconcile thresholds. The sum
+//! is defined as that of all pushes at once, brought first to the smallest schema, then to one
+//! threshold. It follows from four things, which can be updated push by push in any order: that schema,
+//! the counts of its buckets, the largest threshold, and whether there was more than one. The threshold
+//! is settled when the buckets are read.
 
 mod record;
 
@@ -22,10 +22,10 @@ use crate::model::{Exemplar, NativeBuckets, Number};
 pub const MIN_SCHEMA: i8 = -4;
 pub const MAX_SCHEMA: i8 = 8;
 
-/// More populated buckets than this lower the schema for good. Far above what is shown; a bound
-/// against hostile input.
+/// With more populated buckets than this, the schema is lowered for good. Far more than are ever shown;
+/// this protects against hostile input.
 const POPULATED_MAX: usize = 4096;
-/// Exemplars kept for the native part: the best ones.
+/// How many exemplars the native part keeps: the best ones.
 const EXEMPLARS_MAX: usize = 10;
 
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub struct Native {
     /// Observations of all pushes that had native buckets.
     count: Exact,
     buckets: Buckets,
-    /// Pushes had different zero thresholds, so that buckets below the largest are to be counted as
-    /// zero. While they agree, a bucket that overlaps the zero bucket is legal.
+    /// Pushes had different zero thresholds, so buckets below the largest one count as zero. While all
+    /// agree, a bucket may overlap the zero bucket.
     thresholds_differ: bool,
     /// Best last.
     exemplars: Vec<Exemplar>,
@@ -53,9 +53,9 @@ struct Buckets {
 type Side = BTreeMap<i32, Exact>;
 
 /// # Errors
-/// If the schema is unknown, the zero threshold is no width, a bucket lies where no number can, or
-/// the buckets hold more or less than `count`. (Observations of NaN are in no bucket; but they make
-/// the sum NaN, and that is refused.)
+/// If the schema is unknown, the zero threshold is negative or not finite, a bucket lies where no
+/// number can, or the buckets do not add up to `count`. (Observations of NaN are in no bucket, but they
+/// make the sum NaN, which is refused.)
 pub fn check(buckets: &NativeBuckets, count: Number) -> Result<(), Refusal> {
     let schema = buckets.schema;
     if !(MIN_SCHEMA..=MAX_SCHEMA).contains(&schema) {
@@ -88,16 +88,16 @@ fn add_checked(total: &mut Exact, count: Number) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The buckets in which numbers are: from that of the smallest one to that of infinity, which follows
-/// the one that ends at the largest finite number. Others would be without end: those of all pushes
-/// together must stay few at the lowest schema.
+/// The indexes of buckets that can hold a number: from that of the smallest number to that of infinity,
+/// which follows the bucket that ends at the largest finite number. All others are refused, so that
+/// only a few buckets are possible at the lowest schema, whatever is pushed.
 fn indexes(schema: i8) -> RangeInclusive<i32> {
     let at = |exponent: i32| if schema >= 0 { exponent << schema } else { exponent >> -schema };
     -at(1074)..=at(1024) + 1
 }
 
 impl Native {
-    /// Without observations, and with the layout of the first push.
+    /// The identity of merging, with the layout of the first push.
     pub fn like(pushed: &NativeBuckets) -> Native {
         let buckets = Buckets {
             schema: pushed.schema,
@@ -145,14 +145,14 @@ impl Native {
         }
     }
 
-    /// Shows the native part if it has seen all `count` observations of the histogram.
+    /// Fills in the native part, if it has seen all `count` observations of the histogram.
     pub fn read(&self, count: Number, limit: usize, into: &mut HistogramReading) {
         if read_number(&self.count) != count {
             return;
         }
         let mut shown = self.buckets.clone();
-        // Before buckets become zero: their number only ever grows so, and the schema shown, which
-        // must not rise (that would be a reset), only ever falls.
+        // Limit the buckets before some of them are counted as zero: at any one schema their number
+        // never falls, so the schema shown never rises, which would look like a reset.
         shown.limit(limit);
         if self.thresholds_differ {
             shown.settle_threshold();
@@ -176,7 +176,7 @@ impl Native {
     }
 }
 
-/// Without a sign, which a zero might have.
+/// The threshold without the sign that a zero may have.
 fn threshold(pushed: &NativeBuckets) -> f64 {
     pushed.zero_threshold.abs()
 }
@@ -190,7 +190,7 @@ impl Buckets {
         self.positive.len() + self.negative.len()
     }
 
-    /// Merges neighbouring buckets, which is exact. Does nothing if the schema is as low already.
+    /// Merges neighbouring buckets, which is exact. Does nothing if the schema is that low already.
     fn lower_schema(&mut self, schema: i8) {
         if schema >= self.schema {
             return;
@@ -205,14 +205,15 @@ impl Buckets {
         self.schema = schema;
     }
 
-    /// Lowers the schema until at most `max` buckets are populated, as far as it goes.
+    /// Lowers the schema until at most `max` buckets are populated, or to the lowest one.
     fn limit(&mut self, max: usize) {
         while self.populated() > max && self.schema > MIN_SCHEMA {
             self.lower_schema(self.schema - 1);
         }
     }
 
-    /// Raises the zero threshold until it cuts no populated bucket, and counts those below as zero.
+    /// Raises the zero threshold until it cuts through no populated bucket, and counts the buckets
+    /// below it as zero.
     fn settle_threshold(&mut self) {
         while let Some(edge) = self.edge_above_threshold() {
             self.zero_threshold = edge;
@@ -241,13 +242,14 @@ impl Buckets {
     }
 }
 
-/// The index of the bucket that holds bucket `index`, `schemas_down` schemas lower (formats 10).
+/// The index of the bucket that contains bucket `index` when the schema is `schemas_down` lower
+/// (formats 10).
 pub fn downscale(index: i32, schemas_down: i8) -> i32 {
     // In 64 bits, because any i32 can be pushed; the result is nearer to zero than `index`.
     (((i64::from(index) - 1) >> schemas_down) + 1) as i32
 }
 
-/// Upper end of bucket `index`, in absolute value.
+/// The upper bound of bucket `index`, as an absolute value.
 pub fn upper_edge(schema: i8, index: i32) -> f64 {
     let (octave, fraction) = if schema <= 0 {
         (i64::from(index) << -schema, 1.0)
@@ -257,7 +259,7 @@ pub fn upper_edge(schema: i8, index: i32) -> f64 {
         (i64::from(index.div_euclid(per_octave)), part.exp2())
     };
     match octave {
-        // The last bucket that is not infinite ends at the largest f64, not at 2^1024.
+        // The last finite bucket ends at the largest f64, not at 2^1024.
         1024 if fraction == 1.0 => f64::MAX,
         1024.. => f64::INFINITY,
         ..-1100 => 0.0,

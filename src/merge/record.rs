@@ -1,5 +1,5 @@
-//! The state of a series as bytes, and back: every representation exactly as it is, so that what
-//! comes after a restart is what would have come without it.
+//! The state of a series as bytes, and back. Every representation is stored as it is, so that a restart
+//! changes no result.
 //!
 //! ```text
 //! 0  total  exemplar?         sum
@@ -83,10 +83,10 @@ impl State {
         }
     }
 
-    /// `layout` gives the shared list of bucket bounds.
+    /// `layout` returns the shared list for some bucket bounds.
     ///
     /// # Errors
-    /// If the bytes are none of a state.
+    /// If the bytes are not a valid state.
     pub fn unpack(
         from: &mut Unpacker<'_>,
         layout: &mut dyn FnMut(&[f64]) -> Layout,
@@ -126,8 +126,8 @@ impl State {
     /// Whether series of this kind can have such a state.
     pub fn is_of(&self, kind: Kind) -> bool {
         match self {
-            // A series from before the type of its family was known goes on by another rule when it
-            // is next pushed.
+            // A series that was created before the type of its family was known takes on the rule of
+            // that type when it is next pushed.
             State::Sum(_) | State::Marked(_) | State::Last { .. } => {
                 matches!(kind, Kind::Counter | Kind::Untyped | Kind::Gauge)
             }

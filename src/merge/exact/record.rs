@@ -1,4 +1,4 @@
-//! Exact sums as bytes: the representation as it is.
+//! Exact sums as bytes: each representation as it is.
 //!
 //! ```text
 //! 0  sum                      integer
@@ -41,7 +41,7 @@ impl Exact {
                 let low = from.u8()?;
                 let limbs = from.length()?;
                 let end = usize::from(low) + limbs;
-                // The window begins as that of a fixed-point sum and only ever widens.
+                // A window starts out as that of a fixed-point sum and only ever widens.
                 if usize::from(low) >= ZERO_LIMB || end <= ZERO_LIMB || end > LIMBS_MAX {
                     return Err(Malformed("a sum has impossible limbs"));
                 }

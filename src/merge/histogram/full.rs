@@ -1,4 +1,4 @@
-//! Histograms in full: what a push may ever bring has a place here, for more memory.
+//! The full form of a histogram: it holds anything a push can contain, and takes more memory.
 
 use super::{Layout, Packed, PushedHistogram, add_number, read_number};
 use crate::merge::better_exemplar;
@@ -10,7 +10,7 @@ use crate::model::{Exemplar, Number};
 #[derive(Clone, Debug)]
 pub(super) struct Full {
     pub(super) count: Exact,
-    /// Absent if the first push had none: a mean over a part of the sum would be wrong.
+    /// Absent if the first push had none: a mean computed from part of the sum would be wrong.
     pub(super) sum: Option<Exact>,
     pub(super) classic: Option<Classic>,
     pub(super) native: Option<Box<Native>>,
@@ -19,13 +19,13 @@ pub(super) struct Full {
 #[derive(Clone, Debug)]
 pub(super) struct Classic {
     pub(super) bounds: Layout,
-    /// Own counts per bound, then of what lies above the last one.
+    /// Own counts per bound, then of the observations above the last one.
     pub(super) own: Counts,
     /// The best exemplar of each bucket; empty until the first one comes.
     pub(super) exemplars: Box<[Option<Box<Exemplar>>]>,
 }
 
-/// Integers while all counts are, as they nearly always are.
+/// Integers as long as all counts are, which is nearly always.
 #[derive(Clone, Debug)]
 pub(super) enum Counts {
     Int(Box<[u64]>),
@@ -65,7 +65,7 @@ impl Full {
         add_number(&mut self.count, pushed.count());
         match (&mut self.sum, pushed.sum) {
             (Some(total), Some(sum)) => total.add_f64(sum),
-            // Known to have one when checked, unless an operator has changed the rule since.
+            // The check saw a sum, unless an operator has changed the rule since.
             (Some(_), None) => self.sum = None,
             (None, _) => {}
         }
@@ -87,7 +87,7 @@ impl Full {
         }
     }
 
-    /// Fills an empty reading. Buckets that have missed observations are in it, too.
+    /// Fills an empty reading. Classic buckets that have missed observations are included.
     pub(super) fn read(&self, native_limit: usize, into: &mut HistogramReading) {
         into.count = read_number(&self.count);
         into.sum = self.sum.as_ref().map(Exact::to_f64);
@@ -99,7 +99,7 @@ impl Full {
         }
     }
 
-    /// Bytes owned, its own included, without the shared layout.
+    /// Bytes owned, including the value itself, without the shared layout.
     pub(super) fn heap_bytes(&self) -> usize {
         let classic = self
             .classic
@@ -168,7 +168,7 @@ impl Classic {
         let mut sum = 0u64;
         for (at, upper_bound) in bounds.enumerate() {
             let cumulative_count = match &self.own {
-                // Sums of u64 that overflow are rare enough to start over exactly.
+                // Overflow is so rare that starting over with exact sums is fast enough.
                 Counts::Int(own) => match sum.checked_add(own[at]) {
                     Some(next) => {
                         sum = next;

@@ -1,4 +1,4 @@
-//! Bucket bounds, which many series have in common.
+//! Bucket bounds, which many series share.
 
 use std::ops::Deref;
 
@@ -9,12 +9,13 @@ use triomphe::ThinArc;
 pub struct Layout(ThinArc<(), f64>);
 
 impl Layout {
-    /// Somebody else has this very list.
+    /// Whether there is another reference to this list.
     pub fn is_shared(&self) -> bool {
         ThinArc::strong_count(&self.0) > 1
     }
 
-    /// The place of this bound, searched from `from`; the one behind all bounds if it is none of them.
+    /// The index of this bound, searched from `from`; that of the `+Inf` bucket if it is not among the
+    /// bounds.
     pub(super) fn slot(&self, from: usize, bound: f64) -> usize {
         let ahead = &self[from..];
         ahead.iter().position(|&other| other == bound).map_or(self.len(), |at| from + at)

@@ -1,8 +1,8 @@
-//! Histograms as nearly all are, in one allocation: classic buckets that hold whole numbers, without
-//! exemplars. Whatever else comes has its place in the [full](super::full) form.
+//! The small form that nearly all histograms have, in one allocation: classic buckets that hold whole
+//! numbers, without exemplars. Anything else needs the [full](super::full) form.
 //!
-//! All observations are in buckets here, so that their count is the sum of the buckets and need not
-//! be kept. A bucket is one word of 32 bits, or two of them once all together need more.
+//! Every observation is in a bucket here, so the count is the sum of the buckets and need not be kept.
+//! A bucket is one 32-bit word, or two of them once the count needs more than 32 bits.
 
 use std::fmt;
 
@@ -28,8 +28,7 @@ impl Packed {
         Packed::with(Head { bounds: Layout::default(), sum }, [].into_iter())
     }
 
-    /// `own`: observations per bound, then of what lies above the last one. `None` if these are too
-    /// many.
+    /// `own`: observations per bound, then those above the last one. `None` if their sum overflows.
     pub(super) fn new(
         bounds: Layout,
         sum: Option<Exact>,
@@ -71,7 +70,7 @@ impl Packed {
         })
     }
 
-    /// All observations. No sum of buckets is larger.
+    /// The number of all observations: `new` and `merge` make sure that it does not overflow.
     pub(super) fn count(&self) -> u64 {
         if self.is_wide() {
             self.own().sum()
@@ -99,7 +98,7 @@ impl Packed {
         }
     }
 
-    /// With the bounds of `layout`, which contain its own.
+    /// Makes room for the bounds of `layout`, which must contain those known already.
     pub(super) fn set_layout(&mut self, layout: Layout) {
         if self.bounds() == Some(&layout) {
             return;
@@ -114,8 +113,8 @@ impl Packed {
         *self = Packed::new(layout, sum, own.into_iter()).expect("as many as there were");
     }
 
-    /// Adds a push whose bounds are all known. False, and nothing has changed, if this form has no
-    /// place for it.
+    /// Adds a push whose bounds are all known. Returns false and changes nothing if this form cannot
+    /// hold it.
     pub(super) fn merge(&mut self, pushed: &PushedHistogram<'_>) -> bool {
         let Number::Int(count) = pushed.count() else { return false };
         let total = self.count().checked_add(count);
@@ -130,7 +129,7 @@ impl Packed {
         for bucket in pushed.finite() {
             let Number::Int(cumulative) = bucket.cumulative_count else { continue };
             at = self.0.header.bounds.slot(at, bucket.upper_bound);
-            // They do not fall; that was checked.
+            // Cumulative counts do not fall: that was checked.
             self.add(at, cumulative.saturating_sub(below));
             below = cumulative;
         }
@@ -138,7 +137,7 @@ impl Packed {
         let head = &mut self.0.header;
         match (&mut head.sum, pushed.sum) {
             (Some(total), Some(sum)) => total.add_f64(sum),
-            // Known to have one when checked, unless an operator has changed the rule since.
+            // The check saw a sum, unless an operator has changed the rule since.
             (Some(_), None) => head.sum = None,
             (None, _) => {}
         }
@@ -173,7 +172,7 @@ impl Packed {
         into.sum = self.sum().map(Exact::to_f64);
     }
 
-    /// As the full form would be written.
+    /// Writes the same bytes as the full form.
     pub(super) fn pack(&self, into: &mut Packer<'_>) {
         let mut count = Exact::ZERO;
         count.add_u64(self.count());

@@ -58,7 +58,7 @@ impl Full {
         })
     }
 
-    /// In the small form, if that has a place for all of it.
+    /// The small form, if that can hold all of it.
     fn packed(&self) -> Option<Packed> {
         let Full { count, sum, classic: Some(classic), native: None } = self else { return None };
         let Counts::Int(own) = &classic.own else { return None };
@@ -95,7 +95,7 @@ impl Classic {
     ) -> Result<Classic, Malformed> {
         let bounds = from.length()?;
         let bounds = (0..bounds).map(|_| from.f64()).collect::<Result<Vec<_>, _>>()?;
-        // Not sorted also if one of them is NaN.
+        // A single NaN counts as sorted, so look for it separately.
         if !bounds.is_sorted_by(|a, b| a < b) || bounds.iter().any(|b| b.is_nan()) {
             return Err(Malformed("bucket bounds do not rise"));
         }

@@ -1,4 +1,4 @@
-//! The small form of a histogram says the same as the full one.
+//! The small form of a histogram and the full one agree.
 
 use proptest::prelude::*;
 
@@ -45,7 +45,7 @@ fn what_fits_the_small_form() {
         (&["count=0"], true),
         (&["le1=3 le2=4 count=7 sum=2.5"], true),
         (&["le1=3 count=7", "le0.5=1 le2=2 count=2"], true),
-        // More than one word for a bucket, and more than two.
+        // A bucket needs more than one word, then more than two.
         (&["le1=4294967295 count=4294967295", "le1=1 count=2"], true),
         (&[&format!("le1=5 count={half}"), &format!("le1={half} count={half}"), "count=1"], true),
         (&[&format!("count={half}"), &format!("count={half}"), "count=2"], false),
@@ -79,7 +79,7 @@ fn a_latency_histogram_takes_one_allocation() {
     assert_eq!(measured.count_current, 0);
 }
 
-/// Counts near the edges of 32 and 64 bits, and now and then no whole number.
+/// Counts near the limits of 32 and 64 bits, and now and then a fraction.
 fn count() -> impl Strategy<Value = f64> {
     prop_oneof![
         6 => (0..20u32).prop_map(f64::from),

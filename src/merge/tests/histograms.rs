@@ -24,7 +24,7 @@ fn the_worked_example() {
 #[test]
 fn layouts_meet_in_any_order() {
     for (pushes, expected) in [
-        // The same.
+        // The same bounds.
         (&["le1=1 le+Inf=2", "le1=3 le+Inf=4"][..], "le1=4 le+Inf=6 count=6"),
         // Superset and subset.
         (
@@ -36,11 +36,11 @@ fn layouts_meet_in_any_order() {
             &["le1=1 le3=2 le+Inf=3", "le2=10 le4=20 le+Inf=30"],
             "le1=1 le2=11 le3=12 le4=22 le+Inf=33 count=33",
         ),
-        // +Inf only, and not even that.
+        // Only +Inf, and not even that.
         (&["le1=1 le+Inf=2", "le+Inf=5"], "le1=1 le+Inf=7 count=7"),
         (&["le1=1 le+Inf=2", "count=5"], "le1=1 le+Inf=7 count=7"),
         (&["le+Inf=2", "count=5"], "le+Inf=7 count=7"),
-        // Three, each with bounds of its own.
+        // Three layouts without a common bound.
         (
             &["le1=1 le+Inf=1", "le2=2 le+Inf=2", "le3=4 le+Inf=4"],
             "le1=1 le2=3 le3=7 le+Inf=7 count=7",
@@ -76,7 +76,7 @@ fn counts_and_sums_are_exact() {
             &["le1=9007199254740992 le+Inf=9007199254740993", "le1=1 le+Inf=1"][..],
             "le1=9007199254740993 le+Inf=9007199254740994 count=9007199254740994",
         ),
-        // Beyond u64 the counts go on, rounded when shown.
+        // Beyond u64, counts stay exact and are rounded when shown.
         (
             &["le1=18446744073709551615 le+Inf=18446744073709551615", "le1=1 le+Inf=1"],
             "le1=1.8446744073709552e19 le+Inf=1.8446744073709552e19 count=1.8446744073709552e19",
@@ -128,7 +128,7 @@ fn what_is_missing() {
     ] {
         in_any_order(Kind::Histogram, sums(), pushes, expected);
     }
-    // A sum that lacks the first pushes would bias the mean: none is shown.
+    // A sum without the first push would bias the mean, so none is shown.
     in_order(Kind::Histogram, sums(), &["count=5", "count=1 sum=7"], "le+Inf=6 count=6");
 }
 
@@ -191,7 +191,7 @@ fn each_bucket_keeps_its_best_exemplar() {
             &["le1=1#a@1=0.5 le+Inf=2#b@9=7", "le1=1#c@2=0.7 le+Inf=2#d@8=9"][..],
             "le1=2#c@2=0.7 le+Inf=4#b@9=7 count=4",
         ),
-        // An exemplar stays at its bound when others come between.
+        // An exemplar stays with its bound when others are inserted.
         (
             &["le1=1#a@1=0.5 le+Inf=2#b@9=7", "le0.5=0 le2=1#c@3=2 le+Inf=1"],
             "le0.5=0 le1=1#a@1=0.5 le2=2#c@3=2 le+Inf=3#b@9=7 count=3",
@@ -207,7 +207,7 @@ fn the_latest_gauge_histogram_wins_whole() {
     for (pushes, expected) in [
         (&["t=1 le1=3 le+Inf=5 sum=9", "t=2 le1=1 le+Inf=2"][..], "le1=1 le+Inf=2 count=2"),
         (&["t=2 le1=3 le+Inf=5 sum=9", "t=1 le1=1 le+Inf=2"], "le1=3 le+Inf=5 count=5 sum=9"),
-        // Bounds once seen stay, so that the layout does not depend on the order either.
+        // Bounds stay once they were seen, so the layout does not depend on the order either.
         (&["t=1 le1=3 le+Inf=5", "t=2 le2=1 le+Inf=2"], "le1=0 le2=1 le+Inf=2 count=2"),
         // Equal stamps: the larger count, however it is given, then the larger sum, then buckets.
         (&["t=1 le1=3 le+Inf=5", "t=1 le1=0 le+Inf=6"], "le1=0 le+Inf=6 count=6"),
@@ -220,12 +220,12 @@ fn the_latest_gauge_histogram_wins_whole() {
             &["t=1 count=5 schema=0 p1=5", "t=1 count=5 schema=0 p2=5"],
             "count=5 schema=0 zt=0 zero=0 p2=5",
         ),
-        // Equal in all that counts: exemplars meet.
+        // Equal except for exemplars: the best one is kept.
         (
             &["t=1 le1=3#a@1=1 count=5", "t=1 le1=3#b@2=1 count=5", "t=1 le1=2#c@3=1 count=5"],
             "le1=3#b@2=1 le+Inf=5 count=5",
         ),
-        // A native part alone has no classic buckets, also when it is empty.
+        // A histogram with only a native part shows no classic buckets, even if it is empty.
         (&["t=1 count=5 schema=0 p1=5", "t=2 count=0 schema=0"], "count=0 schema=0 zt=0 zero=0"),
     ] {
         in_any_order(Kind::GaugeHistogram, rules(GaugeRule::Last), pushes, expected);
@@ -270,7 +270,7 @@ fn a_gauge_histogram_may_change_its_rule() {
 
 #[test]
 fn a_sum_that_went_missing_after_the_check_is_shown_no_more() {
-    // Checked while the latest one was shown, merged when they add up.
+    // The push is checked under the rule `last`, and merged under `sum`.
     let latest = rules(GaugeRule::Last);
     let mut state = merged(Kind::GaugeHistogram, latest, &["count=1 sum=1"]).unwrap();
     state.change_rule(GaugeRule::Sum);

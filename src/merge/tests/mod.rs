@@ -1,5 +1,5 @@
-//! Every row of the table in merge-semantics 1, and the hazards of its section 7 that concern
-//! merging: what is pushed, in a short [`notation`], and what is shown or refused.
+//! Every row of the table in merge-semantics 1, and the hazards of its section 7 that concern merging:
+//! pushes in a short [`notation`], and what is then shown or refused.
 
 mod histograms;
 mod native;
@@ -48,7 +48,7 @@ fn push_to(
     Ok(())
 }
 
-/// Native buckets are shown up to this number.
+/// How many native buckets are shown.
 const NATIVE_LIMIT: usize = 160;
 
 fn shown(kind: Kind, state: &State) -> String {
@@ -61,7 +61,7 @@ fn shown_within(kind: Kind, state: &State, native_limit: usize) -> String {
     show(buffer.reading())
 }
 
-/// Merged in this order, the pushes show this.
+/// Asserts that the pushes, merged in this order, show `expected`.
 #[track_caller]
 fn in_order(kind: Kind, rules: MergeRules, pushes: &[&str], expected: &str) {
     let state = merged(kind, rules, pushes)
@@ -69,7 +69,7 @@ fn in_order(kind: Kind, rules: MergeRules, pushes: &[&str], expected: &str) {
     assert_eq!(shown(kind, &state), expected, "{kind} {pushes:?}");
 }
 
-/// Merged in any order, the pushes show this.
+/// Asserts that the pushes, merged in any order, show `expected`.
 #[track_caller]
 fn in_any_order(kind: Kind, rules: MergeRules, pushes: &[&str], expected: &str) {
     assert!(pushes.len() <= 5, "{} orders are too many", pushes.len());
@@ -94,7 +94,7 @@ fn permutations<'a>(of: &[&'a str]) -> Vec<Vec<&'a str>> {
     all
 }
 
-/// After `before`, the push is refused with this message, and the state has not changed.
+/// Asserts that the push is refused after `before`, with this message, and changes nothing.
 #[track_caller]
 fn refused(kind: Kind, rules: MergeRules, before: &[&str], push: &str, expected: &str) {
     let mut state = (!before.is_empty()).then(|| {

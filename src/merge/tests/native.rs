@@ -74,7 +74,7 @@ fn the_larger_zero_threshold_swallows_what_it_covers() {
         &["count=14 schema=0 zt=0.001 zero=2 p-1=4 p0=3 p1=5", b],
         "count=24 schema=0 zt=1 zero=16 p1=7 p2=1",
     );
-    // That bucket empty: the threshold stays.
+    // With that bucket empty, the threshold stays.
     add_up(
         &["count=11 schema=0 zt=0.001 zero=2 p-1=4 p1=5", b],
         "count=21 schema=0 zt=0.75 zero=13 p1=7 p2=1",
@@ -84,7 +84,7 @@ fn the_larger_zero_threshold_swallows_what_it_covers() {
         &["count=6 schema=0 zt=0.001 zero=2 p-1=1 n0=3", b],
         "count=16 schema=0 zt=1 zero=13 p1=2 p2=1",
     );
-    // A bucket that ends exactly there is swallowed, one that begins there is not.
+    // A bucket that ends at the threshold is swallowed, one that begins there is not.
     add_up(
         &["count=3 schema=0 zt=0 p0=1 p1=2", "count=1 schema=0 zt=1 zero=1"],
         "count=4 schema=0 zt=1 zero=2 p1=2",
@@ -137,7 +137,7 @@ fn schemas_and_thresholds_that_both_differ_do_not_depend_on_order() {
 
 #[test]
 fn any_number_of_layouts_does_not_depend_on_order() {
-    // Each with a schema and a threshold of its own, 13 * 3 of them.
+    // Every combination of 13 schemas and 3 thresholds.
     let pushes: Vec<String> = (0..39)
         .map(|i| {
             let (schema, threshold) = (8 - i % 13, [0.0, 0.3, 1.1][i as usize / 13]);
@@ -170,7 +170,7 @@ fn float_counts() {
         &["count=0.75 schema=0 zero=0.25 p1=0.5", "count=1 schema=0 p1=1"],
         "count=1.75 schema=0 zt=0 zero=0.25 p1=1.5",
     );
-    // Rounding in the client makes such sums differ; they are not compared.
+    // Rounding in the client makes such sums differ from the count; they are not compared.
     add_up(&["count=0.3 schema=0 p1=0.1 p2=0.2"], "count=0.3 schema=0 zt=0 zero=0 p1=0.1 p2=0.2");
 }
 
@@ -185,7 +185,7 @@ fn resolution_is_lowered_to_the_limit() {
         (4, "count=8 schema=0 zt=0 zero=0 p1=4 p2=1 p3=1 n1=2"),
         (3, "count=8 schema=-1 zt=0 zero=0 p1=5 p2=1 n1=2"),
         (2, "count=8 schema=-2 zt=0 zero=0 p1=6 n1=2"),
-        // At the lowest schema two remain.
+        // At the lowest schema, two buckets remain.
         (1, "count=8 schema=-4 zt=0 zero=0 p1=6 n1=2"),
     ] {
         assert_eq!(shown_within(Kind::Histogram, &state, limit), expected, "at most {limit}");
@@ -194,8 +194,8 @@ fn resolution_is_lowered_to_the_limit() {
 
 #[test]
 fn resolution_never_rises_again() {
-    // Finer buckets than the limit allows, and then a zero threshold that swallows most of them:
-    // what is left would fit, but a schema that rises is a reset to Prometheus.
+    // Finer buckets than the limit allows, and then a zero threshold that swallows most of them: the
+    // rest would fit without lowering the schema, but to Prometheus a rising schema is a reset.
     let mut state = Some(
         merged(Kind::Histogram, sums(), &["count=6 schema=2 p1=1 p2=1 p3=1 p4=1 p5=1 p13=1"])
             .unwrap(),
@@ -227,7 +227,7 @@ fn hostile_numbers_of_buckets_lower_the_schema_for_good() {
     }
 }
 
-/// At the lowest schema there is nothing to lower, and every bucket that can hold a number is there.
+/// Every bucket that can hold a number, at the lowest schema, which cannot be lowered any more.
 #[test]
 fn all_buckets_there_are() {
     for schema in -4..=8_i8 {
@@ -235,7 +235,8 @@ fn all_buckets_there_are() {
         let last = (1024_i32 << 8) >> (8 - schema);
         let first = -((1074_i32 << 8) >> (8 - schema));
         assert!(edge(first) >= 5e-324, "{schema}");
-        // Less than one of 5e-324, at finer schemas more than half of it.
+        // Below the smallest f64, 5e-324; finer schemas have edges above half of it, which round up to
+        // it.
         assert!(edge(first - 1) == 0.0 || schema > 0, "{schema}");
         assert_eq!((edge(last), edge(last + 1)), (f64::MAX, f64::INFINITY), "{schema}");
     }
@@ -256,7 +257,7 @@ fn classic_and_native_parts_are_shown_while_complete() {
         (&[both, native], "count=6 schema=0 zt=0 zero=2 p1=4"),
         (&[classic, native], "le+Inf=6 count=6"),
         (&[both, classic, native], "le+Inf=9 count=9"),
-        // A part that lacks no observation stays complete.
+        // A part that has missed no observation stays complete.
         (&[both, "le1=0 le+Inf=0"], "le1=1 le+Inf=3 count=3 schema=0 zt=0 zero=1 p1=2"),
         (&[both, "count=0 schema=0"], "le1=1 le+Inf=3 count=3 schema=0 zt=0 zero=1 p1=2"),
     ] {
@@ -288,7 +289,7 @@ fn native_exemplars_are_the_ten_best() {
         &["count=1 schema=0 p1=1 #a=NaN", "count=1 schema=0 p1=1 #a=NaN"],
         "count=2 schema=0 zt=0 zero=0 p1=2 #a=NaN",
     );
-    // Once each, however often it comes.
+    // Each is kept once, however often it is pushed.
     add_up(
         &["count=1 schema=0 p1=1 #a@1=2 #b=1", "count=1 schema=0 p1=1 #b=1 #a@1=2"],
         "count=2 schema=0 zt=0 zero=0 p1=2 #b=1 #a@1=2",
@@ -306,7 +307,7 @@ fn refused_native_buckets() {
         ("count=1 schema=0 zt=inf p1=1", "zero threshold inf is not a finite number >= 0"),
         ("count=1 schema=0 p1=2", "the count is 1, but the buckets hold 2"),
         ("count=1 schema=0 zero=1 n1=1", "the count is 1, but the buckets hold 2"),
-        // Only NaN is in no bucket, and the sum is none.
+        // Only observations of NaN are in no bucket, and then the sum would be NaN.
         ("count=1 schema=0", "the count is 1, but the buckets hold 0"),
         ("count=3 sum=1 schema=0 p1=2", "the count is 3, but the buckets hold 2"),
         ("le+Inf=3 sum=1 schema=0 zero=2", "the count is 3, but the buckets hold 2"),
@@ -358,7 +359,7 @@ fn edges_of_buckets() {
         (-1, 1, 4.0),
         (-4, 1, 65536.0),
         (-4, -1, 1.0 / 65536.0),
-        // The bucket of the largest finite number ends there, the next one holds infinity.
+        // The bucket of the largest finite number ends with it; the next one holds infinity.
         (8, 262144, f64::MAX),
         (8, 262145, f64::INFINITY),
         (0, 1024, f64::MAX),

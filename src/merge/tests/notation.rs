@@ -5,8 +5,8 @@
 //! - `schema=0 zt=0.001 zero=2 p-1=4 n3=1`: native buckets, `p` and `n` by index
 //! - `count=2 sum=3 q0.5=1`: a summary
 //! - `on:a off:b`: a stateset
-//! - `#x@5=0.5`: an exemplar with the label `id="x"`, time 5 ms (left out: none) and a value; alone,
-//!   or behind a classic bucket
+//! - `#x@5=0.5`: an exemplar with the label `id="x"`, the time 5 ms (optional) and a value; alone, or
+//!   after a classic bucket
 //! - `t=5`: the stamp of the push, otherwise 0
 
 use crate::merge::Stamp;
@@ -167,7 +167,7 @@ fn show_exemplar(exemplar: &Exemplar) -> String {
     format!("#{id}{time}={}", show_float(exemplar.value))
 }
 
-/// Every bit tells: `-0` is not `0`.
+/// Distinguishes every value: `-0` is not `0`.
 fn show_float(value: f64) -> String {
     if value.abs() < 1e17 && value.fract() == 0.0 {
         value.to_string()

@@ -63,14 +63,14 @@ fn the_latest_gauge_wins_in_any_order() {
         (&["t=1 5", "t=2 3"][..], "3"),
         (&["t=-2 5", "t=-1 3", "t=-3 9"], "3"),
         (&["t=2 -0"], "-0"),
-        // Equal stamps: the larger value, by the bits that order all of them.
+        // Equal stamps: the larger value, in the total order.
         (&["t=1 5", "t=1 3", "t=0 9"], "5"),
         (&["t=1 0", "t=1 -0"], "0"),
         (&["t=1 inf", "t=1 3"], "inf"),
         (&["t=1 NaN", "t=1 inf"], "NaN"),
         (&["t=1 NaN", "t=2 3"], "3"),
         (&["t=2 NaN", "t=1 3"], "NaN"),
-        // The smallest stamp and value there are still show.
+        // Even the smallest stamp and value replace the initial state.
         (&["t=-9223372036854775808 -5"], "-5"),
         (&["t=-9223372036854775808 -inf"], "-inf"),
         (&["t=9223372036854775807 1", "t=9223372036854775806 2"], "1"),
@@ -108,7 +108,7 @@ fn least_and_greatest_gauges() {
         (&["inf"], "inf", "inf"),
         (&["-inf"], "-inf", "-inf"),
         (&["5e-324", "1e308"], "5e-324", "1e308"),
-        // Zeros have an order too, or the bits shown would depend on that of arrival.
+        // Zeros must be ordered too, or the bits shown would depend on the order of arrival.
         (&["0", "-0"], "-0", "0"),
     ] {
         in_any_order(Kind::Gauge, rules(GaugeRule::Min), pushes, least);
@@ -122,7 +122,7 @@ fn the_mean_divides_the_exact_sum() {
         (&["3"][..], "3"),
         (&["1", "2"], "1.5"),
         (&["1e16", "1", "-1e16"], "0.3333333333333333"),
-        // Rounded once: the sum as f64, divided, would be off by a unit, infinite, or zero.
+        // Rounded once: dividing the rounded sum would be off by a unit, infinite, or zero.
         (&["0.1", "0.2", "0.3"], "0.2"),
         (&["1e308", "1e308"], "1e308"),
         (&["9007199254740992", "1", "1e-300"], "3002399751580331"),
@@ -182,7 +182,7 @@ fn summaries_add_and_drop_their_quantiles() {
     ] {
         in_any_order(Kind::Summary, MergeRules::default(), pushes, expected);
     }
-    // The sum of a part would bias the mean: none is shown.
+    // A sum without the first push would bias the mean, so none is shown.
     in_order(Kind::Summary, MergeRules::default(), &["count=1", "count=2 sum=5"], "count=3");
 }
 
@@ -222,7 +222,7 @@ fn refused_info() {
 fn a_stateset_is_one_register() {
     for (pushes, expected) in [
         (&["on:b off:a"][..], "off:a on:b"),
-        // Never state by state: the earlier push also had c.
+        // Sets are never mixed: c, which only the earlier push had, is gone.
         (&["t=1 on:a off:b off:c", "t=2 off:a on:b"], "off:a on:b"),
         (&["t=2 on:a off:b", "t=1 off:a on:b"], "on:a off:b"),
         // Equal stamps: the larger set, name before value.
@@ -269,10 +269,10 @@ fn a_gauge_rule_goes_on_from_the_value_shown() {
         (GaugeRule::Sum, &["3", "4"], GaugeRule::Max, "9", "9"),
         (GaugeRule::Mean, &["3", "5"], GaugeRule::Sum, "1", "5"),
         (GaugeRule::Max, &["3", "5"], GaugeRule::Mean, "6", "5.5"),
-        // The push that comes by the new rule is the later one, also of a smaller value.
+        // A push under the new rule counts as later, even with a smaller value.
         (GaugeRule::Sum, &["3", "4"], GaugeRule::Last, "2", "2"),
         (GaugeRule::Max, &["t=5 9"], GaugeRule::Last, "t=5 -1", "-1"),
-        // What the new rule could not have taken in is left behind.
+        // A value that the new rule would have refused is dropped.
         (GaugeRule::Last, &["NaN"], GaugeRule::Sum, "2", "2"),
         (GaugeRule::Last, &["inf"], GaugeRule::Mean, "2", "2"),
         (GaugeRule::Last, &["NaN"], GaugeRule::Min, "2", "2"),
