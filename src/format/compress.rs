@@ -1,9 +1,9 @@
-//! Content codings: bodies of pushes are decoded under a cap, scrapes encoded as they are written.
+//! Content codings: decoding the bodies of pushes up to a limit, and the ways to encode a scrape.
 //!
-//! The cap holds while decoding: nothing is allocated by a length that a body claims, and output
-//! stops one byte beyond what is allowed. Every coding is verified to its end — checksum, length,
-//! last block — because a body that was cut off may still look like a shorter, complete one; and
-//! nothing may follow it.
+//! The limit applies while decoding: a length that a body claims is bounded before it is used for an
+//! allocation, and output stops shortly after the limit. Every coding is verified to its end —
+//! checksum, length, last block — because a body that was cut off may still look like a shorter,
+//! complete one. Nothing may follow that end.
 
 mod chunks;
 mod deflate;
@@ -22,14 +22,14 @@ pub enum Coding {
     Gzip,
     /// Any number of frames, windows up to 8 MiB (RFC 9659).
     Zstd,
-    /// The framing format, which clients of this protocol send, or one raw block, which is what
-    /// others mean by the same name.
+    /// The framing format, which push clients send, or one raw block, which others mean by the same
+    /// name.
     Snappy,
     /// The zlib format, as HTTP defines it; not a bare deflate stream, which has no checksum.
     Deflate,
 }
 
-/// A coding that a scrape may get.
+/// A coding that a scrape may be sent in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
     #[default]
@@ -43,12 +43,12 @@ pub enum Compression {
 pub struct Levels {
     /// 0 (stored) to 9.
     pub gzip: u32,
-    /// 1 to 22; beyond 3 a scrape costs more than the network saves.
+    /// 1 to 22; above 3, a scrape costs more time than the network saves.
     pub zstd: i32,
 }
 
 impl Default for Levels {
-    /// The fastest of both: label texts repeat so much that more effort hardly shrinks them.
+    /// The fastest level of each: labels repeat so much that more effort hardly makes them smaller.
     fn default() -> Levels {
         Levels { gzip: 1, zstd: 1 }
     }
@@ -69,7 +69,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 const SNAPPY_STREAM_IDENTIFIER: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
-/// No snappy block becomes more than this many times longer: 3 bytes copy 64.
+/// No snappy block grows by more than this factor: 3 bytes copy at most 64.
 const SNAPPY_RATIO_MAX: usize = 22;
 
 impl Coding {
@@ -112,11 +112,13 @@ impl Compression {
     }
 }
 
-/// Replaces `out` by what `body` decodes to, at most `max` bytes; its buffer is reused. A body of
-/// no bytes at all is empty in every coding, since clients with nothing to say send it so.
+/// Replaces the content of `out` with the decoded `body`, at most `max` bytes; the buffer is reused. A
+/// body of no bytes is empty in every coding, because that is what clients send when they have nothing
+/// to push.
 ///
 /// # Errors
-/// If the output is too long, or the body is not one complete stream; `out` holds rubbish then.
+/// If the output is too long, or the body is not one complete stream; the content of `out` is then
+/// unspecified.
 pub fn decode(
     coding: Coding,
     body: &[u8],
@@ -145,7 +147,7 @@ pub fn decode(
     if out.len() > max { Err(DecodeError::TooLarge { max }) } else { Ok(()) }
 }
 
-/// The body is in the framing format, and no raw block.
+/// Whether the body is in the framing format, rather than a raw block.
 pub fn is_snappy_stream(body: &[u8]) -> bool {
     body.starts_with(SNAPPY_STREAM_IDENTIFIER)
 }
@@ -153,7 +155,7 @@ pub fn is_snappy_stream(body: &[u8]) -> bool {
 /// Undoes several codings, the last one first.
 ///
 /// # Errors
-/// As [`decode`]; each coding has the whole cap for itself.
+/// As [`decode`]; the limit applies to the output of each coding.
 pub fn decode_all(
     codings: &[Coding],
     body: &[u8],
@@ -173,13 +175,13 @@ pub fn decode_all(
     Ok(())
 }
 
-/// Reads one byte more than allowed, so that the caller sees that there is more.
+/// Reads up to one byte more than allowed, so that the caller can tell that the limit was exceeded.
 fn read_capped(decoder: impl Read, max: usize, out: &mut Vec<u8>) -> io::Result<()> {
     decoder.take((max as u64).saturating_add(1)).read_to_end(out)?;
     Ok(())
 }
 
-/// A block says how long it becomes; that is believed only as far as it is possible.
+/// A block states its decoded length. That is trusted only if a block of this size can decode to it.
 fn snappy_block(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     let corrupt = |reason: String| DecodeError::Corrupt { coding: Coding::Snappy, reason };
     let length = snap::raw::decompress_len(body).map_err(|error| corrupt(error.to_string()))?;
@@ -194,7 +196,7 @@ fn snappy_block(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), Decode
     decoded.map(|_| ()).map_err(|error| corrupt(error.to_string()))
 }
 
-/// By hand, because flate2's reader takes a stream that is cut off for one that ends.
+/// Written by hand, because flate2's reader does not notice when a stream is cut off.
 fn inflate(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     const CHUNK: usize = 32 << 10;
     let corrupt = |reason: String| DecodeError::Corrupt { coding: Coding::Deflate, reason };
@@ -273,7 +275,7 @@ mod tests {
         ("deflate", Coding::Deflate, zlib),
     ];
 
-    /// Repeats, but not so much that all of it becomes a few bytes.
+    /// Repetitive, but not so much that it compresses to a few bytes.
     fn data(length: usize) -> Vec<u8> {
         let line = |at: usize| format!("requests_total{{path=\"/{at}\"}} {}\n", at * 7919 % 1000);
         (0..).flat_map(|at| line(at).into_bytes()).take(length).collect()
@@ -325,8 +327,8 @@ mod tests {
         for (name, coding, encode) in ALL {
             let body = encode(&data(2000));
             for length in 1..body.len() {
-                // Ends of frames are where a stream of chunks may end; a whole one of 2000 bytes
-                // has none but the one behind the identifier.
+                // A stream of chunks may end wherever a chunk ends. Here that is only after the
+                // identifier: the 2000 bytes are one chunk.
                 if name == "snappy frames" && length == SNAPPY_STREAM_IDENTIFIER.len() {
                     continue;
                 }
@@ -350,8 +352,8 @@ mod tests {
                 let mut body = body.clone();
                 body[at] ^= 0x10;
                 let result = decoded(coding, &body);
-                // Flags and times in headers and the bits that fill up the last byte of a stream say
-                // nothing about the content.
+                // Flags and times in headers, and the padding of the last byte, do not affect the
+                // content.
                 assert!(result.is_err() || result.as_ref() == Ok(&data), "{name} damaged at {at}");
             }
         }
@@ -379,7 +381,7 @@ mod tests {
         }
     }
 
-    /// The last bytes of these say the same as those of one of them.
+    /// Two equal members end with the same trailer as one of them.
     #[test]
     fn the_same_member_twice_is_not_one() {
         let member = gzip(b"a 1\n");
@@ -387,7 +389,7 @@ mod tests {
             let expected = Ok(b"a 1\n".repeat(times));
             assert_eq!(decoded(Coding::Gzip, &member.repeat(times)), expected);
         }
-        // What looks like the beginning of a member, in data that is stored as it is.
+        // Uncompressed data that contains what looks like the start of a member.
         let data = b"a 1 # \x1f\x8b\x08\n";
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::none());
         encoder.write_all(data).unwrap();
@@ -399,7 +401,7 @@ mod tests {
         for (name, coding, _) in ALL {
             for body in [&b"a 1\n"[..], b"\0", &[0; 100], &[0xff; 100]] {
                 let result = decoded(coding, body);
-                // One byte 0 is the raw block of nothing.
+                // A single zero byte is an empty raw block.
                 assert!(
                     result.is_err() || (coding, body) == (Coding::Snappy, b"\0"),
                     "{name}: {body:?}"
@@ -410,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_block_that_claims_too_much_is_not_believed() {
-        // 2^32 - 1 bytes out of 6.
+        // 6 bytes that claim to decode to 2^32 - 1.
         let error = decoded(Coding::Snappy, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -423,7 +425,7 @@ mod tests {
         let wide = |log: u32| {
             let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
             encoder.window_log(log).unwrap();
-            // In two steps, so that the size is not known and does not limit the window.
+            // In two steps, so that the encoder does not know the size and limit the window to it.
             encoder.write_all(b"a 1\n").unwrap();
             encoder.flush().unwrap();
             encoder.write_all(b"a 1\n").unwrap();
@@ -463,7 +465,7 @@ mod tests {
                 }
                 envelope.finish(&mut body);
                 assert!(decoded(coding, &body).as_deref() == Ok(&data[..size * 3 % 500_001]));
-                // Readers that stop at the end of the first member miss nothing.
+                // Readers that stop after the first member miss nothing.
                 if compression == Compression::Gzip {
                     let mut first = Vec::new();
                     let mut reader = flate2::bufread::GzDecoder::new(&*body);
@@ -477,7 +479,7 @@ mod tests {
         assert_eq!(encoder.chunk(&mut b"a 1\n".to_vec()).unwrap().bytes, b"a 1\n");
     }
 
-    /// Everything that a header may have, and damage in it.
+    /// Every optional part of a header, and damage to each.
     #[test]
     fn headers_of_gzip() {
         let plain = gzip(b"a 1\n");

@@ -1,21 +1,21 @@
-//! Names for readers that know only the legacy characters (formats 7, "escaping schemes").
+//! Escapes names for readers that know only the legacy characters (formats 7, "escaping schemes").
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::model::name::{is_legacy_label_name, is_legacy_metric_name};
 
-/// What becomes of a name outside the legacy characters.
+/// What to do with a name that has other than legacy characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Escaping {
-    /// Stays as it is, in quotes.
+    /// Write it as it is, in quotes.
     AllowUtf8,
     /// Each other character becomes `_`.
     #[default]
     Underscores,
-    /// `.` becomes `_dot_`, `_` and each other character `__`.
+    /// `.` becomes `_dot_`; `_` and each other character become `__`.
     Dots,
-    /// `U__` and the code point of each other character.
+    /// A prefix `U__`, and the code point in place of each other character.
     Values,
 }
 
@@ -45,10 +45,10 @@ impl Escaping {
         }
     }
 
-    /// The name of a label. Other than in the Go library a colon is escaped here: it is legal in
-    /// metric names only, and a label name that is neither legal nor quoted fails the whole scrape.
-    /// So does one that begins with `__` in strict readers, and `__name__` in all of them: of such a
-    /// beginning one `_` stays.
+    /// The name of a label. Unlike the Go library, this escapes colons: they are legal in metric names
+    /// only, and a label name that is neither legal nor quoted fails the whole scrape. So does one that
+    /// begins with `__` in strict readers, and `__name__` in all of them; such a beginning is reduced
+    /// to one `_`.
     pub fn label_name(self, name: &str) -> Cow<'_, str> {
         if self == Escaping::AllowUtf8 || is_legacy_label_name(name) {
             return Cow::Borrowed(name);
@@ -98,7 +98,7 @@ mod tests {
             ("a.b:c", "a_b:c", "a_dot_b:c", "U__a_2e_b:c"),
             ("😀", "_", "__", "U___1f600_"),
             ("a b\n", "a_b_", "a__b__", "U__a_20_b_a_"),
-            // Legacy names are left alone, also by `dots`.
+            // Legacy names are left alone, even by `dots`.
             ("a_b:c9", "a_b:c9", "a_b:c9", "a_b:c9"),
         ] {
             assert_eq!(Escaping::Underscores.metric_name(name), underscores);
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(Escaping::Underscores.label_name("b_c"), "b_c");
     }
 
-    /// `__` at the beginning is reserved, and nobody may say what the name of a metric is.
+    /// `__` at the beginning is reserved, and no label may become `__name__`.
     #[test]
     fn labels_do_not_become_reserved() {
         assert_eq!(Escaping::Underscores.label_name("ü.x"), "_x");

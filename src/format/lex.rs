@@ -1,15 +1,15 @@
 //! The scanner shared by the text formats: lines, tokens, names, quoted strings.
 //!
-//! It works on one line at a time, borrows everything from the body and allocates nothing but the
-//! text of an error and of names and values with escapes that have to be taken back. A position is
-//! a byte offset into the body; line and column are counted only when an error is reported.
+//! It works on one line at a time and borrows everything from the body. It only allocates for errors,
+//! and for names and values with escapes that have to be undone. A position is a byte offset into the
+//! body; line and column are counted only when an error is reported.
 //!
 //! ```text
 //! name   = [a-zA-Z_:] { [a-zA-Z0-9_:] }            label names: without the colon
 //! string = '"' { byte but '"', "\" and LF | "\" escape } '"'
 //! ```
 //!
-//! How they make up a sample is in [`list`].
+//! [`list`] combines these into samples.
 
 mod list;
 mod swar;
@@ -25,16 +25,17 @@ use crate::model::name::METRIC_NAME;
 pub(super) use list::{Head, Key, LabelList, Repeat};
 use swar::{name_end, quote_or_backslash};
 
-/// What the two families of text formats disagree about in the grammar above.
+/// Where the two families of text formats differ in this grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
-    /// Blanks around tokens, a comma after the last label; only `\\`, `\"` and `\n` are escapes.
+    /// Allows blanks around tokens and a comma after the last label. Only `\\`, `\"` and `\n` are
+    /// escapes.
     Text,
-    /// No blanks, no last comma; `\z` without meaning stays two characters.
+    /// Allows no blanks and no last comma. A backslash that escapes nothing, as in `\z`, stays.
     OpenMetrics,
 }
 
-/// An error and its offset in the body. Boxed: results on the hot path stay small.
+/// An error and its offset in the body. Boxed, to keep results on the hot path small.
 #[derive(Debug)]
 pub(super) struct Flaw(Box<(usize, String)>);
 
@@ -51,7 +52,7 @@ impl Flaw {
         Flaw::new(offset, super::clip(error.to_string()))
     }
 
-    /// The same, and more to say.
+    /// Appends `more` to the message.
     #[cold]
     pub(super) fn and(mut self, more: &str) -> Flaw {
         self.0.1 += more;
@@ -64,7 +65,7 @@ impl Flaw {
     }
 }
 
-/// Adds the place to what a [`Builder`](crate::model::Builder) says.
+/// Adds the position to an error of a [`Builder`](crate::model::Builder).
 pub(super) trait At<T> {
     fn at(self, offset: usize) -> Lexed<T>;
 }
@@ -76,11 +77,11 @@ impl<T> At<T> for Result<T, BuildError> {
     }
 }
 
-/// For samples with a timestamp, unless they are wanted (formats G0).
+/// For samples with a timestamp, if timestamps are refused (formats G0).
 pub(super) const TIMESTAMP_REFUSED: &str =
     "samples with a timestamp are refused, since a sum has none: push without timestamps";
 
-/// The same where pushes replace: the push could be read, so it is a failed one.
+/// The same where pushes replace: the body is well-formed, so this counts as a failed push.
 pub(super) const TIMESTAMP_IN_GROUP: &str =
     "pushed samples must not have timestamps: the scrape decides on the time";
 
@@ -95,7 +96,7 @@ fn place(body: &[u8], offset: usize) -> Place {
 /// The body as text.
 ///
 /// # Errors
-/// At the first byte that is not UTF-8, wherever it stands (formats G6).
+/// At the first byte that is not UTF-8, wherever it is (formats G6).
 pub(super) fn utf8(body: &[u8]) -> Result<&str, ParseError> {
     std::str::from_utf8(body).map_err(|error| {
         let at = error.valid_up_to();
@@ -105,7 +106,7 @@ pub(super) fn utf8(body: &[u8]) -> Result<&str, ParseError> {
     })
 }
 
-/// A piece of the body in an error message: quoted, control characters escaped, cut short.
+/// Shows a piece of the body in an error message: quoted, escaped and shortened.
 #[derive(Debug)]
 pub(super) struct Excerpt<'a>(pub(super) &'a str);
 
@@ -160,7 +161,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// A string between quotes, still escaped.
+/// The text between two quotes, still escaped.
 #[derive(Clone, Copy, Debug)]
 struct Quoted<'a> {
     text: &'a str,
@@ -170,9 +171,9 @@ struct Quoted<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Escapes {
     None,
-    /// Only `\\`, `\"`, `\n`: the text is canonical as it stands.
+    /// Only `\\`, `\"` and `\n`: the text is canonical as it is.
     Canonical,
-    /// Also backslashes that escape nothing.
+    /// There are also backslashes that escape nothing.
     Odd,
 }
 
@@ -203,7 +204,7 @@ impl Token<'_> {
 /// The text of a HELP line of the text format, unescaped.
 ///
 /// # Errors
-/// For other escapes than `\\`, `\n` and `\"`.
+/// For escapes other than `\\`, `\n` and `\"`.
 pub(super) fn help<'a>(text: Token<'a>) -> Lexed<Cow<'a, str>> {
     let bytes = text.text.as_bytes();
     let mut from = 0;
@@ -249,7 +250,7 @@ impl<'a> Cursor<'a> {
         self.at >= self.line.len()
     }
 
-    /// Call only for ASCII bytes.
+    /// Skips this byte if it is next; ASCII only.
     #[inline(always)]
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
@@ -257,7 +258,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Likewise.
+    /// The same for several bytes.
     pub(super) fn eat_all(&mut self, text: &str) -> bool {
         let found = self.line.as_bytes()[self.at..].starts_with(text.as_bytes());
         self.at += if found { text.len() } else { 0 };
@@ -275,7 +276,7 @@ impl<'a> Cursor<'a> {
         Token { text: &self.line[self.at..], offset: self.offset() }
     }
 
-    /// All up to the next blank, which may be nothing.
+    /// Everything up to the next blank; may be empty.
     #[inline(always)]
     pub(super) fn token(&mut self) -> Token<'a> {
         let offset = self.offset();
@@ -291,7 +292,7 @@ impl<'a> Cursor<'a> {
         Token { text, offset }
     }
 
-    /// Bytes of a class, the first of them no digit; may be nothing.
+    /// Bytes of a class, the first of which is not a digit; may be empty.
     #[inline(always)]
     pub(super) fn name(&mut self, class: u8) -> &'a str {
         let from = self.at;
@@ -307,8 +308,8 @@ impl<'a> Cursor<'a> {
         &self.line[from..self.at]
     }
 
-    /// A metric name which is likely to be, or to begin with, `likely`: another name that was read
-    /// by [`Cursor::name`] or is empty. May be nothing.
+    /// A metric name which is likely to be, or to begin with, `likely`: a name that [`Cursor::name`]
+    /// has read, or nothing. May be empty.
     #[inline]
     pub(super) fn metric_name(&mut self, likely: &str) -> &'a str {
         let from = self.at;
@@ -318,8 +319,8 @@ impl<'a> Cursor<'a> {
         self.name_rest(from, METRIC_NAME)
     }
 
-    /// A metric name of a metadata line: bare (then it may be nothing) or quoted. Samples that
-    /// follow are likely to bear it.
+    /// A metric name in a metadata line: bare (then it may be empty) or quoted. A bare one becomes
+    /// `likely`, for the samples that follow.
     pub(super) fn metadata_name(
         &mut self,
         dialect: Dialect,
@@ -367,7 +368,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// At a backslash.
+    /// The class of escapes so far, including that at the cursor.
     fn escape(&self, before: Escapes, dialect: Dialect) -> Lexed<Escapes> {
         match (self.line.as_bytes().get(self.at + 1), dialect) {
             (Some(b'\\' | b'"' | b'n'), _) => Ok(before.max(Escapes::Canonical)),
@@ -385,7 +386,7 @@ impl<'a> Cursor<'a> {
         )
     }
 
-    /// What stands here, for an error.
+    /// What is at the cursor, for an error.
     #[cold]
     pub(super) fn found(&self) -> String {
         let mut here = *self;
@@ -396,7 +397,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// An error here: `expected` says what should stand in place of what does.
+    /// An error at the cursor: `expected` says what should have been there.
     #[cold]
     pub(super) fn expected(&self, expected: &str) -> Flaw {
         Flaw::new(self.offset(), format!("found {}, expected {expected}", self.found()))

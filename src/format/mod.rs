@@ -1,4 +1,4 @@
-//! Bytes to and from the model; no I/O.
+//! Converts bytes to the model and back; no I/O.
 
 pub mod compress;
 pub mod encode;
@@ -15,8 +15,8 @@ pub mod write_number;
 
 use crate::model::exposition::BuildError;
 
-/// What to do with a sample that carries a timestamp. A sum has no sample time, so the choice is
-/// between refusing and forgetting it (formats G0); a malformed one is an error in any case.
+/// What to do with a sample that carries a timestamp. A sum has no sample time, so it is either refused
+/// or ignored (formats G0). A malformed timestamp is always an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timestamps {
     #[default]
@@ -35,11 +35,11 @@ pub struct ParseError {
 /// Where in a body something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Both from 1; the column counts bytes.
+    /// Both start at 1; the column counts bytes.
     Line { line: usize, column: usize },
     /// Path in a protobuf message, such as `family 2 ("x"), metric 0, histogram`.
     Message(String),
-    /// Known only when the whole body had been read.
+    /// Not in one place: found only after the whole body was read.
     Body,
 }
 
@@ -59,7 +59,7 @@ impl From<BuildError> for ParseError {
     }
 }
 
-/// Shortens the middle of a message that quotes the body at length.
+/// Cuts the middle out of a message that quotes a lot of the body.
 fn clip(message: String) -> String {
     const HEAD: usize = 70;
     const TAIL: usize = 40;

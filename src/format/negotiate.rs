@@ -1,7 +1,7 @@
-//! What a scraper asks for and what a push says it is (formats 1 and 8, clients R6 and R8).
+//! What format a scraper asks for, and what a push says it is (formats 1 and 8, clients R6 and R8).
 //!
-//! Scrapes are never refused: what is not offered falls back to text 0.0.4, uncompressed. Pushes
-//! are: bytes that say they are something we cannot read are not read as something else.
+//! Scrapes are never refused: instead of what is not offered they get text 0.0.4, uncompressed. Pushes
+//! are: a body that claims to be something we cannot read is not read as something else.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use super::escaping::Escaping;
 pub enum Format {
     #[default]
     Text004,
-    /// The same syntax as 0.0.4; only the version it is labelled with differs.
+    /// The same syntax as 0.0.4, with another version in the content type.
     Text100,
     OpenMetrics001,
     OpenMetrics100,
     ProtobufDelimited,
 }
 
-/// How the body of a push is to be read.
+/// How to read the body of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PushFormat {
     #[default]
@@ -39,7 +39,7 @@ impl PushFormat {
     }
 }
 
-/// The body of a push is in a format or coding that nothing here reads (415).
+/// The body of a push has a format or coding that is not supported (415).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
     #[error("content type {0:?} is not supported")]
@@ -50,13 +50,14 @@ pub enum Unsupported {
     TooManyCodings,
 }
 
-/// Nobody means more than one; a few are harmless, as each is decoded under the same cap.
+/// Nobody needs more than one. A few are harmless, as the limit applies to each.
 const CODINGS_MAX: usize = 4;
 
 const PROTO: &str = "io.prometheus.client.MetricFamily";
 
 impl Format {
-    /// The Content-Type of a scrape; it always names the escaping, as Prometheus' own writers do.
+    /// The Content-Type of a scrape. It always names the escaping, as that of Prometheus' own libraries
+    /// does.
     pub fn content_type(self, escaping: Escaping) -> String {
         let format = match self {
             Format::Text004 => "text/plain; version=0.0.4; charset=utf-8",
@@ -76,17 +77,16 @@ impl Format {
     }
 }
 
-/// What a scrape with this Accept header gets. Clauses are tried by falling weight; a wildcard
-/// matches none of them, whatever its weight (Prometheus 2.49 gave it the highest by mistake), and
-/// where nothing matches the answer is text 0.0.4. An `escaping` counts from any clause tried so
-/// far, also from one that does not match.
+/// What a scrape with this Accept header gets. Clauses are tried in order of falling weight. A wildcard
+/// matches no format, whatever its weight (Prometheus 2.49 gave it the highest by mistake), and if
+/// nothing matches, the answer is text 0.0.4. An `escaping` applies if it is in any clause tried so
+/// far, even one that does not match.
 pub fn accept(header: Option<&str>) -> (Format, Escaping) {
     accept_of(header, |_| true)
 }
 
-/// The same for the Pushgateway's scrapes, which are text 0.0.4 or protobuf: OpenMetrics would
-/// change the values of `le` and `quantile`, and so the identity of series
-/// (pushgateway-contract 10).
+/// The same for scrapes in pushgateway mode, which are text 0.0.4 or protobuf: OpenMetrics would change
+/// the values of `le` and `quantile`, and so the identity of series (pushgateway-contract 10).
 pub fn accept_without_openmetrics(header: Option<&str>) -> (Format, Escaping) {
     accept_of(header, |format| matches!(format, Format::Text004 | Format::ProtobufDelimited))
 }
@@ -111,14 +111,14 @@ fn accept_of(header: Option<&str>, offered: fn(Format) -> bool) -> (Format, Esca
     (Format::Text004, escaping)
 }
 
-/// How to read a push with this Content-Type. It is a hint: what is missing, unknown or garbled
-/// is text, which is what nearly everything that cannot name its type sends.
+/// How to read a push with this Content-Type. It is a hint: if it is missing, unknown or garbled, the
+/// body is read as text, which is what nearly every client sends that cannot name its type.
 ///
 /// # Errors
-/// If it names a variant of a known format that nothing reads.
+/// If it names a variant of a known format that is not supported.
 pub fn push_format(header: Option<&str>) -> Result<PushFormat, Unsupported> {
     let header = header.unwrap_or_default();
-    // What nearly all clients send need not be taken apart.
+    // What nearly all clients send, without taking it apart.
     match header {
         ""
         | "text/plain"
@@ -150,7 +150,7 @@ pub fn push_format(header: Option<&str>) -> Result<PushFormat, Unsupported> {
     readable.ok_or_else(|| Unsupported::ContentType(header.to_owned()))
 }
 
-/// The same for the Pushgateway: what is not exactly delimited protobuf is text
+/// The same in pushgateway mode: whatever is not exactly delimited protobuf is text
 /// (pushgateway-contract 3).
 pub fn group_push_format(header: Option<&str>) -> PushFormat {
     match header.and_then(Clause::parse).and_then(|clause| clause.format()) {
@@ -159,10 +159,10 @@ pub fn group_push_format(header: Option<&str>) -> PushFormat {
     }
 }
 
-/// How to compress a scrape with this Accept-Encoding header: by weight; where weights are equal
-/// zstd comes before gzip, because who names it can read it and it costs a fraction of the
-/// processor time, and both come before no compression. `*` stands for gzip, which everybody means
-/// by it.
+/// How to compress a scrape with this Accept-Encoding header: by weight. If weights are equal, zstd
+/// comes before gzip, because a client that names it can read it and it takes a fraction of the
+/// processor time, and both come before no compression. `*` stands for gzip, which is what everybody
+/// means by it.
 pub fn accept_encoding(header: Option<&str>) -> Compression {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     for clause in unquoted_split(header.unwrap_or_default(), ',').filter_map(Clause::parse) {
@@ -188,11 +188,11 @@ pub fn accept_encoding(header: Option<&str>) -> Compression {
     best.0
 }
 
-/// What was done to the body of a push with this Content-Encoding header, in the order it was
-/// done; decoding goes backwards.
+/// The codings of a push with this Content-Encoding header, in the order they were applied; they are
+/// undone in reverse.
 ///
 /// # Errors
-/// If it names a coding that nothing here reads.
+/// If it names a coding that is not supported.
 pub fn content_encoding(header: Option<&str>) -> Result<Vec<Coding>, Unsupported> {
     let mut codings = Vec::new();
     for name in header.unwrap_or_default().split(',') {
@@ -214,14 +214,14 @@ pub fn content_encoding(header: Option<&str>) -> Result<Vec<Coding>, Unsupported
 struct Clause<'a> {
     /// Lower case.
     name: String,
-    /// Lower-case names, unquoted values; a name may stand more than once.
+    /// Names in lower case, values without quotes; a name may occur more than once.
     parameters: Vec<(String, Cow<'a, str>)>,
-    /// 0 to 1; 0 where it cannot be read.
+    /// 0 to 1; 0 if it is malformed.
     weight: f64,
 }
 
 impl<'a> Clause<'a> {
-    /// None if there is no name.
+    /// `None` if there is no name.
     fn parse(text: &'a str) -> Option<Clause<'a>> {
         let mut parts = unquoted_split(text, ';').map(|part| part.trim_matches([' ', '\t']));
         let name = parts.next().filter(|name| !name.is_empty())?.to_ascii_lowercase();
@@ -250,7 +250,7 @@ impl<'a> Clause<'a> {
         self.values(name).last()
     }
 
-    /// Every parameter of this name, if there is any, has a value that will do.
+    /// Whether every parameter of this name, if there is any, has an acceptable value.
     fn all(&self, name: &str, will_do: impl Fn(&str) -> bool) -> bool {
         self.values(name).all(will_do)
     }
@@ -272,7 +272,7 @@ impl<'a> Clause<'a> {
     }
 }
 
-/// Splits at separators that stand in no quoted string.
+/// Splits at separators outside quoted strings.
 fn unquoted_split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {
@@ -502,7 +502,7 @@ mod tests {
             ),
         ] {
             assert_eq!(format.content_type(escaping), expected);
-            // What we say we send is what who asks for it gets.
+            // Whoever asks for a content type that we send gets it.
             assert_eq!(accept(Some(expected)), (format, escaping));
         }
     }

@@ -1,4 +1,4 @@
-//! Reading numbers of the text formats (formats 5 and 6).
+//! Reads the numbers of the text formats (formats 5 and 6).
 //!
 //! ```text
 //! float     = [sign] ( digits ["." [digits]] | "." digits ) [ ("e" | "E") [sign] digits ]
@@ -7,9 +7,9 @@
 //!           | float but NaN and Inf        OpenMetrics: seconds
 //! ```
 //!
-//! This is Go's `ParseFloat` without hexadecimal and underscores, and OpenMetrics' `number`. What
-//! is finite as written but too large for an `f64` is refused, never read as infinity. Rounding is
-//! half to even on the exact decimal, which both paths below give.
+//! This is Go's `ParseFloat` without hexadecimal and underscores, and OpenMetrics' `number`. A finite
+//! number that is too large for an `f64` is refused, never read as infinity. The exact decimal is
+//! rounded half to even, on both paths below.
 
 use crate::model::Number;
 
@@ -28,8 +28,8 @@ pub fn parse_float(text: &str) -> Option<f64> {
     short_decimal(text.as_bytes()).or_else(|| any_float(text))
 }
 
-/// Reads a count. Integers stay exact up to 2^64, where an `f64` would round them from 2^53 on.
-/// Sign, fraction and NaN are the caller's to judge.
+/// Reads a count. Integers up to 2^64 stay exact; an `f64` would round them from 2^53 on. The caller
+/// has to deal with signs, fractions and NaN.
 #[inline]
 pub fn parse_count(text: &str) -> Option<Number> {
     match small_integer(text.as_bytes()) {
@@ -68,8 +68,8 @@ fn small_integer(text: &[u8]) -> Option<u64> {
     Some(integer)
 }
 
-/// The common forms: digits with at most one point, no exponent, exact as a quotient of two exact
-/// numbers, so that the one division rounds correctly (Clinger's fast path).
+/// The common forms: digits with at most one point and no exponent. These are a quotient of two exact
+/// numbers, so a single division rounds correctly (Clinger's fast path).
 #[inline]
 fn short_decimal(text: &[u8]) -> Option<f64> {
     let (negative, digits) = match text {
@@ -103,8 +103,8 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// What the standard library accepts and rounds as specified, less its readings of overflow (as
-/// infinity) and of `+nan` and `-nan`.
+/// What the standard library accepts, which rounds as specified; but not numbers that overflow, which
+/// it reads as infinity, nor `+nan` and `-nan`.
 #[cold]
 fn any_float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
@@ -159,7 +159,7 @@ mod tests {
             ("1.7976931348623157e308", f64::MAX),
             ("1.7976931348623158e308", f64::MAX),
             ("5e-324", 5e-324),
-            // Underflow is no error.
+            // Underflow is not an error.
             ("1e-400", 0.0),
             ("0e999999999999", 0.0),
             // Half to even on the exact decimal.

@@ -8,10 +8,10 @@
 //! exemplar   = " # {" labels "} " number [ " " seconds ]
 //! ```
 //!
-//! One blank between tokens and none elsewhere; no empty lines, no other comments. All lines of a
-//! family stand together, and in it those of a metric (one label set). Families get the name of
-//! their samples in the text format: counter `a` becomes `a_total`, info `a` becomes `a_info`;
-//! `_created` becomes the start time of its metric.
+//! There is one blank between tokens and none elsewhere; there are no empty lines and no other
+//! comments. All lines of a family are consecutive, and within it those of a metric (one label set).
+//! Families get the name that their samples have in the text format: counter `a` becomes `a_total`,
+//! info `a` becomes `a_info`; `_created` becomes the start time of its metric.
 
 mod family;
 mod metric;
@@ -30,11 +30,11 @@ use family::{Families, Family, Role};
 use metric::Metric;
 use tail::{Exemplars, Tail, bound, float, not_nan, not_negative, value, whole};
 
-/// How OpenMetrics is read.
+/// How strictly to read OpenMetrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenMetricsOptions {
-    /// Refuses a body without `# EOF`. The format demands that line, but Go's client leaves it out
-    /// of pushes (clients R6). Nothing may follow it in any case.
+    /// Refuses a body without `# EOF`. The format demands that line, but Go's client leaves it out of
+    /// pushes (clients R6). Nothing may ever follow it.
     pub require_eof: bool,
     pub timestamps: Timestamps,
 }
@@ -42,7 +42,7 @@ pub struct OpenMetricsOptions {
 /// Reads a whole body.
 ///
 /// # Errors
-/// For the first thing that is not as formats 5 demands. The exposition must then not be used.
+/// For the first violation of formats 5. The exposition must then not be used.
 pub fn parse(
     body: &[u8],
     builder: Builder<'_>,
@@ -54,8 +54,8 @@ pub fn parse(
     Ok(reader.builder.finish()?)
 }
 
-/// Whether the last line is `# EOF`: a body that says so is OpenMetrics, whatever its content type
-/// (clients R6).
+/// Whether the last line is `# EOF`: such a body is OpenMetrics, whatever its content type (clients
+/// R6).
 pub fn has_eof(body: &[u8]) -> bool {
     let body = body.strip_suffix(b"\n").unwrap_or(body);
     body.strip_suffix(EOF.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.ends_with(b"\n"))
@@ -69,18 +69,18 @@ struct Reader<'a, 'e> {
     list: LabelList<'a>,
     tail: Tail<'a>,
     families: Families<'a>,
-    /// The name that metadata named last, without quotes: many lines to come begin with it.
+    /// The last unquoted name in metadata: many lines to come begin with it.
     likely: &'a str,
-    /// The one whose lines are being read.
+    /// The family whose lines are being read.
     family: Option<Family<'a>>,
-    /// Likewise; not for kinds whose metrics have one sample each.
+    /// The metric whose lines are being read; `None` for kinds whose metrics have one sample each.
     metric: Option<Metric<'a>>,
     newest_series: Option<SeriesId>,
-    /// The line before, if it was a bucket, quantile or state.
+    /// The previous line, if it was a bucket, quantile or state.
     repeat: Option<Repeated<'a>>,
 }
 
-/// Samples that repeat the one before but for one label, and the value.
+/// For samples that differ from the previous one only in one label and the value.
 #[derive(Clone, Copy, Debug)]
 struct Repeated<'a> {
     line: Repeat<'a>,
@@ -169,7 +169,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         }
     }
 
-    /// Closes the family for another one, which must be new.
+    /// Closes the family, because another one begins, which must be new.
     fn leave_family(&mut self, next: &str, at: usize) -> Lexed<()> {
         self.close_family()?;
         if self.families.has(next) {
@@ -233,8 +233,8 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Family and role of a sample, and the label that tells samples of one metric apart. A name
-    /// that the current family has no sample of begins a family of unknown kind.
+    /// The family and role of a sample, and the label that distinguishes samples of one metric. A name
+    /// that is not a sample of the current family begins a family of unknown kind.
     fn resolve(&mut self, head: &Head<'a>) -> Lexed<(FamilyId, Role, Option<Cow<'a, str>>)> {
         let known = match &self.family {
             Some(family) => match family.role(&head.name) {
@@ -266,7 +266,7 @@ impl<'a> Reader<'a, '_> {
         Ok((id, known.unwrap_or(Role::Value), family.reserved_label()))
     }
 
-    /// The metric with the labels in the list, which `key` stands for.
+    /// The metric with the labels in the list, for which `key` stands.
     fn enter_metric(&mut self, family: FamilyId, key: Key<'a>, at: usize) -> Lexed<SeriesId> {
         if let Some(metric) = &mut self.metric
             && metric.key == key
@@ -298,7 +298,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// A sample told apart by `varying`; the cursor stands behind the labels.
+    /// A sample that `varying` distinguishes from others of its metric; the cursor is after the labels.
     #[inline]
     fn member(
         &mut self,
@@ -346,7 +346,7 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// A sample of which a metric has at most one.
+    /// A sample that a metric has at most once.
     fn part(&mut self, role: Role, id: SeriesId, mut cursor: Cursor<'a>, at: usize) -> Lexed<()> {
         let token = value(&mut cursor)?;
         let kind = self.family.as_ref().map(Family::kind);

@@ -1,4 +1,4 @@
-//! For the tests of the readers: expositions and errors as short text, and bodies that were edited.
+//! Helpers for tests of the readers: expositions and errors as short text, and edited bodies.
 
 use proptest::prelude::*;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use super::ParseError;
 use crate::model::exposition::{PushedSeries, PushedValue};
 use crate::model::{Builder, Exposition, Grouping};
 
-/// One line a family with series: `name kind [help] [unit]`, then its series.
+/// One line per family that has series: `name kind [help] [unit]`, then its series.
 pub(crate) fn dump(exposition: &Exposition) -> String {
     let mut out = String::new();
     for family in exposition.families().filter(|family| family.series > 0) {
@@ -78,7 +78,7 @@ fn dump_series(out: &mut String, series: &PushedSeries<'_>) {
     }
 }
 
-/// What a reader makes of a body: the dump, or the error.
+/// The result of reading a body: the dump, or the error.
 pub(crate) fn read(
     body: &[u8],
     parse: impl FnOnce(&[u8], Builder<'_>) -> Result<(), ParseError>,
@@ -103,7 +103,7 @@ pub(crate) fn accepted(
     }
 }
 
-/// Rows of (rule, body, error), the error cut where the row's text ends.
+/// Rows of (rule, body, error); the error need only begin with the text of the row.
 #[track_caller]
 pub(crate) fn refused(
     rows: &[(&str, &str, &str)],
@@ -120,14 +120,14 @@ pub(crate) fn refused(
     }
 }
 
-/// A place in a body, what is done there, and the byte that it is done with.
+/// A position in a body, the kind of edit, and a byte for it.
 pub(crate) type Edit = (prop::sample::Index, u8, u8);
 
 pub(crate) fn edits(how_many: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, any::<u8>()), how_many)
 }
 
-/// Changes a body as a broken client or wire might.
+/// Changes a body as a broken client or connection might.
 pub(crate) fn edit(body: &mut Vec<u8>, edits: Vec<Edit>) {
     for (at, edit, byte) in edits {
         if body.is_empty() {

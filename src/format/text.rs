@@ -1,4 +1,4 @@
-//! Reading text 0.0.4 and 1.0.0 (formats 3 and 4; they differ only in quoted names).
+//! Reads text 0.0.4 and 1.0.0 (formats 3 and 4), which differ only in quoted names.
 //!
 //! ```text
 //! body   = { line LF } [ blanks ]               blank = space or tab
@@ -6,9 +6,9 @@
 //! sample = head blanks value [ blanks timestamp ] blanks        head: see `lex::list`
 //! ```
 //!
-//! Of the comments, `HELP name text` and `TYPE name type` mean something. The lines of a family may
-//! stand anywhere. A name belongs to the family of exactly this name if the body has one so far;
-//! else, less `_sum`, `_count` or `_bucket`, to a summary or histogram so far; else it begins an
+//! Only the comments `HELP name text` and `TYPE name type` have a meaning. The lines of a family need
+//! not be consecutive. A sample belongs to the family of exactly its name, if there is one so far;
+//! else, without `_sum`, `_count` or `_bucket`, to a summary or histogram so far; else it begins an
 //! untyped family.
 
 mod again;
@@ -25,22 +25,22 @@ pub use again::read_again;
 use family::{Families, Role};
 use value::{bound, end_of_sample, float, population, summary_count, value};
 
-/// Behind a name that ended at a character it may not have without quotes.
+/// Appended if a name ended at a character that is allowed only in quotes.
 const NAME_NEEDS_QUOTES: &str =
     " (a metric name with other characters than a-z, A-Z, 0-9, _ and : is written {\"name\"})";
 
 /// How strictly text is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextOptions {
-    /// Accepts CR LF at the end of a line, and a last line without LF, as clients on other systems
-    /// and shell scripts write them (clients R9). The Pushgateway refuses both (formats 3).
+    /// Accepts CR LF at the end of a line, and a last line without LF, as clients on other systems and
+    /// shell scripts send them (clients R9). The Pushgateway refuses both (formats 3).
     ///
-    /// There is a risk in it: a body that was cut off inside its last number still reads well, with
-    /// another number. HTTP itself tells a body cut in transit (by length or last chunk), so this
-    /// concerns bodies that were cut before they were sent.
+    /// This has a risk: a body that was cut off within its last number is still valid, with another
+    /// number. HTTP itself detects a body that was cut in transit (by its length or last chunk), so
+    /// this concerns bodies that were cut before they were sent.
     pub lenient_line_ends: bool,
-    /// A blank behind a value promises a timestamp, and what follows must be one. So it is in the
-    /// Pushgateway (pushgateway-contract 4).
+    /// A blank after a value must be followed by a timestamp, as in the Pushgateway
+    /// (pushgateway-contract 4).
     pub blank_means_timestamp: bool,
     pub timestamps: Timestamps,
 }
@@ -48,8 +48,7 @@ pub struct TextOptions {
 /// Reads a whole body.
 ///
 /// # Errors
-/// For the first thing that is not as the grammar or formats 3 and 4 demand. The exposition must
-/// then not be used.
+/// For the first violation of the grammar or of formats 3 and 4. The exposition must then not be used.
 pub fn parse(body: &[u8], builder: Builder<'_>, options: TextOptions) -> Result<(), ParseError> {
     let text = lex::utf8(body)?;
     let mut reader = Reader::new(builder, options);
@@ -63,11 +62,11 @@ pub fn parse(body: &[u8], builder: Builder<'_>, options: TextOptions) -> Result<
     Ok(reader.builder.finish()?)
 }
 
-/// What is behind most bodies of one line that cannot be read (clients R20).
+/// The usual reason for a body of one line that cannot be read (clients R20).
 const LINE_FEEDS_LOST: &str =
     " (the body has no line feed: did curl -d take them out? --data-binary keeps them)";
 
-/// Reads tokens only, and counts samples: the part of [`parse`] that benchmarks want to see alone.
+/// Only reads tokens and counts samples: the part of [`parse`] that benchmarks measure on its own.
 ///
 /// # Errors
 /// For malformed sample lines.
@@ -94,7 +93,7 @@ pub fn scan(body: &[u8], options: TextOptions) -> Result<usize, ParseError> {
 }
 
 impl TextOptions {
-    /// The line as it is to be read; `None` for blanks behind the last line feed.
+    /// The line without its end; `None` for blanks after the last line feed.
     #[inline]
     fn without_line_end<'a>(self, line: Line<'a>) -> Lexed<Option<Line<'a>>> {
         if self.lenient_line_ends {
@@ -119,7 +118,7 @@ struct LastSeries<'a> {
     id: SeriesId,
 }
 
-/// Samples that repeat the one before but for bound or quantile, and the value.
+/// For samples that differ from the previous one only in bound or quantile and in the value.
 #[derive(Debug)]
 struct LastMember<'a> {
     line: Repeat<'a>,
@@ -162,7 +161,8 @@ impl<'a, 'e> Reader<'a, 'e> {
             cursor.skip_blanks();
             match cursor.peek() {
                 None => {}
-                // It would be a push of nothing, whatever the file held that was sent like this.
+                // Accepted, this would push nothing, whatever the file held before its line feeds got
+                // lost.
                 Some(b'#') if !line.ended && line.start == 0 => {
                     return Err(Flaw::new(0, "the whole body is one comment"));
                 }
@@ -225,7 +225,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         }
     }
 
-    /// A bucket or quantile whose name and labels are known; the cursor stands behind them.
+    /// A bucket or quantile whose name and labels are known; the cursor is after them.
     #[inline]
     fn member(
         &mut self,
@@ -261,7 +261,8 @@ impl<'a, 'e> Reader<'a, 'e> {
         self.builder.note_slot(value.offset, value.offset + value.text.len(), given);
     }
 
-    /// Not of a value that has no place of its own: with others there, the name might be longer.
+    /// Notes the position of the value, unless it follows the name directly: another value there might
+    /// continue the name.
     #[inline]
     fn note_behind(&mut self, head: &Head<'a>, token: Token<'_>, given: Given) {
         if !is_glued(token, head) {
@@ -280,7 +281,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         self.member_series(family, head.key(None), head.offset)
     }
 
-    /// The series with the labels in the list, which `key` stands for.
+    /// The series with the labels in the list, for which `key` stands.
     fn member_series(&mut self, family: FamilyId, key: Key<'a>, offset: usize) -> Lexed<SeriesId> {
         if let Some(last) = &self.last_series
             && last.family == family
@@ -294,7 +295,7 @@ impl<'a, 'e> Reader<'a, 'e> {
     }
 }
 
-/// The value stands right behind the name, as in `a-1`.
+/// Whether the value directly follows the name, as in `a-1`.
 fn is_glued(value: Token<'_>, head: &Head<'_>) -> bool {
     value.offset == head.offset + head.name.len()
 }

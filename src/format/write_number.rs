@@ -1,25 +1,25 @@
-//! Numbers as Prometheus writes them (formats 7).
+//! Writes numbers as Prometheus does (formats 7).
 //!
-//! The text float is Go's `FormatFloat(v, 'g', -1, 64)`: the fewest digits that read back to the
-//! same bits, with an exponent exactly when that is below -4 or above 5, however many digits there
-//! are. OpenMetrics adds `.0` to what would look like an integer. Nothing here allocates.
+//! A float in text is Go's `FormatFloat(v, 'g', -1, 64)`: the fewest digits that read back as the same
+//! bits, with an exponent exactly if that is below -4 or above 5, however many digits there are.
+//! OpenMetrics adds `.0` to a float that would look like an integer. Nothing here allocates.
 
 use crate::model::Number;
 
-/// Whole numbers below it have at most 16 digits, all of them needed to tell neighbours apart, so
-/// their shortest form is their plain one.
+/// Below this, whole numbers have at most 16 digits, all of which are needed to tell neighbours apart,
+/// so the plain form is the shortest.
 const EXACT_INTEGERS: u64 = 1 << 53;
 
-/// Whole numbers from here on have an exponent.
+/// From here on, whole numbers are written with an exponent.
 const PLAIN_END: u64 = 1_000_000;
 
-/// A float of text 0.0.4.
+/// A float in text 0.0.4.
 pub fn text_float(out: &mut Vec<u8>, value: f64) {
-    // Saturates, and is 0 for NaN, so only whole numbers in range come back equal.
+    // The cast saturates and turns NaN into 0, so only whole numbers in range compare equal.
     let integer = value as i64;
     if integer as f64 == value && integer.unsigned_abs() < EXACT_INTEGERS {
         if integer.unsigned_abs() < PLAIN_END {
-            // Also -0, which is written as 0.
+            // Includes -0, which is written as 0.
             out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
         } else {
             sign(out, integer < 0);
@@ -38,12 +38,12 @@ pub fn text_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A float of text 0.0.4 and the end of its line.
+/// A float in text 0.0.4, and the end of its line.
 #[inline]
 pub fn text_float_line(out: &mut Vec<u8>, value: f64) {
     let whole = value as u32;
     if f64::from(whole) == value && u64::from(whole) < PLAIN_END {
-        // Also -0, which is written as 0.
+        // Includes -0, which is written as 0.
         digits_line(out, whole);
     } else {
         text_float(out, value);
@@ -51,7 +51,7 @@ pub fn text_float_line(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A count of text 0.0.4, which is a float like any other, and the end of its line.
+/// A count in text 0.0.4, which is a float like any other, and the end of its line.
 #[inline]
 pub fn text_count_line(out: &mut Vec<u8>, count: Number) {
     match count {
@@ -60,8 +60,8 @@ pub fn text_count_line(out: &mut Vec<u8>, count: Number) {
     }
 }
 
-/// A number below [`PLAIN_END`] and the end of its line, put together in a register: so as many bytes
-/// are copied whatever its length, which takes less than to copy the right number of them.
+/// A number below [`PLAIN_END`] and the end of its line, assembled in a register: always copying the
+/// same number of bytes is faster than copying just those needed.
 #[inline]
 fn digits_line(out: &mut Vec<u8>, mut number: u32) {
     let (mut text, mut length) = (u64::from(b'\n'), 1);
@@ -78,7 +78,7 @@ fn digits_line(out: &mut Vec<u8>, mut number: u32) {
     out.truncate(end);
 }
 
-/// A float of OpenMetrics.
+/// A float in OpenMetrics.
 pub fn openmetrics_float(out: &mut Vec<u8>, value: f64) {
     let start = out.len();
     text_float(out, value);
@@ -88,7 +88,7 @@ pub fn openmetrics_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A count of OpenMetrics: an integer if it is one.
+/// A count in OpenMetrics: written as an integer if it is one.
 pub fn openmetrics_count(out: &mut Vec<u8>, count: Number) {
     match count {
         Number::Int(count) => out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
@@ -96,9 +96,9 @@ pub fn openmetrics_count(out: &mut Vec<u8>, count: Number) {
     }
 }
 
-/// A time of OpenMetrics, in seconds. Other than Go's library this writes no exponent: the reference
-/// reader takes what stands before the point for the whole seconds, and so makes `1.7000000015e+09`
-/// a time in 1970.
+/// A time in OpenMetrics, in seconds. Unlike Go's library, this writes no exponent: the reference
+/// reader takes what is before the point for the whole seconds, and so reads `1.7000000015e+09` as a
+/// time in 1970.
 pub fn openmetrics_seconds(out: &mut Vec<u8>, milliseconds: i64) {
     sign(out, milliseconds < 0);
     let milliseconds = milliseconds.unsigned_abs();
@@ -117,13 +117,13 @@ fn sign(out: &mut Vec<u8>, negative: bool) {
     }
 }
 
-/// Any finite number but zero. The digits are right whatever their number; what zmij chooses
-/// otherwise is where it uses an exponent (below -5 and above 15) and how it writes one.
+/// Any finite number except zero. The digits from zmij are the right ones, but it uses exponents
+/// elsewhere (below -5 and above 15) and writes them in another way.
 fn fraction(out: &mut Vec<u8>, value: f64) {
     sign(out, value.is_sign_negative());
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value.abs()).as_bytes();
-    // An exponent is short, so look for it from the end.
+    // The exponent is short, so search for it from the end.
     if let Some(at) = text.iter().rposition(|&byte| byte == b'e') {
         let (mantissa, exponent) = (&text[..at], &text[at + 1..]);
         let (sign, digits) = match exponent {
@@ -158,14 +158,14 @@ fn fraction(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// `d.ddde±XX` of the digits in two parts, the first of which has at least one.
+/// Writes `d.ddde±XX` from digits in two parts, the first of which is not empty.
 fn scientific(out: &mut Vec<u8>, first: &[u8], second: &[u8], exponent: i32) {
     out.push(first[0]);
     let start = out.len();
     out.push(b'.');
     out.extend_from_slice(&first[1..]);
     out.extend_from_slice(second);
-    // Zeros at the end go, and with the last of them the point.
+    // Remove zeros at the end, and the point if no digit is left after it.
     while out.len() > start && matches!(out[out.len() - 1], b'0' | b'.') {
         let point = out[out.len() - 1] == b'.';
         out.pop();
@@ -237,7 +237,7 @@ mod tests {
             (1.234_567_890_123_456_8e17, "1.2345678901234568e+17", "1.2345678901234568e+17"),
             (2f64.powi(63), "9.223372036854776e+18", "9.223372036854776e+18"),
             (2f64.powi(64), "1.8446744073709552e+19", "1.8446744073709552e+19"),
-            // Two numbers of 17 digits are as near; Go takes the even one.
+            // Two numbers of 17 digits are equally near; Go takes the even one.
             (100_226_766_547_221.0 + 0.625, "1.0022676654722162e+14", "1.0022676654722162e+14"),
             (f64::MAX, "1.7976931348623157e+308", "1.7976931348623157e+308"),
             (-f64::MAX, "-1.7976931348623157e+308", "-1.7976931348623157e+308"),
@@ -288,9 +288,9 @@ mod tests {
         }
     }
 
-    /// Go's rule applied to the standard library's digits: as many as its shortest form has, but
-    /// rounded from the exact value, where it takes the even one of two that are as near (and its
-    /// shortest form the larger).
+    /// Go's rule applied to digits of the standard library: as many as its shortest form has, but
+    /// rounded from the exact value, which takes the even one of two equally near ones (its shortest
+    /// form takes the larger).
     fn as_go_does(value: f64) -> String {
         let shortest = format!("{value:e}");
         let digits = shortest.split('e').next().unwrap();

@@ -1,9 +1,9 @@
-//! Compressing a scrape in chunks that stand on their own, so that they can be made in any order,
-//! kept, and sent again.
+//! Compresses a scrape in independent chunks, so that they can be made in any order, kept, and sent
+//! again.
 //!
-//! With gzip all chunks make one member, because some readers (browsers among them) stop at the end
-//! of the first: each chunk is deflated without looking back at those before, and ends at a byte;
-//! checksums of chunks add up to that of the whole. With zstd each chunk is a frame.
+//! With gzip, all chunks form one member, because some readers (browsers among them) stop after the
+//! first one. Each chunk is deflated without references to earlier ones and ends on a byte boundary;
+//! the checksums of the chunks can be combined into that of the whole. With zstd each chunk is a frame.
 
 use std::io;
 
@@ -20,11 +20,11 @@ pub struct Chunk {
     pub sum: Sum,
 }
 
-/// Checksum and length of what is in a chunk, as gzip wants them; nothing for others.
+/// Checksum and length of the plain text of a chunk, for gzip; unused by the other codings.
 #[derive(Clone, Debug, Default)]
 pub struct Sum {
     crc: Hasher,
-    /// Modulo 2^32, as the format has it.
+    /// Modulo 2^32, as in the format.
     length: u32,
 }
 
@@ -39,16 +39,16 @@ enum Inner {
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
-/// What stands around the chunks of one answer, in the order they are sent.
+/// Writes what comes before and after the chunks of one answer.
 #[derive(Debug)]
 pub struct Envelope {
     compression: Compression,
     sum: Sum,
 }
 
-/// A member made by nobody knows which system, at no time (RFC 1952, 2.3).
+/// The header of a member from an unknown system, without a time (RFC 1952, 2.3).
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// A last block that is empty (RFC 1951, 3.2.6).
+/// An empty last block (RFC 1951, 3.2.6).
 const DEFLATE_END: [u8; 2] = [3, 0];
 
 impl Encoder {
@@ -74,7 +74,7 @@ impl Encoder {
         }
     }
 
-    /// Takes what is in `plain`, and leaves its buffer unless that is the chunk itself.
+    /// Compresses and empties `plain`. Its buffer is kept, unless it becomes the chunk itself.
     ///
     /// # Errors
     /// If there is not enough memory.
@@ -106,13 +106,13 @@ impl Sum {
     }
 }
 
-/// What is kept should not keep room for more.
+/// Chunks may be kept for long, so give unused memory back.
 fn shrunk(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.shrink_to_fit();
     bytes
 }
 
-/// Compresses something that is whole.
+/// Compresses a whole body at once.
 ///
 /// # Errors
 /// As [`Encoder`].
@@ -126,7 +126,8 @@ pub fn encode(compression: Compression, levels: Levels, plain: &[u8]) -> io::Res
     Ok(out)
 }
 
-/// Label texts shrink to a tenth or less; the marker at the end takes a few bytes.
+/// A capacity that is nearly always enough: labels shrink to a tenth or less, and the marker at the end
+/// takes a few bytes.
 fn room(plain: &[u8]) -> usize {
     plain.len() / 8 + 64
 }
@@ -137,7 +138,7 @@ fn deflate(compress: &mut Compress, plain: &[u8]) -> io::Result<Vec<u8>> {
     loop {
         let rest = &plain[compress.total_in() as usize..];
         compress.compress_vec(rest, &mut out, FlushCompress::Sync).map_err(io::Error::other)?;
-        // Room that is left tells that the marker is out, too.
+        // If there is room left, the marker has been written, too.
         if compress.total_in() == plain.len() as u64 && out.len() < out.capacity() {
             return Ok(out);
         }
@@ -146,7 +147,7 @@ fn deflate(compress: &mut Compress, plain: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 impl Envelope {
-    /// Appends what comes first.
+    /// Appends what comes before the first chunk.
     pub fn begin(compression: Compression, out: &mut Vec<u8>) -> Envelope {
         if compression == Compression::Gzip {
             out.extend_from_slice(&GZIP_HEADER);
@@ -154,7 +155,7 @@ impl Envelope {
         Envelope { compression, sum: Sum::default() }
     }
 
-    /// The chunk is sent next.
+    /// Takes note of a chunk; call in the order in which chunks are sent.
     pub fn add(&mut self, sum: &Sum) {
         if self.compression == Compression::Gzip {
             self.sum.crc.combine(&sum.crc);
@@ -162,7 +163,7 @@ impl Envelope {
         }
     }
 
-    /// Appends what comes last.
+    /// Appends what comes after the last chunk.
     pub fn finish(self, out: &mut Vec<u8>) {
         if self.compression == Compression::Gzip {
             out.extend_from_slice(&DEFLATE_END);

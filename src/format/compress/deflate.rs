@@ -1,25 +1,25 @@
 //! Deflating expositions, faster than a compressor that knows nothing about them.
 //!
-//! A line of an exposition is mostly the line before with another label value and another number, so
-//! three places are worth a look: as far back as the last copy came from (the rest of the line goes
-//! on there), the beginning of the line before (when a number had another length), and where the
-//! same few bytes stood last (other names). What is found first is taken. Codes are those that
-//! the format fixes (RFC 1951, 3.2.6), so nothing has to be counted before, and any
-//! input is written; what has no lines only shrinks less.
+//! A line of an exposition is mostly the line before it with another label value and another number. So
+//! three places are worth a look, and the first match is taken: the distance of the last copy (where
+//! the rest of the line continues), the start of the line before (when a number had a different
+//! length), and the last place where the same few bytes occurred (for other names). The codes are the
+//! fixed ones of the format (RFC 1951, 3.2.6), so nothing has to be counted first. Any input works;
+//! text without lines just shrinks less.
 
-/// No copy comes from further back.
+/// The largest distance of a copy.
 const WINDOW: usize = 32 << 10;
 /// Shorter copies take as many bits as the bytes themselves.
 const COPY_MIN: usize = 4;
 const COPY_MAX: usize = 258;
 const HASH_BITS: u32 = 12;
-/// Positions are 32 bits wide.
+/// Longer texts are split, because positions have 32 bits.
 const PART_BYTES: usize = 1 << 30;
 
-/// Where bytes with this hash stood last, plus one; 0 is nowhere.
+/// The last position, plus one, of bytes with this hash; 0 for none.
 type Places = [u32; 1 << HASH_BITS];
 
-/// Keeps its memory from text to text, and nothing else.
+/// Reuses its memory for the next text; nothing else carries over.
 #[derive(Debug)]
 pub(super) struct Deflater {
     places: Box<Places>,
@@ -30,8 +30,8 @@ impl Deflater {
         Deflater { places: Box::new([0; 1 << HASH_BITS]) }
     }
 
-    /// Appends blocks that refer to nothing before them, the last of which ends at a byte and is not
-    /// marked as the last of a stream.
+    /// Appends blocks without references to anything before them. The last one ends on a byte boundary
+    /// and is not marked as the last of the stream.
     pub(super) fn deflate(&mut self, text: &[u8], out: &mut Vec<u8>) {
         let mut bits = Bits { out, held: 0, count: 0 };
         for part in text.chunks(PART_BYTES) {
@@ -39,7 +39,7 @@ impl Deflater {
             self.part(part, &mut bits);
             bits.put(0, 7);
         }
-        // A stored block of nothing begins at a byte.
+        // An empty stored block, which aligns the stream to a byte.
         bits.put(0b000, 3);
         bits.align();
         out.extend_from_slice(&[0, 0, 0xff, 0xff]);
@@ -64,7 +64,8 @@ impl Deflater {
         }
     }
 
-    /// Where [`COPY_MIN`] bytes or more of what comes next stood before, if it is worth it.
+    /// An earlier position from which at least [`COPY_MIN`] bytes can be copied, if there is one worth
+    /// taking.
     #[inline]
     fn earlier(&mut self, text: &[u8], at: usize, next: u64, distance: usize) -> Option<usize> {
         let is_same = |from: usize| word(text, from).is_some_and(|w| w as u32 == next as u32);
@@ -84,27 +85,27 @@ impl Deflater {
     }
 }
 
-/// The next 8 bytes; none where there are fewer.
+/// The next 8 bytes; `None` if there are fewer.
 #[inline]
 fn word(text: &[u8], at: usize) -> Option<u64> {
     let (bytes, _) = text.get(at..)?.split_first_chunk()?;
     Some(u64::from_le_bytes(*bytes))
 }
 
-/// Of 5 bytes.
+/// A hash of the first 5 bytes.
 #[inline]
 fn hash(word: u64) -> usize {
     ((word << 24).wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - HASH_BITS)) as usize
 }
 
-/// How many bytes are the same in both from the start.
+/// The length of the common prefix.
 #[inline]
 fn common(a: &[u8], b: &[u8]) -> usize {
     const WIDE: usize = 32;
     let length = a.len().min(b.len());
     let (a, b) = (&a[..length], &b[..length]);
     let mut same = 0;
-    // All of them in a few instructions.
+    // Compares all 32 bytes in a few instructions.
     while same + WIDE <= length && a[same..same + WIDE] == b[same..same + WIDE] {
         same += WIDE;
     }
@@ -117,12 +118,12 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
 }
 
-/// Bits of codes, the first in the lowest place, and how many they are.
+/// The bits of a code, the first one lowest, and their number.
 type Code = (u32, u8);
 
 struct Codes {
     literals: [Code; 256],
-    /// By length less 3, extra bits included.
+    /// By length minus 3, with extra bits.
     lengths: [Code; 256],
 }
 
@@ -154,13 +155,13 @@ impl Codes {
             }
             symbol += 1;
         }
-        // The longest has a code of its own, in place of the last one of those before.
+        // The greatest length has a code of its own, which replaces the last value of the code before.
         codes.lengths[255] = (reversed(0b1100_0101, 8), 8);
         codes
     }
 }
 
-/// Two codes for each power of two, the lower bits follow (RFC 1951, 3.2.5).
+/// Two codes for each power of two, followed by the lower bits (RFC 1951, 3.2.5).
 #[inline]
 fn distance_code(distance: usize) -> Code {
     let back = distance as u32 - 1;
@@ -175,21 +176,21 @@ fn distance_code(distance: usize) -> Code {
     (reversed(code, 5) | rest << 5, 5 + extra as u8)
 }
 
-/// Codes are written from their highest bit, all else from the lowest.
+/// Codes are written starting with the highest bit, everything else with the lowest.
 const fn reversed(code: u32, bits: u32) -> u32 {
     code.reverse_bits() >> (u32::BITS - bits)
 }
 
-/// Where bits become bytes.
+/// Collects bits into bytes.
 struct Bits<'o> {
     out: &'o mut Vec<u8>,
     held: u64,
-    /// Of `held`; below 32.
+    /// The number of bits in `held`; below 32.
     count: u8,
 }
 
 impl Bits<'_> {
-    /// At most 32.
+    /// Appends at most 32 bits.
     #[inline]
     fn put(&mut self, bits: u32, count: u8) {
         self.held |= u64::from(bits) << self.count;
@@ -207,12 +208,12 @@ impl Bits<'_> {
         self.put(code, bits);
     }
 
-    /// At least [`COPY_MIN`] bytes.
+    /// Copies at least [`COPY_MIN`] bytes.
     #[inline]
     fn copies(&mut self, mut length: usize, distance: usize) {
         let distance = distance_code(distance);
         while length > COPY_MAX {
-            // So many that what is left is not too short.
+            // Leave enough for one more copy.
             let now = COPY_MAX.min(length - COPY_MIN);
             self.copy(now, distance);
             length -= now;
@@ -223,11 +224,11 @@ impl Bits<'_> {
     #[inline]
     fn copy(&mut self, length: usize, distance: Code) {
         let (code, bits) = CODES.lengths[(length - 3) % 256];
-        // Of 13 and 18 bits at the most.
+        // At most 13 and 18 bits.
         self.put(code | distance.0 << bits, bits + distance.1);
     }
 
-    /// Fills up the byte.
+    /// Pads to a byte boundary.
     fn align(&mut self) {
         let bytes = usize::from(self.count.div_ceil(8));
         self.out.extend_from_slice(&self.held.to_le_bytes()[..bytes]);
@@ -243,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of the text, by this deflater and another inflater.
+    /// The text deflated here and inflated by another library, and its compressed length.
     fn there_and_back(deflater: &mut Deflater, text: &[u8]) -> (Vec<u8>, usize) {
         let mut out = b"before".to_vec();
         deflater.deflate(text, &mut out);
@@ -269,7 +270,7 @@ mod tests {
         for length in 0..all.len() {
             check(&all[length..]);
         }
-        // One copy of each length, and runs that overlap themselves.
+        // A copy of every length, and copies that overlap their source.
         let line = |nth: usize| [&all[..], &all[..]].concat().into_iter().cycle().skip(nth);
         for length in 0..600 {
             let copied: Vec<u8> = line(7).take(600).chain(line(7).take(length)).collect();
@@ -278,7 +279,7 @@ mod tests {
         }
     }
 
-    /// What is repeated is found as far back as the window reaches, and written as a copy.
+    /// Repetitions are found over the whole window, and written as copies.
     #[test]
     fn every_distance_up_to_the_window() {
         let mut deflater = Deflater::new();

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::Decompressor;
 
-/// Of a member: RFC 1952, 2.3.
+/// The header of a member (RFC 1952, 2.3).
 const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 const HEADER_CRC: u8 = 2;
 const EXTRA: u8 = 4;
@@ -15,7 +15,7 @@ const COMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
 const CHUNK: usize = 32 << 10;
-/// Longer ones are decompressed piece by piece.
+/// Longer bodies are decompressed piece by piece.
 const AT_ONCE_BYTES: usize = 256 << 10;
 
 thread_local! {
@@ -23,7 +23,7 @@ thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
-/// Appends what all members hold; stops somewhere beyond `max` bytes.
+/// Appends the content of all members. Stops at some point after `max` bytes.
 ///
 /// # Errors
 /// If the body is not a sequence of complete members.
@@ -41,11 +41,11 @@ pub(super) fn gunzip(mut body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// Fills `out` with what the body holds if it is one short member: its last bytes tell how long it
-/// becomes. `None` for anything else, sound or not.
+/// Fills `out` if the body is a single short member, whose last bytes state its decoded length. `None`
+/// for anything else, valid or not.
 ///
-/// This takes a third of the time, but does not tell where the compressed data ends. So there must be
-/// no place where another member could begin. Other bytes in front of the trailer pass unnoticed.
+/// This takes a third of the time, but does not reveal where the compressed data ends. So it gives up
+/// if another member could begin anywhere. Other bytes in front of the trailer go unnoticed.
 fn gunzip_one(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<()> {
     let data = header(body).ok()?;
     let (data, end) = data.split_last_chunk::<8>()?;
@@ -60,15 +60,15 @@ fn gunzip_one(body: &[u8], max: usize, out: &mut Vec<u8>) -> Option<()> {
     trailer(end, out).ok().map(drop)
 }
 
-/// Appends what the compressed data holds. How many bytes that takes; `None` if there is more in it
-/// than `max` bytes, all members together.
+/// Appends the decompressed data, and returns how many bytes of `body` it took; `None` once `out` has
+/// more than `max` bytes.
 ///
 /// # Errors
 /// If it is damaged or cut off.
 fn inflate(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Option<usize>, &'static str> {
     INFLATE.with_borrow_mut(|inflate| {
         inflate.reset(false);
-        // Texts of pushes shrink to a fifth or so.
+        // Pushes shrink to about a fifth.
         out.reserve((body.len() * 6).clamp(256, CHUNK));
         loop {
             let (read, written) = (inflate.total_in(), out.len());
@@ -92,7 +92,7 @@ fn inflate(body: &[u8], max: usize, out: &mut Vec<u8>) -> Result<Option<usize>, 
     })
 }
 
-/// What follows the header of a member.
+/// Returns what follows the header of a member.
 fn header(body: &[u8]) -> Result<&[u8], &'static str> {
     const CUT_OFF: &str = "a header is cut off";
     let (fixed, mut rest) = body.split_at_checked(10).ok_or(CUT_OFF)?;
@@ -121,14 +121,14 @@ fn header(body: &[u8]) -> Result<&[u8], &'static str> {
     Ok(rest)
 }
 
-/// Compares the trailer of a member with what it held. What follows it.
+/// Compares the trailer with the content of its member. Returns what follows it.
 fn trailer<'b>(body: &'b [u8], member: &[u8]) -> Result<&'b [u8], &'static str> {
     let (sum, rest) = body.split_first_chunk::<4>().ok_or("it is cut off")?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or("it is cut off")?;
     if u32::from_le_bytes(*sum) != checksum(member) {
         return Err("the checksum is wrong");
     }
-    // Modulo 2^32, as the format has it.
+    // Modulo 2^32, as in the format.
     if u32::from_le_bytes(*length) != member.len() as u32 {
         return Err("the length is wrong");
     }

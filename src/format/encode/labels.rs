@@ -1,7 +1,7 @@
-//! Canonical label text as it is stored, in bytes: taking it apart, and rewriting the names in it.
+//! Taking apart canonical label text, as it is stored, and rewriting the names in it.
 //!
-//! The text is written by [`crate::model::labels`] and copied verbatim wherever its names may stay
-//! as they are. It is taken apart here without unescaping what need not be.
+//! The text comes from [`crate::model::labels`] and is copied verbatim wherever its names can stay as
+//! they are. Taking it apart unescapes only what has to be.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ use crate::model::name::is_legacy_label_name;
 pub(super) struct RawLabel<'a> {
     /// Without its quotes.
     pub(super) name: &'a [u8],
-    /// The name stands in quotes, so it may hold escapes.
+    /// The name is in quotes, so it may contain escapes.
     pub(super) quoted: bool,
     pub(super) value: &'a [u8],
 }
@@ -64,7 +64,7 @@ impl<'a> Iterator for RawLabels<'a> {
     }
 }
 
-/// Splits at the first `"` that no backslash escapes.
+/// Splits at the first `"` that is not escaped.
 fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = 0;
     loop {
@@ -76,7 +76,7 @@ fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Takes the three escapes back (formats 7).
+/// Undoes the three escapes (formats 7).
 pub(super) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(b'\\', text) else {
         return Cow::Borrowed(text);
@@ -97,11 +97,11 @@ pub(super) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Finds a label by name, one that needs no quotes.
+/// Finds a label by a name that needs no quotes.
 #[derive(Debug)]
 pub(super) struct LabelFinder {
     name: &'static [u8],
-    /// `name="`, the search prepared.
+    /// A prepared search for `name="`.
     pattern: Finder<'static>,
 }
 
@@ -117,8 +117,8 @@ impl LabelFinder {
     }
 }
 
-/// The same by a walk over all labels. Values look like labels now and then (`a="b,le="`), so this
-/// is what a quick search has to be confirmed by.
+/// Whether there is such a label, by a walk over all of them. A value can look like a label
+/// (`a="b,le="`), so a hit of the quick search has to be confirmed by this.
 pub(super) fn has_label(text: &[u8], name: &[u8]) -> bool {
     raw_labels(text).any(|label| !label.quoted && label.name == name)
 }
@@ -133,22 +133,22 @@ pub(super) fn has_label_named(labels: &[u8], name: &str) -> bool {
     raw_labels(labels).any(|label| label.quoted && label.name == quoted)
 }
 
-/// Escapes label names as a scraper wants them.
+/// Escapes label names by the scheme of a scraper.
 #[derive(Debug)]
 pub(super) struct Rewriter {
     escaping: Escaping,
     /// `,"` begins a name that needs quotes, or ends a value that ends in a comma.
     quoted: Finder<'static>,
-    /// The last text that had to be rewritten.
+    /// A buffer for the rewritten text.
     text: Vec<u8>,
 }
 
-/// What became of a label text.
+/// The result of rewriting label text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Rewritten<'a> {
     Unchanged(&'a [u8]),
     Changed(&'a [u8]),
-    /// Two labels have one name now.
+    /// Two labels would have the same name.
     Impossible,
 }
 
@@ -197,10 +197,10 @@ impl Rewriter {
 
 /// The label sets of one family as a scraper sees them, each once.
 ///
-/// Only texts that are rewritten can become equal to another. So as long as none is, their hashes
-/// are merely noted; from the first one on, a series whose hash was met before is left out: the
-/// one that came first stays. That two different texts of one family agree in 64 seeded bits is
-/// neither likely nor within anybody's power, and would hide one series from one scrape.
+/// Two texts can only become equal if one is rewritten. So until that happens, hashes are merely
+/// collected; from then on, a series whose hash has been seen is left out, and the first one stays. A
+/// collision of two different texts in a seeded 64-bit hash is unlikely, cannot be provoked, and would
+/// hide one series from one scrape.
 #[derive(Debug)]
 pub(super) struct SeriesNames {
     rewriter: Rewriter,
@@ -227,8 +227,8 @@ impl SeriesNames {
         self.skipped = false;
     }
 
-    /// Takes the label texts of the open family as they are, if all names in them are plain and
-    /// stay so.
+    /// Takes the label texts of the open family as they are, if no name in them needs quotes and the
+    /// escaping is the default one.
     pub(super) fn skip(&mut self, plain: bool) {
         self.skipped = plain && self.rewriter.escaping == Escaping::Underscores;
     }
@@ -239,7 +239,7 @@ impl SeriesNames {
         self.skipped || self.rewriter.escaping == Escaping::AllowUtf8
     }
 
-    /// The label text to write, or none if the series has to be left out.
+    /// The label text to write; `None` if the series has to be left out.
     pub(super) fn series<'a>(&'a mut self, text: &'a [u8]) -> Option<&'a [u8]> {
         if self.stay() {
             return Some(text);
@@ -290,7 +290,7 @@ mod tests {
                 .collect();
             assert_eq!(raw, model);
         }
-        // Text that is none ends, whatever it is.
+        // Iteration ends on malformed text, too.
         for text in
             [&b"a"[..], b"a=", b"a=\"", b"\"a", b"\"a\"", b"a=\"\\", b"=", b",", b"a=\"1\"b"]
         {
@@ -360,7 +360,7 @@ mod tests {
             written(&["a_b=\"1\"", "\"a.b\"=\"1\"", "\"a/b\"=\"2\"", "a_b=\"2\"", "a_b=\"3\""]),
             [some("a_b=\"1\""), None, some("a_b=\"2\""), None, some("a_b=\"3\"")]
         );
-        // Another family has its own.
+        // Every family starts afresh.
         let mut names = SeriesNames::new(Escaping::Dots);
         assert!(names.series(b"\"a.b\"=\"1\"").is_some());
         assert!(names.series(b"\"a.b\"=\"1\"").is_none());

@@ -1,4 +1,4 @@
-//! What the two text formats have in common: sample names, the head of a line, labels of samples.
+//! What the two text formats share: sample names, the head of a line, labels of samples.
 
 use super::Pieces;
 use crate::format::write_number;
@@ -47,7 +47,7 @@ impl SampleName {
         }
     }
 
-    /// Everything up to a last label, which is to follow with the closing brace.
+    /// Everything up to the last label, which must follow, together with the closing brace.
     pub(super) fn write_open(&self, out: &mut Vec<u8>, labels: Pieces<'_>) {
         out.extend_from_slice(&self.labelled);
         let start = out.len();
@@ -61,14 +61,14 @@ impl SampleName {
 #[inline]
 fn append(out: &mut Vec<u8>, labels: Pieces<'_>) {
     for piece in labels {
-        // Most texts have fewer pieces, and a call to copy nothing takes its time.
+        // Pieces are often empty, and a call that copies nothing still costs time.
         if !piece.is_empty() {
             out.extend_from_slice(piece);
         }
     }
 }
 
-/// What is escaped besides `\` and LF (formats 7).
+/// Which characters to escape besides `\` and LF (formats 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escapes {
     /// HELP of text 0.0.4: nothing.
@@ -92,7 +92,7 @@ pub(super) fn escape(out: &mut Vec<u8>, text: &str, escapes: Escapes) {
     out.extend_from_slice(rest);
 }
 
-/// `# KEYWORD name text`, the text without its escapes.
+/// `# KEYWORD name text`; `text` comes unescaped.
 pub(super) fn metadata(
     out: &mut Vec<u8>,
     keyword: &str,
@@ -118,7 +118,7 @@ pub(super) fn metadata(
     out.push(b'\n');
 }
 
-/// The `le` labels of a histogram, kept because the next series mostly has the same.
+/// The `le` labels of a histogram, kept because the next series usually has the same.
 #[derive(Debug)]
 pub(super) struct Bounds {
     write: fn(&mut Vec<u8>, f64),
@@ -130,7 +130,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// `write` is how the format writes floats.
+    /// `write` writes a float in this format.
     pub(super) fn new(write: fn(&mut Vec<u8>, f64)) -> Bounds {
         Bounds { write, bounds: Vec::new(), text: Vec::new(), ends: Vec::new() }
     }
@@ -158,7 +158,7 @@ impl Bounds {
     }
 }
 
-/// `le="0.5"} `: a last label, whose value is a number, and the end of the labels.
+/// `le="0.5"} `: the last label, with a number as its value, and the end of the labels.
 pub(super) fn bound_label(
     out: &mut Vec<u8>,
     name: &[u8],
@@ -185,7 +185,7 @@ pub(super) fn state_label(out: &mut Vec<u8>, name: &str, state: &str) {
     out.extend_from_slice(b"\"} ");
 }
 
-/// A float of text 0.0.4 and the end of the line.
+/// A float in text 0.0.4, and the end of the line.
 #[inline]
 pub(super) fn text_value(out: &mut Vec<u8>, value: f64) {
     write_number::text_float_line(out, value);

@@ -1,4 +1,4 @@
-//! Writes expositions, piece by piece: a scrape of a million series never stands in memory whole.
+//! Writes expositions piece by piece: a scrape of a million series is never in memory as a whole.
 //!
 //! ```text
 //! heads of all families ──▶ Plan: what is each called and typed in this format, which clash?
@@ -9,10 +9,10 @@
 //! finish
 //! ```
 //!
-//! Whatever the store accepted becomes a readable exposition in every format: what a format cannot
-//! hold is written as the nearest thing it can (formats 7), and what would be said twice after
-//! escaping is left out and counted. Families come sorted by name and series by label text; that
-//! is the caller's order and kept.
+//! Whatever the store accepted becomes a readable exposition in every format. What a format cannot
+//! express is written as the nearest thing that it can (formats 7). Series that escaping makes equal to
+//! another are left out and counted. The order is the caller's: families by name, and series by label
+//! text.
 
 mod labels;
 mod lines;
@@ -34,12 +34,12 @@ use crate::model::Reading;
 pub struct Options {
     pub format: Format,
     pub escaping: Escaping,
-    /// OpenMetrics only: write start times as `_created` lines. Off by default, because readers
-    /// that do not know them make a series of each.
+    /// OpenMetrics only: write start times as `_created` lines. Off by default, because readers that do
+    /// not know these lines turn each into a series.
     pub created_lines: bool,
 }
 
-/// Canonical label text in pieces, of which some may be empty.
+/// Canonical label text in pieces, some of which may be empty.
 pub type Pieces<'a> = [&'a [u8]; 3];
 
 /// One scrape, or a part of one.
@@ -49,9 +49,9 @@ pub struct Encoder {
     names: labels::SeriesNames,
     le: LabelFinder,
     quantile: LabelFinder,
-    /// No series of the open family has a label that its samples need.
+    /// No series of the open family has a label that is reserved for its samples.
     free: bool,
-    /// A buffer: label text that came in pieces.
+    /// A buffer to join label text that comes in pieces.
     labels: Vec<u8>,
     series_left_out: usize,
 }
@@ -64,7 +64,7 @@ enum Writer {
 }
 
 impl Writer {
-    /// The label that holds the states of the open family, if it is a stateset.
+    /// The label for the states of the open family, if it is a stateset.
     fn state_label(&self) -> &str {
         match self {
             Writer::Text(text) => &text.state_label,
@@ -96,27 +96,27 @@ impl Encoder {
         }
     }
 
-    /// Starts a family; its head is written with its first series, so that a family without series
+    /// Starts a family; its head is written with the first series, so that a family without series
     /// leaves no trace.
     pub fn begin_family(&mut self, family: &Planned<'_>) {
         self.open(family, true);
     }
 
-    /// Starts a family whose head stands in an earlier part of the scrape, made by another encoder
-    /// with the same options. Only for families that [`Planned::is_divisible`], and series that
-    /// become equal by escaping are found only within one part.
+    /// Starts a family whose head is in an earlier part of the scrape, which another encoder with the
+    /// same options has written. Only for families that are [divisible](Planned::is_divisible). Series
+    /// that escaping makes equal are detected only within one part.
     pub fn continue_family(&mut self, family: &Planned<'_>) {
         self.open(family, false);
     }
 
-    /// No label name of the open family needs quotes. Then they need not be looked at one by one,
-    /// unless they are to be escaped nevertheless.
+    /// Says whether all label names of the open family are plain, so that none needs quotes. With the
+    /// default escaping, they are then not looked at one by one.
     pub fn names_are_plain(&mut self, plain: bool) {
         self.names.skip(plain);
     }
 
-    /// No series of the open family has a label that its samples need (`le`, `quantile`). Then they
-    /// are not searched for one.
+    /// Says whether no series of the open family has a label that its samples need (`le`, `quantile`).
+    /// If so, there is no need to search for one.
     pub fn names_are_free(&mut self, free: bool) {
         self.free = free;
     }
@@ -131,7 +131,7 @@ impl Encoder {
         }
     }
 
-    /// As [`Encoder::series`], of label text in pieces.
+    /// As [`Encoder::series`], with label text in pieces.
     pub fn series_in_pieces(
         &mut self,
         out: &mut Vec<u8>,
@@ -161,7 +161,8 @@ impl Encoder {
     }
 
     /// Appends one series of the open family. `labels` is canonical label text (see
-    /// [`crate::model::labels`]), without the labels that belong to the reading.
+    /// [`crate::model::labels`]), without those that belong to the reading (`le`, `quantile`, the
+    /// state).
     pub fn series(
         &mut self,
         out: &mut Vec<u8>,
@@ -169,7 +170,7 @@ impl Encoder {
         reading: &Reading<'_>,
         created_ms: Option<i64>,
     ) {
-        // Both a label of the series and one of its samples: no format can say that.
+        // A label of both the series and its samples: no format can express that.
         let reserved = match reading {
             Reading::Histogram(_) => !self.free && self.le.is_in(labels),
             Reading::Summary { .. } => !self.free && self.quantile.is_in(labels),
@@ -199,7 +200,7 @@ impl Encoder {
         }
     }
 
-    /// Appends what the family held back.
+    /// Appends what was held back to the end of the family.
     pub fn end_family(&mut self, out: &mut Vec<u8>) {
         match &mut self.format {
             Writer::Text(_) => {}
@@ -208,15 +209,15 @@ impl Encoder {
         }
     }
 
-    /// Appends what ends the exposition; parts of a scrape but the last do without it.
+    /// Appends the end of the exposition; only needed for the last part of a scrape.
     pub fn finish(self, out: &mut Vec<u8>) {
         if matches!(self.format, Writer::OpenMetrics(_)) {
             out.extend_from_slice(b"# EOF\n");
         }
     }
 
-    /// Series that could not be written beside others of the same exposition: after escaping, two
-    /// of their labels or two of them have one name.
+    /// How many series were left out because escaping gave two of their labels the same name, or made
+    /// them equal to another series.
     pub fn series_left_out(&self) -> usize {
         self.series_left_out
     }

@@ -1,9 +1,9 @@
 //! OpenMetrics 1.0 text (formats 5 and 7).
 //!
-//! What a family is called and typed is decided by the plan. Families that lost their type because
-//! strict readers would not take them under it (see [`fits`]) become one `unknown` family for each
-//! sample name; those of counts and sums are held back to the end of the family, because OpenMetrics
-//! does not let families interleave.
+//! The plan decides on the name and type of a family. Families that lost their type because strict
+//! readers would refuse them with it (see [`fits`]) become one `unknown` family per sample name. Those
+//! of counts and sums are held back to the end of the family, because families must not interleave in
+//! OpenMetrics.
 
 use super::Options;
 use super::Pieces;
@@ -13,16 +13,16 @@ use super::plan::{OpenMetricsType, Planned};
 use crate::format::write_number::{openmetrics_count, openmetrics_float, openmetrics_seconds};
 use crate::model::{Exemplar, HistogramReading, Kind, Number, Reading};
 
-/// Label names and values of an exemplar together.
+/// Label names and values of an exemplar, taken together.
 const EXEMPLAR_CHARACTERS_MAX: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Encoder {
     created_lines: bool,
     kind: OpenMetricsType,
-    /// What is to be written before the next series.
+    /// Still to be written, before the next series.
     head: Vec<u8>,
-    /// The label that holds the states of a stateset.
+    /// The label for the states of a stateset.
     pub(super) state_label: String,
     name: SampleName,
     bucket: SampleName,
@@ -31,11 +31,11 @@ pub(super) struct Encoder {
     created: SampleName,
     bounds: Bounds,
     exemplar_names: Rewriter,
-    /// Of a family without its type: the families of its other sample names.
+    /// The families of the other sample names, for a family without its type.
     held_back: [HeldBack; 2],
 }
 
-/// An unknown family that stands behind another.
+/// An unknown family to be written after another.
 #[derive(Debug, Default)]
 struct HeldBack {
     head: Vec<u8>,
@@ -45,8 +45,8 @@ struct HeldBack {
 const SUMS: usize = 0;
 const COUNTS: usize = 1;
 
-/// Does a reading keep the rules that OpenMetrics has for its type? Prometheus reads it anyway;
-/// strict readers refuse the whole exposition if not (formats 5 and 7).
+/// Whether a reading obeys the rules of OpenMetrics for its type. Prometheus reads it in any case, but
+/// strict readers would refuse the whole exposition (formats 5 and 7).
 pub fn fits(kind: Kind, reading: &Reading<'_>) -> bool {
     let is_integer = |count: Number| matches!(count, Number::Int(_));
     match *reading {
@@ -64,7 +64,7 @@ pub fn fits(kind: Kind, reading: &Reading<'_>) -> bool {
             let buckets = &histogram.buckets;
             let negative = buckets.first().is_some_and(|bucket| bucket.upper_bound < 0.0);
             let sum = match (kind, histogram.sum) {
-                // It would have to be left out, and the count with it.
+                // Without a sum, the count would have to be left out, too.
                 (_, None) => false,
                 (Kind::GaugeHistogram, Some(sum)) => sum >= 0.0 || (negative && sum < 0.0),
                 (_, Some(sum)) => sum >= 0.0 && !negative,
@@ -207,7 +207,7 @@ impl Encoder {
         let opened = start..out.len();
         let with_exemplars = self.kind != OpenMetricsType::Split;
         let names = &mut self.exemplar_names;
-        // The first line has its beginning already; the others copy it.
+        // The first line has been begun; the others copy its beginning.
         let mut first = true;
         let mut line = |out: &mut Vec<u8>, label: &[u8], count, exemplar: Option<&Exemplar>| {
             if !std::mem::take(&mut first) {
@@ -276,7 +276,7 @@ fn value_line(out: &mut Vec<u8>, value: f64) {
     out.push(b'\n');
 }
 
-/// ` # {labels} value [seconds]`; nothing where the format cannot hold it.
+/// ` # {labels} value [seconds]`; nothing if the format does not allow it.
 fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar, names: &mut Rewriter) {
     let (Rewritten::Unchanged(labels) | Rewritten::Changed(labels)) =
         names.rewrite(exemplar.labels.as_bytes())
@@ -286,7 +286,7 @@ fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar, names: &mut Rewriter) 
     if labels.len() > EXEMPLAR_CHARACTERS_MAX && characters(labels) > EXEMPLAR_CHARACTERS_MAX {
         return;
     }
-    // It would fail the whole scrape: Prometheus reads NULs in labels of series, but not in these.
+    // A NUL would fail the whole scrape: Prometheus accepts it in the labels of series, but not here.
     if labels.contains(&0) {
         return;
     }
@@ -302,12 +302,12 @@ fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar, names: &mut Rewriter) 
 
 /// Code points in all names and values.
 fn characters(labels: &[u8]) -> usize {
-    // Every byte but those that continue a code point.
+    // Every byte except those that continue a code point.
     let count = |text: &[u8]| text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
     raw_labels(labels).map(|label| count(&label.name()) + count(&label.value())).sum()
 }
 
-/// A unit has to be the end of the family's name, and some types have none.
+/// The name of the family has to end in its unit, and some types have no unit.
 fn unit_may_stand(family: &Planned<'_>) -> bool {
     let unit = family.head.unit;
     let typed = !matches!(

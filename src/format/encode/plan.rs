@@ -1,12 +1,12 @@
-//! What each family is called and typed in one exposition, decided before the first is written,
-//! because names can clash in ways that only all of them together show.
+//! Decides on the name and type of every family in one exposition before the first is written, because
+//! some clashes show only when all names are known.
 //!
-//! Two steps. First the names as the scraper wants them: after escaping, two may be one name, or
-//! one may be the name of another's samples; then the family whose name is its own stays, and the
-//! other is left out. Then, for OpenMetrics, which takes suffixes off names and reserves them for
-//! types: a family that would clash so loses its type instead (formats 7, "what OpenMetrics 1.0
-//! cannot hold"). Without its type a family is written as `unknown` families named like its
-//! samples, and those names are unique in the text format already, so nothing is left out here.
+//! There are two steps. The first is about names as the scraper wants them: after escaping, two names
+//! may be equal, or one may be the name of another family's samples. The family whose name did not
+//! change stays, and the other is left out. The second is about OpenMetrics, which strips suffixes from
+//! names and reserves them for types. A family that would clash because of that loses its type (formats
+//! 7, "what OpenMetrics 1.0 cannot hold"): it is written as `unknown` families named like its samples.
+//! Those names are unique in the text format already, so this step leaves nothing out.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,9 +20,9 @@ use crate::model::{FamilyHead, Kind};
 #[derive(Clone, Copy, Debug)]
 pub struct Family<'a> {
     pub head: FamilyHead<'a>,
-    /// Every reading of it keeps the rules that OpenMetrics has for its type
-    /// ([`super::fits_openmetrics`]); if not, it is written there without its type, so that
-    /// strict readers take it too. Other formats do not look at it.
+    /// All its readings obey the rules of OpenMetrics for its type ([`super::fits_openmetrics`]). If
+    /// not, OpenMetrics shows it without its type, so that strict readers accept it, too. Other formats
+    /// ignore this.
     pub regular: bool,
 }
 
@@ -43,25 +43,25 @@ pub struct Plan<'a> {
 #[derive(Clone, Debug)]
 pub struct Planned<'a> {
     pub(super) head: FamilyHead<'a>,
-    /// Escaped as the scraper wants it; what the text formats call the family.
+    /// The name in the text formats, escaped as the scraper wants it.
     pub(super) name: Cow<'a, str>,
-    /// The label that holds the states of a stateset.
+    /// The label for the states of a stateset.
     pub(super) state_label: Cow<'a, str>,
     pub(super) openmetrics: OpenMetricsType,
 }
 
-/// What was decided for one family, without its head: for who cannot keep a [`Planned`], because
-/// it owns the head as well.
+/// What was decided for one family, without its head: for callers that own the head, and so cannot keep
+/// a [`Planned`], which borrows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Where they differ from the name in the head.
+    /// `None` where it equals the name in the head.
     name: Option<Box<str>>,
     state_label: Option<Box<str>>,
     openmetrics: OpenMetricsType,
 }
 
 impl Decision {
-    /// The family again; `head` must be the one that was planned.
+    /// The planned family again; `head` must be that of the plan.
     pub fn of<'a>(&'a self, head: FamilyHead<'a>) -> Planned<'a> {
         let own = |name: &'a Option<Box<str>>| Cow::Borrowed(name.as_deref().unwrap_or(head.name));
         let (name, state_label) = (own(&self.name), own(&self.state_label));
@@ -104,17 +104,17 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    /// How to write the family that was given at this place; none if it is left out.
+    /// How to write the family at this index of the input; `None` if it is left out.
     pub fn get(&self, at: usize) -> Option<&Planned<'a>> {
         self.families.get(at)?.as_ref()
     }
 
-    /// All decisions, in the order the families were given.
+    /// All decisions, in the order of the input.
     pub fn decisions(&self) -> Vec<Option<Decision>> {
         self.families.iter().map(|family| family.as_ref().map(Planned::decision)).collect()
     }
 
-    /// Names of families that cannot be written beside the others.
+    /// The names of families that clash with others and are not written.
     pub fn left_out(&self) -> &[&'a str] {
         &self.left_out
     }
@@ -129,7 +129,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Of families with one name after escaping, the one that always had it stays, or the first.
+    /// Of families with the same name after escaping, keeps the one that had it before, or else the
+    /// first.
     fn leave_equal_names_out(&mut self) {
         let mut owners: HashMap<&str, usize> = HashMap::new();
         let mut extra = Vec::new();
@@ -143,7 +144,7 @@ impl<'a> Plan<'a> {
         extra.into_iter().for_each(|at| self.leave_out(at));
     }
 
-    /// The same for a name that is one of another's sample names.
+    /// The same for a name that is a sample name of another family.
     fn leave_sample_names_out(&mut self) {
         let owners: HashMap<&str, usize> =
             self.planned().map(|(at, family)| (&*family.name, at)).collect();
@@ -163,15 +164,15 @@ impl<'a> Plan<'a> {
         extra.into_iter().for_each(|at| self.leave_out(at));
     }
 
-    /// One round of taking types away; true if there may be more to do.
+    /// One round of taking types away; true if another round is needed.
     fn resolve_openmetrics(&mut self) -> bool {
         let mut owners: HashMap<&str, usize> = HashMap::with_capacity(self.families.len());
         let mut untyped = Vec::new();
         for (at, family) in self.planned() {
             let &mut owner_at = owners.entry(family.openmetrics_name()).or_insert(at);
             if owner_at != at {
-                // At most one of them bears the name in full; a counter would rather keep its type
-                // than an info family.
+                // At most one of them has exactly this name. A counter takes precedence over an info
+                // family.
                 let owner = self.families[owner_at].as_ref();
                 let other = owner.is_some_and(|owner| owner.rank() > family.rank());
                 untyped.push(if other { owner_at } else { at });
@@ -233,7 +234,7 @@ impl<'a> Planned<'a> {
         }
     }
 
-    /// Parts of it, made by several encoders, make the whole when put together.
+    /// Several encoders can write parts of it, which together make the whole.
     pub fn is_divisible(&self) -> bool {
         self.openmetrics != OpenMetricsType::Split
     }
@@ -248,7 +249,7 @@ impl<'a> Planned<'a> {
         self.name.strip_suffix(suffix).unwrap_or(&self.name)
     }
 
-    /// Which of two families with one OpenMetrics name gives way: the larger.
+    /// Of two families with the same OpenMetrics name, the one with the larger rank loses its type.
     fn rank(&self) -> u8 {
         match self.openmetrics {
             OpenMetricsType::Info => 2,
@@ -272,7 +273,7 @@ impl OpenMetricsType {
         }
     }
 
-    /// What samples have and the family has not.
+    /// The suffix that samples have, but the family does not.
     pub(super) fn own_suffix(self) -> &'static str {
         match self {
             OpenMetricsType::Counter => "_total",
@@ -295,7 +296,7 @@ impl OpenMetricsType {
         }
     }
 
-    /// The same samples under a type that asks nothing of them.
+    /// The type for the same samples that has no rules for them.
     fn without_type(self) -> OpenMetricsType {
         match self {
             OpenMetricsType::Counter | OpenMetricsType::Unknown => OpenMetricsType::Unknown,
@@ -314,7 +315,7 @@ fn has_base(name: &str, suffix: &str) -> bool {
     name.strip_suffix(suffix).is_some_and(|base| !base.is_empty())
 }
 
-/// Parts a name at its last `_` if what follows may be the suffix of a sample.
+/// Splits a name at its last `_` if what follows may be the suffix of a sample.
 fn split_suffix(name: &str) -> Option<(&str, &str)> {
     const SUFFIXES: [&str; 8] =
         ["_total", "_created", "_bucket", "_count", "_sum", "_gcount", "_gsum", "_info"];

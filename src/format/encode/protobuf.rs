@@ -1,9 +1,9 @@
-//! The delimited protobuf format (formats 9), written field by field: what is known is the canonical
-//! label text, and copying it into generated messages first would cost more than the writing.
+//! The delimited protobuf format (formats 9), written field by field. Labels come as canonical text,
+//! and copying them into generated messages first would cost more than the writing.
 //!
-//! A message begins with its length, so a family is collected before it is written, up to
-//! [`MESSAGE_BYTES_MAX`]: one that is larger comes in several messages of the same name, which
-//! Prometheus reads as one family, and a scrape of a million series stays within bounds.
+//! A message begins with its length, so a family is collected before it is written. One that is larger
+//! than [`MESSAGE_BYTES_MAX`] is split into several messages with the same name, which Prometheus reads
+//! as one family. This bounds the memory for a scrape of a million series.
 
 use prost::encoding::{WireType, encoded_len_varint};
 
@@ -13,33 +13,34 @@ use crate::format::escaping::Escaping;
 use crate::format::protobuf::type_of;
 use crate::model::{Exemplar, HistogramReading, NativeBuckets, Number, Reading};
 
-/// Metrics collected before a message is written.
+/// How many bytes of metrics are collected before a message is written.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Populations from here on are beyond what a delta from zero can reach.
+/// No delta from zero can reach this population.
 const DELTA_END: u64 = 1 << 63;
 
-/// Prometheus' own NaN. Another one marks a series as stale, and its protobuf reader lets all pass.
+/// The usual NaN of Prometheus. Another NaN marks a series as stale, and its protobuf reader passes on
+/// any NaN.
 const NAN: u64 = 0x7ff8_0000_0000_0001;
 
 #[derive(Debug)]
 pub(super) struct Encoder {
-    /// Every field of the family but its metrics.
+    /// All fields of the family except its metrics.
     head: Vec<u8>,
     /// The label that holds the states of a stateset.
     pub(super) state_label: String,
-    /// Metrics with their keys and lengths.
+    /// Collected metrics with their keys and lengths.
     metrics: Vec<u8>,
     /// The metric being written.
     metric: Vec<u8>,
-    /// A part of it, and a part of that.
+    /// The value within it, and a part of that.
     value: Vec<u8>,
     part: Vec<u8>,
     exemplar_names: Rewriter,
     buckets: NativeLists,
 }
 
-/// One side of native buckets as the wire has it, reused.
+/// One side of native buckets in the form of the wire, reused.
 #[derive(Debug, Default)]
 struct NativeLists {
     /// (offset, length)
@@ -129,7 +130,7 @@ impl Encoder {
         self.metric(out);
     }
 
-    /// Collects the metric that was written.
+    /// Adds the finished metric to the message.
     fn metric(&mut self, out: &mut Vec<u8>) {
         bytes(&mut self.metrics, 4, &self.metric);
         if self.metrics.len() >= MESSAGE_BYTES_MAX {
@@ -137,7 +138,7 @@ impl Encoder {
         }
     }
 
-    /// Writes what was collected as a message.
+    /// Writes the collected metrics as a message.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         if self.metrics.is_empty() {
             return;
@@ -194,7 +195,7 @@ impl Encoder {
             self.buckets.fill(&native.negative, float);
             self.buckets.write(out, &mut self.part, 9);
             self.buckets.fill(&native.positive, float);
-            // Without a span and a zero bucket to tell by, it would be read as classic.
+            // Without a span or a zero bucket, Prometheus would take it for a classic one.
             if is_unmarked(native) {
                 self.buckets.spans.push((0, 0));
             }
@@ -209,15 +210,15 @@ impl Encoder {
     }
 }
 
-/// One number that is no integer makes all of them floats; so does one that no delta reaches, and
-/// buckets that do not add up to the count, which only those of floats need not.
+/// A histogram is written as floats if any number is a fraction or out of reach of a delta, or if its
+/// buckets do not add up to the count, which readers demand only of integers.
 fn is_float(histogram: &HistogramReading) -> bool {
     let float = |count: Number| matches!(count, Number::Float(_));
     let Number::Int(count) = histogram.count else { return true };
     histogram.buckets.iter().any(|bucket| float(bucket.cumulative_count))
         || histogram.native.as_ref().is_some_and(|native| match whole_observations(native) {
             Some(observations) if observations == count.into() => false,
-            // Observations of NaN are in no bucket.
+            // Observations of NaN are not in any bucket.
             Some(observations) => {
                 observations > count.into() || !histogram.sum.is_some_and(f64::is_nan)
             }
@@ -225,7 +226,8 @@ fn is_float(histogram: &HistogramReading) -> bool {
         })
 }
 
-/// In all buckets; `None` if there is a fraction or a population that no delta reaches.
+/// The observations in all buckets; `None` if there is a fraction or a population that no delta
+/// reaches.
 fn whole_observations(native: &NativeBuckets) -> Option<u128> {
     let Number::Int(zero_count) = native.zero_count else { return None };
     let mut populations = native.positive.iter().chain(&native.negative);
@@ -235,7 +237,7 @@ fn whole_observations(native: &NativeBuckets) -> Option<u128> {
     })
 }
 
-/// Prometheus tells native histograms by spans, threshold or integer zero count.
+/// Prometheus recognises native histograms by spans, a threshold or an integer zero count.
 fn is_unmarked(native: &NativeBuckets) -> bool {
     let populated = |side: &[(i32, Number)]| side.iter().any(|(_, count)| !count.is_zero());
     native.zero_threshold == 0.0 && !populated(&native.positive) && !populated(&native.negative)
@@ -296,8 +298,8 @@ fn write_labels(out: &mut Vec<u8>, labels: &[u8]) {
         }
         return;
     }
-    // Without escapes every quote opens or closes something. Names and values are so short that
-    // looking at each byte is quicker than a search that has to be started for each of them.
+    // Without escapes, every quote opens or closes something. Names and values are so short that
+    // looking at each byte is faster than starting a search for each of them.
     let mut quotes = labels.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
     let mut start = 0;
     while let (Some(open), Some(close)) = (quotes.next(), quotes.next()) {
@@ -317,7 +319,7 @@ fn label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     let text = name.len() + value.len();
     out.reserve(text + 16);
     if text + 4 < 0x80 {
-        // All keys and lengths take one byte, as they mostly do.
+        // The usual case: all keys and lengths take one byte.
         out.extend_from_slice(&[0x0a, text as u8 + 4, 0x0a, name.len() as u8]);
         out.extend_from_slice(name);
         out.extend_from_slice(&[0x12, value.len() as u8]);
@@ -331,14 +333,14 @@ fn label(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-/// Nothing, if the scraper could not tell its labels apart.
+/// Writes nothing if escaping gives two labels the same name.
 fn write_exemplar(out: &mut Vec<u8>, number: u32, exemplar: &Exemplar, names: &mut Rewriter) {
     let (Rewritten::Unchanged(labels) | Rewritten::Changed(labels)) =
         names.rewrite(exemplar.labels.as_bytes())
     else {
         return;
     };
-    // Exemplars are rare, a buffer of their own is cheap.
+    // Exemplars are rare, so they may allocate.
     let mut message = Vec::with_capacity(labels.len() + 40);
     write_labels(&mut message, labels);
     double(&mut message, 2, exemplar.value);
@@ -357,7 +359,7 @@ fn timestamp(out: &mut Vec<u8>, number: u32, milliseconds: Option<i64>) {
     varint(out, 2, nanos as u64);
 }
 
-/// A count in the field of its flavour.
+/// A count, in the field for integers or that for floats.
 fn count(out: &mut Vec<u8>, integer: u32, float: u32, count: Number, is_float: bool) {
     match count {
         Number::Int(count) if !is_float => varint(out, integer, count),
@@ -396,7 +398,7 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-/// The number is always a constant, so this comes down to one or two bytes.
+/// Inlined, because `number` is always a constant: what is left is one or two bytes.
 #[inline(always)]
 fn key(out: &mut Vec<u8>, number: u32, wire_type: WireType) {
     push_varint(out, u64::from(number << 3 | wire_type as u32));

@@ -1,8 +1,8 @@
-//! Text 0.0.4 and 1.0.0 (formats 3, 4 and 7): one syntax; names outside the legacy characters come
-//! in quotes if the scraper can read them, and have been escaped if not.
+//! Text 0.0.4 and 1.0.0 (formats 3, 4 and 7): one syntax. Names with other than the legacy characters
+//! are quoted if the scraper can read that, and have been escaped otherwise.
 //!
-//! Types that the format has no word for are written as the nearest one: gauge histograms as
-//! `histogram`, info and statesets as `gauge`, native histograms by their `+Inf` bucket alone.
+//! Types that the format does not have are written as the nearest one: gauge histograms as `histogram`,
+//! info and statesets as `gauge`, native histograms with only their `+Inf` bucket.
 
 use super::Pieces;
 use super::lines::{Bounds, Escapes, SampleName, bound_label, metadata, state_label, text_value};
@@ -12,9 +12,9 @@ use crate::model::{HistogramReading, Kind, Number, Reading};
 
 #[derive(Debug)]
 pub(super) struct Encoder {
-    /// What is to be written before the next series.
+    /// Still to be written, before the next series.
     head: Vec<u8>,
-    /// The label that holds the states of a stateset.
+    /// The label for the states of a stateset.
     pub(super) state_label: String,
     name: SampleName,
     bucket: SampleName,
@@ -93,7 +93,7 @@ impl Encoder {
         let start = out.len();
         self.bucket.write_open(out, labels);
         let opened = start..out.len();
-        // The first line has its beginning already; the others copy it.
+        // The first line has been begun; the others copy its beginning.
         let mut first = true;
         let mut line = |out: &mut Vec<u8>, label: &[u8], count| {
             if !std::mem::take(&mut first) {

@@ -1,4 +1,4 @@
-//! Name and labels of a sample, and what consecutive samples have in common.
+//! The name and labels of a sample, and shortcuts for consecutive samples that share them.
 //!
 //! ```text
 //! head  = name [ "{" list "}" ] | "{" list "}"     the name stands before or in the braces
@@ -7,8 +7,8 @@
 //! label = labelname | string
 //! ```
 //!
-//! Text allows blanks (space and tab) around every token of it, OpenMetrics none. In text the
-//! first label may start wherever the name cannot go on, so `a{b="c"}1` and `a-1` are samples.
+//! Text allows blanks (space and tab) around every token, OpenMetrics does not. In text, the next token
+//! may start wherever the one before cannot continue, so `a{b="c"}1` and `a-1` are samples.
 
 use std::borrow::Cow;
 
@@ -16,18 +16,18 @@ use super::{Cursor, Dialect, Escapes, Flaw, Lexed, Line, Token, quote_or_backsla
 use crate::model::Label;
 use crate::model::name::LABEL_NAME;
 
-/// The labels of one line, in buffers that are used again for every line.
+/// The labels of one line, in buffers that are reused for every line.
 #[derive(Debug, Default)]
 pub(in crate::format) struct LabelList<'a> {
     pub(in crate::format) labels: Vec<Label<'a>>,
     places: Vec<LabelPlace>,
 }
 
-/// Where a label stands in its line, so that lines can be compared as text.
+/// The position of a label in its line, so that lines can be compared as text.
 #[derive(Clone, Copy, Debug)]
 struct LabelPlace {
     name: usize,
-    /// First byte of the value, behind the quote.
+    /// The first byte of the value, after the quote.
     value: usize,
     /// The closing quote.
     close: usize,
@@ -38,8 +38,8 @@ impl<'a> LabelList<'a> {
         self.labels.iter().any(|label| label.name == name)
     }
 
-    /// Takes the label of this name out of the list: one that is no part of the identity of the
-    /// series but tells its samples apart (`le`, `quantile`, the state label).
+    /// Takes the label with this name out of the list: one that does not belong to the identity of the
+    /// series, but distinguishes its samples (`le`, `quantile`, the state).
     pub(in crate::format) fn take(&mut self, name: &str) -> Option<Taken> {
         let at = self.labels.iter().position(|label| label.name == name)?;
         self.labels.remove(at);
@@ -62,20 +62,20 @@ impl<'a> LabelList<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::format) struct Taken(LabelPlace);
 
-/// Name of a sample, and where its labels stand.
+/// The name of a sample, and the position of its labels.
 #[derive(Debug)]
 pub(in crate::format) struct Head<'a> {
     pub(in crate::format) name: Cow<'a, str>,
-    /// Of the first token, in the body.
+    /// Offset of the first token in the body.
     pub(in crate::format) offset: usize,
     line: &'a str,
-    /// What stands between the braces; empty if there are none.
+    /// What is between the braces; empty if there are none.
     inside: std::ops::Range<usize>,
 }
 
 impl<'a> Head<'a> {
-    /// The labels as text, less one. Lines of one family with equal keys have equal labels; the
-    /// reverse need not hold.
+    /// The labels as text, without one of them. Lines of one family with equal keys have equal labels;
+    /// the converse need not hold.
     pub(in crate::format) fn key(&self, without: Option<Taken>) -> Key<'a> {
         let separators = [' ', '\t', ','];
         let (before, after) = match without {
@@ -90,13 +90,13 @@ impl<'a> Head<'a> {
         if before.is_empty() { Key(after, "") } else { Key(before, after) }
     }
 
-    /// The value of a label as it is written, to be read as a number (with an escape it is none).
+    /// The value of a label as it is written, to be read as a number. (A number contains no escapes.)
     pub(in crate::format) fn token(&self, cursor: &Cursor<'a>, label: Taken) -> Token<'a> {
         let Taken(place) = label;
         Token { text: &self.line[place.value..place.close], offset: cursor.start + place.value }
     }
 
-    /// For the lines to come that repeat this one but for `varying`.
+    /// For lines to come that equal this one except for `varying`.
     pub(in crate::format) fn repeat(&self, varying: Taken) -> Repeat<'a> {
         let Taken(place) = varying;
         Repeat {
@@ -110,19 +110,19 @@ impl<'a> Head<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::format) struct Key<'a>(&'a str, &'a str);
 
-/// Name and labels of a line as text, less the value of one label. A histogram is ten lines of
-/// this kind: to find that the next line is one of them costs two comparisons, and what stands in
-/// between needs no reading again, because the same bytes mean the same.
+/// The name and labels of a line as text, except for the value of one label. A histogram is ten such
+/// lines. Two comparisons show that the next line is one of them, and what is the same need not be read
+/// again.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::format) struct Repeat<'a> {
-    /// Up to and with the quote that opens the value.
+    /// Up to and including the quote that opens the value.
     before: &'a str,
     /// From the quote that closes it to the closing brace.
     after: &'a str,
 }
 
 impl<'a> Repeat<'a> {
-    /// If `line` is one more: the value that varies, and the place behind the brace.
+    /// If `line` is another one: its varying value, and a cursor after the brace.
     #[inline]
     pub(in crate::format) fn find(&self, line: &Line<'a>) -> Option<(Token<'a>, Cursor<'a>)> {
         let rest = line.text.strip_prefix(self.before)?;
@@ -137,7 +137,7 @@ impl<'a> Repeat<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Reads name and labels; the cursor then stands right behind them. For `likely` see
+    /// Reads the name and the labels; the cursor is then right after them. For `likely` see
     /// [`Cursor::metric_name`].
     #[inline]
     pub(in crate::format) fn head(
@@ -174,8 +174,8 @@ impl<'a> Cursor<'a> {
         Ok(Head { name, offset, line: self.line, inside: start..self.at - 1 })
     }
 
-    /// What follows the opening brace, with the closing one. The result is the metric name, if it
-    /// stands here.
+    /// Reads what follows the opening brace, up to and including the closing one. Returns the metric
+    /// name, if it is in there.
     #[inline(always)]
     pub(in crate::format) fn list(
         &mut self,
@@ -203,8 +203,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Reads a label of the common form, `name="value"` without blanks, quoted name or escapes; of
-    /// any other form nothing.
+    /// Reads a label of the common form, `name="value"` without blanks, a quoted name or escapes. Reads
+    /// nothing if it has another form.
     #[inline(always)]
     fn plain_label(&mut self, list: &mut LabelList<'a>) -> bool {
         let start = self.at;

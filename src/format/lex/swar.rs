@@ -1,7 +1,7 @@
 //! Searches that look at eight bytes at a time, in one register.
 //!
-//! Names and label values are short: a call to a vectorised search takes longer than most of these
-//! searches, and a loop over bytes several times as long.
+//! Names and label values are short: calling a vectorised search takes longer than most of these
+//! searches, and a loop over bytes takes several times as long.
 
 use crate::model::name::{METRIC_NAME, is_name_byte};
 
@@ -19,7 +19,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<(usize, u8)> {
     const QUOTES: u64 = ONES * b'"' as u64;
     const BACKSLASHES: u64 = ONES * b'\\' as u64;
-    // The lowest bit set is that of the first zero byte; bits above it may be wrong.
+    // The lowest bit that is set belongs to the first zero byte; bits above it may be wrong.
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     while let Some(word) = word(bytes, at) {
         let found = zero_bytes(word ^ QUOTES) | zero_bytes(word ^ BACKSLASHES);
@@ -38,14 +38,15 @@ pub(super) fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<(usize, 
     None
 }
 
-/// Offset of the first byte from `at` on that cannot stand in a name of the class.
+/// Offset of the first byte from `at` on that cannot be part of a name of the class.
 #[inline(always)]
 pub(super) fn name_end(bytes: &[u8], mut at: usize, class: u8) -> usize {
-    // The colon follows the 9.
+    // In ASCII, the colon follows the 9.
     let last_digit = if class == METRIC_NAME { b':' } else { b'9' };
     while let Some(word) = word(bytes, at) {
         let low = word & !HIGHS;
-        // Sums of seven-bit values do not reach into the next byte: its high bit tells the order.
+        // Sums of seven-bit values do not carry into the next byte: the high bit of a byte shows the
+        // order.
         let from = |first: u8, bytes: u64| bytes + ONES * u64::from(0x80 - first);
         let within = |first: u8, last: u8, bytes: u64| from(first, bytes) & !from(last + 1, bytes);
         let letters = within(b'a', b'z', low | (ONES * 0x20));

@@ -1,4 +1,4 @@
-//! Families of an OpenMetrics body: their metadata, and the sample names they lay claim to.
+//! Families of an OpenMetrics body: their metadata, and the sample names that they claim.
 
 use std::borrow::Cow;
 
@@ -57,12 +57,12 @@ const SUFFIXES: [&str; 8] =
 #[derive(Debug)]
 pub(super) struct Family<'a> {
     pub(super) name: Cow<'a, str>,
-    /// Where it begins.
+    /// The offset of its first line in the body.
     offset: usize,
     kind: Option<Kind>,
     help: Option<Cow<'a, str>>,
     unit: Option<Token<'a>>,
-    /// Set with the first sample: no metadata may come any more.
+    /// Set by the first sample, after which no metadata may follow.
     pub(super) id: Option<FamilyId>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Family<'a> {
         Family { name, offset, kind: None, help: None, unit: None, id: None }
     }
 
-    /// No TYPE means unknown.
+    /// The kind; without a TYPE line it is unknown.
     pub(super) fn kind(&self) -> Kind {
         self.kind.unwrap_or(Kind::Untyped)
     }
@@ -88,7 +88,7 @@ impl<'a> Family<'a> {
         self.unit.map_or("", |unit| unit.text)
     }
 
-    /// The name in the model, which is that of the samples in the text format.
+    /// The name in the model, which is that of samples in the text format.
     pub(super) fn model_name(&self) -> Cow<'_, str> {
         match self.kind() {
             Kind::Counter => Cow::Owned(format!("{}_total", self.name)),
@@ -104,7 +104,7 @@ impl<'a> Family<'a> {
         samples(self.kind()).iter().find(|(known, _)| *known == suffix).map(|&(_, role)| role)
     }
 
-    /// The label that tells the samples of one metric apart.
+    /// The label that distinguishes samples of one metric.
     pub(super) fn reserved_label(&self) -> Option<Cow<'a, str>> {
         match self.kind() {
             Kind::StateSet => Some(self.name.clone()),
@@ -132,14 +132,14 @@ impl<'a> Family<'a> {
         Ok(())
     }
 
-    /// An empty text is none, but counts as the one HELP line of the family.
+    /// An empty text means no help, but still counts as the one HELP line of the family.
     pub(super) fn set_help(&mut self, text: Token<'a>, at: usize) -> Lexed<()> {
         self.once(self.help.is_some(), "HELP", at)?;
         self.help = Some(labels::unescape(text.text));
         Ok(())
     }
 
-    /// Likewise.
+    /// The same for the unit.
     pub(super) fn set_unit(&mut self, unit: Token<'a>, at: usize) -> Lexed<()> {
         self.once(self.unit.is_some(), "UNIT", at)?;
         self.unit = Some(unit);
@@ -172,7 +172,7 @@ impl<'a> Family<'a> {
         Err(Flaw::new(unit.offset, message))
     }
 
-    /// For a sample that bears the bare name where the kind wants suffixes.
+    /// For a sample with the bare name, if the kind requires suffixes.
     #[cold]
     pub(super) fn no_such_sample(&self, at: usize) -> Flaw {
         let suffixes: Vec<_> = samples(self.kind()).iter().map(|(suffix, _)| *suffix).collect();
@@ -181,12 +181,12 @@ impl<'a> Family<'a> {
     }
 }
 
-/// All families so far. No two may lay claim to one sample name, whether they use it or not; every
-/// family claims its bare name.
+/// All families so far. No two may claim the same sample name, whether they use it or not. Every family
+/// claims its bare name.
 #[derive(Debug, Default)]
 pub(super) struct Families<'a> {
     kinds: HashMap<Cow<'a, str>, Kind, RandomState>,
-    /// Some family's name ends in one of [`SUFFIXES`].
+    /// Whether the name of some family ends in one of [`SUFFIXES`].
     suffixed: bool,
 }
 
@@ -209,8 +209,9 @@ impl<'a> Families<'a> {
         Ok(())
     }
 
-    /// The family that is in the way of a new one, and the name that both claim. Two suffixed names
-    /// of different families never meet, since no suffix ends in another: one name must be bare.
+    /// The family that clashes with a new one, and the name that both claim. One of the two must claim
+    /// it as its bare name: as no suffix ends in another, suffixed names of different families never
+    /// clash.
     fn clash<'n>(&'n self, name: &'n str, kind: Kind) -> Option<(&'n str, Cow<'n, str>)> {
         let claims = |kind, suffix| samples(kind).iter().any(|(known, _)| *known == suffix);
         for suffix in SUFFIXES {

@@ -1,4 +1,4 @@
-//! The rules for one metric of an OpenMetrics body, whose lines stand together.
+//! The rules for one metric of an OpenMetrics body, whose lines are consecutive.
 
 use crate::format::lex::{Flaw, Key, Lexed};
 use crate::model::{Kind, Number, SeriesId};
@@ -7,9 +7,9 @@ use crate::model::{Kind, Number, SeriesId};
 #[derive(Debug)]
 pub(super) struct Metric<'a> {
     pub(super) id: SeriesId,
-    /// The labels of the line before.
+    /// The labels of the previous line.
     pub(super) key: Key<'a>,
-    /// Of the line before, in the body.
+    /// The offset of the previous line in the body.
     pub(super) offset: usize,
     pub(super) total: bool,
     pub(super) created: bool,
@@ -34,10 +34,10 @@ impl<'a> Metric<'a> {
         }
     }
 
-    /// One more bucket.
+    /// Checks the next bucket.
     ///
     /// # Errors
-    /// If bounds do not rise or counts fall.
+    /// If bounds do not rise, or counts fall.
     #[inline]
     pub(super) fn bucket(&mut self, bound: f64, count: Number) -> Result<(), &'static str> {
         if let Some((last_bound, last_count)) = self.last_bucket {
@@ -53,7 +53,7 @@ impl<'a> Metric<'a> {
         Ok(())
     }
 
-    /// What can be said only when the last line has been read.
+    /// Checks what is only known after the last line.
     pub(super) fn check(&self, kind: Kind) -> Lexed<()> {
         let wrong = match kind {
             Kind::Counter if !self.total => "a counter needs its \"_total\" sample",

@@ -1,4 +1,4 @@
-//! What stands behind the labels of a sample: numbers, timestamp, exemplar.
+//! What follows the labels of a sample: numbers, timestamp, exemplar.
 
 use crate::format::Timestamps;
 use crate::format::lex::{self, At, Cursor, Dialect, Flaw, LabelList, Lexed, Token};
@@ -111,7 +111,7 @@ impl<'a> Tail<'a> {
 
 // === Numbers ===
 
-/// The token of a value, which one blank precedes.
+/// The token of a value, after exactly one blank.
 #[inline]
 pub(super) fn value<'a>(cursor: &mut Cursor<'a>) -> Lexed<Token<'a>> {
     if !cursor.eat(b' ') {
@@ -139,7 +139,7 @@ pub(super) fn not_negative(token: Token<'_>) -> Lexed<f64> {
     if number >= 0.0 { Ok(number) } else { Err(token.fail("a number that is not negative or NaN")) }
 }
 
-/// A count: integral however it is written.
+/// A count: a whole number, in whatever notation.
 #[inline]
 pub(super) fn whole(token: Token<'_>) -> Lexed<Number> {
     match parse_count(token.text) {
@@ -149,7 +149,7 @@ pub(super) fn whole(token: Token<'_>) -> Lexed<Number> {
     }
 }
 
-/// Adding zero makes -0 the same bound as 0. Of infinity there is one spelling.
+/// Adding zero makes -0 the same bound as 0. Infinity may be spelled in only one way.
 #[inline]
 pub(super) fn bound(token: Token<'_>) -> Lexed<f64> {
     match parse_float(token.text) {

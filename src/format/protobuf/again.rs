@@ -1,10 +1,9 @@
-//! Reading a body that says the same as one before, but for its values, as `text::again` does: what
-//! stands between the values is compared, and only they are read.
+//! A fast way to read a body that differs from an earlier one only in its values, like `text::again`:
+//! what is between the values is compared, and only the values are read.
 //!
-//! A count takes more bytes when it grows, and then the messages around it are longer. Mostly none has
-//! grown so far, and all of them stand where they stood. If not, any length may stand where such a
-//! message begins, and where it ends is compared with that. All other lengths are compared as the bytes
-//! that they are.
+//! A count takes more bytes when it grows, which makes the messages around it longer. Most of the time
+//! none has grown, and everything is where it was. If not, a message around a count may begin with any
+//! length, which is checked against where the message ends. All other lengths are compared as bytes.
 
 use std::hash::{Hash, Hasher};
 
@@ -15,20 +14,20 @@ use super::{milliseconds, read_head, wire};
 use crate::model::exposition::Place;
 use crate::model::{Exposition, Kind, Number, SeriesId};
 
-/// Messages within each other: family, metric, histogram, bucket.
+/// How deep messages are nested: family, metric, histogram, bucket.
 const DEPTH: usize = 4;
 
-/// What bodies have in common that differ in their values only.
+/// What bodies that differ only in values have in common.
 #[derive(Debug)]
 pub struct Form {
-    /// One of them.
+    /// One of these bodies.
     body: Box<[u8]>,
     steps: Box<[Step]>,
-    /// Those steps that are values.
+    /// The steps that are values.
     values: Box<[Value]>,
 }
 
-/// A part of the body that is not compared, other than what stands between it and the one before.
+/// A part of the body that is read. What is between it and the step before is compared.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     start: u32,
@@ -39,7 +38,7 @@ struct Step {
 #[derive(Debug)]
 struct Value {
     step: Step,
-    /// Of the body that the form was made of.
+    /// The start time in the body that the form was made from, if this is one.
     created_ms: Option<i64>,
 }
 
@@ -58,7 +57,7 @@ enum Then {
     End,
 }
 
-/// The same for all bodies of the form.
+/// Hashes what all bodies of the form have in common.
 impl Hash for Form {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let mut at = 0;
@@ -71,8 +70,8 @@ impl Hash for Form {
 }
 
 impl Form {
-    /// The form of a body that was read into `exposition`, with timestamps refused. `None` if there
-    /// is anything in it besides what most programs send.
+    /// The form of a body that was read into `exposition`, with timestamps refused. `None` if it
+    /// contains anything that most programs do not send.
     pub fn of(body: &[u8], exposition: &Exposition) -> Option<Form> {
         // Positions are kept in 32 bits.
         u32::try_from(body.len()).ok()?;
@@ -86,16 +85,16 @@ impl Form {
         Some(survey.form())
     }
 
-    /// Puts the values of `body` into `exposition`, which is what a body of this form was read into.
-    /// False if it is not of this form; the exposition is then as good as before for another attempt,
-    /// and for nothing else.
+    /// Puts the values of `body` into `exposition`, into which a body of this form was read before.
+    /// Returns false if `body` does not have this form; the exposition may then be used for another
+    /// attempt, but for nothing else.
     ///
-    /// What it makes of a body is what [`super::parse`] makes of it with timestamps refused.
+    /// The result is the same as that of [`super::parse`] with timestamps refused.
     pub fn read_again(&self, exposition: &mut Exposition, body: &[u8]) -> bool {
         self.read_in_place(exposition, body).is_some() || self.read(exposition, body).is_some()
     }
 
-    /// Where nothing has moved, lengths need not be looked at one by one.
+    /// The fast case: nothing has moved, so lengths need no checks of their own.
     fn read_in_place(&self, exposition: &mut Exposition, body: &[u8]) -> Option<()> {
         if body.len() != self.body.len() {
             return None;
@@ -121,7 +120,7 @@ impl Form {
                     };
                     exposition.refill(place, Number::Int(count));
                 }
-                // Programs say the same time again and again.
+                // Programs keep sending the same start time.
                 Then::Created(series) if *rest == self.body[start..end] => {
                     exposition.refill_created(series, *created_ms);
                 }
@@ -140,7 +139,7 @@ impl Form {
 
     fn read(&self, exposition: &mut Exposition, body: &[u8]) -> Option<()> {
         let (mut rest, mut at) = (body, 0);
-        // How much of the body is left at the end of each message that is open.
+        // For each open message, how many bytes of the body follow its end.
         let (mut ends, mut depth) = ([0; DEPTH], 0);
         for step in &self.steps {
             rest = rest.strip_prefix(&self.body[at..step.start as usize])?;
@@ -177,7 +176,7 @@ impl Form {
     }
 }
 
-/// A start time with its length. The inner `None` is one that is none.
+/// Reads a start time and its length. The inner `None` stands for an invalid time.
 fn created(rest: &mut &[u8]) -> Option<Option<i64>> {
     let length = decode_varint(rest).ok()?;
     let (time, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
@@ -185,13 +184,13 @@ fn created(rest: &mut &[u8]) -> Option<Option<i64>> {
     Some(milliseconds(wire::Timestamp::decode(time).ok()?))
 }
 
-/// Messages that are looked into.
+/// The messages that a survey enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Family,
     Metric(Kind),
     Counter,
-    /// Or untyped: both have nothing but a value.
+    /// Or untyped: both have only a value.
     Gauge,
     Summary,
     Quantile,
@@ -206,9 +205,9 @@ struct Survey<'b> {
     rest: &'b [u8],
     /// In the order of the body.
     found: Vec<Step>,
-    /// So many of them are of no fixed length.
+    /// How many of these can change their length.
     varying: usize,
-    /// So far.
+    /// How many there were so far.
     series: usize,
     buckets: usize,
     quantiles: usize,
@@ -219,7 +218,7 @@ impl Survey<'_> {
         self.body.len() - self.rest.len()
     }
 
-    /// Goes through a message, beginning with its length.
+    /// Walks through a message, starting at its length.
     fn enter(&mut self, part: Part) -> Option<()> {
         let (start, varying, opened) = (self.at(), self.varying, self.found.len());
         let length = decode_varint(&mut self.rest).ok()?;
@@ -232,7 +231,7 @@ impl Survey<'_> {
         }
         match self.varying > varying {
             true => self.note(end, end, Then::Close),
-            // It is always as long as here.
+            // The message always has this length.
             false => _ = self.found.remove(opened),
         }
         Some(())
@@ -240,7 +239,7 @@ impl Survey<'_> {
 
     fn fields(&mut self, part: Part, end: usize) -> Option<()> {
         let kind = match part {
-            // It may stand behind the metrics.
+            // The type may come after the metrics.
             Part::Family => read_head(self.rest.get(..end - self.at())?).ok()?.kind,
             Part::Metric(kind) => kind,
             _ => Kind::Untyped,
@@ -250,7 +249,7 @@ impl Survey<'_> {
         while self.at() < end {
             let (number, wire_type) = decode_key(&mut self.rest).ok()?;
             match (part, number, wire_type) {
-                // Names, texts, and what tells series and buckets apart.
+                // Names, texts, and what identifies series and buckets.
                 (Part::Family, 1 | 2 | 5, WireType::LengthDelimited)
                 | (Part::Family, 3, WireType::Varint)
                 | (Part::Metric(_), 1, WireType::LengthDelimited)
@@ -261,7 +260,7 @@ impl Survey<'_> {
                     self.enter(Part::Metric(kind))?;
                     self.series += 1;
                 }
-                // A second one would be merged into the first.
+                // Only one: a second would be merged into the first.
                 (Part::Metric(_), number, WireType::LengthDelimited) if !has_value => {
                     self.enter(value_in(kind, number)?)?;
                     has_value = true;
@@ -343,7 +342,7 @@ impl Survey<'_> {
     }
 }
 
-/// The field of a metric that the type of its family asks for.
+/// The field of a metric that belongs to the type of its family.
 fn value_in(kind: Kind, number: u32) -> Option<Part> {
     match (kind, number) {
         (Kind::Gauge, 2) | (Kind::Untyped, 5) => Some(Part::Gauge),

@@ -1,16 +1,17 @@
-//! Walks the fields of one message without decoding it: slices of the body, no copies.
+//! Walks the fields of one message without decoding it: it returns slices of the body and copies
+//! nothing.
 //!
-//! prost decodes whole messages, which is right for small ones. The three outer messages (family,
-//! metric, label pair) are walked instead: a family may hold a million metrics, and holding them
-//! all decoded would let 2 bytes of a body take hundreds of bytes of memory.
+//! prost decodes whole messages, which suits small ones. The three outer messages (family, metric,
+//! label pair) are walked instead: a family can have a million metrics, and if all were decoded, 2
+//! bytes of a body could take hundreds of bytes of memory.
 
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Why bytes are no protobuf message.
+/// Why bytes are not a valid protobuf message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
-    /// prost's words, without the phrase that all of them begin with.
+    /// The message of prost, without the phrase that all of them begin with.
     #[error("{}", .0.to_string().trim_start_matches("failed to decode Protobuf message: "))]
     Decode(#[from] DecodeError),
     #[error("{field} has wire type {actual:?}, not {expected:?}")]
@@ -19,13 +20,13 @@ pub(super) enum WireError {
     Cut { field: &'static str, length: u64, left: usize },
 }
 
-/// What is left of a message.
+/// The rest of a message.
 #[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
 }
 
-/// A field whose number is known and whose value is not read yet.
+/// A field whose value has not been read yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     pub(super) number: u32,
@@ -37,7 +38,7 @@ impl<'a> Fields<'a> {
         Fields { rest: message }
     }
 
-    /// The next field; its value must be taken (or skipped) before the one after it.
+    /// The next field. Its value must be read or skipped before the next call.
     pub(super) fn next(&mut self) -> Result<Option<Key>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -57,7 +58,7 @@ impl<'a> Fields<'a> {
         self.delimited(field)
     }
 
-    /// A length and as many bytes, as they also stand in the stream of messages.
+    /// A length and that many bytes, which is also how messages follow each other in a stream.
     pub(super) fn delimited(&mut self, field: &'static str) -> Result<&'a [u8], WireError> {
         let length = decode_varint(&mut self.rest)?;
         let cut = WireError::Cut { field, length, left: self.rest.len() };
@@ -67,13 +68,13 @@ impl<'a> Fields<'a> {
         Ok(value)
     }
 
-    /// Steps over a field that is not known, groups included.
+    /// Skips an unknown field, which may be a group.
     pub(super) fn skip(&mut self, key: Key) -> Result<(), WireError> {
         skip_field(key.wire_type, key.number, &mut self.rest, DecodeContext::default())?;
         Ok(())
     }
 
-    /// Bytes that are left.
+    /// How many bytes are left.
     pub(super) fn len(&self) -> usize {
         self.rest.len()
     }

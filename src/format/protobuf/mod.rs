@@ -5,9 +5,9 @@
 //!                                         └──prost──▶ Counter … Histogram  one at a time, reused
 //! ```
 //!
-//! Metrics are read one by one into the [`Builder`], so memory follows what is kept of a push, not
-//! what the fewest bytes can be made to claim; lengths are only ever compared, never allocated by.
-//! The messages are in `proto/metrics.proto`, and `wire` is generated from it.
+//! Metrics are read one by one into the [`Builder`], so memory depends on what is kept of a push, not
+//! on what a few bytes can claim. Lengths are only compared, never used for an allocation. The messages
+//! are in `proto/metrics.proto`, and `wire` is generated from it.
 
 mod again;
 mod fields;
@@ -27,20 +27,22 @@ use crate::model::exposition::{Bucket, BuildError};
 use crate::model::labels::{self, Label};
 use crate::model::{Builder, Exemplar, FamilyId, Grouping, Kind, Number, SeriesId};
 
-/// The largest metric: room for ten thousand buckets with exemplars, while a metric made of
-/// nothing but empty buckets stays at some 100 MiB when decoded.
+/// The largest metric: room for ten thousand buckets with exemplars, while a metric of only empty
+/// buckets takes no more than some 100 MiB when decoded.
 const METRIC_BYTES_MAX: usize = 4 << 20;
 
 /// Reads a whole body.
 ///
 /// # Errors
-/// If anything in it is malformed or cannot be part of an exposition; `builder` holds rubbish then.
+/// If anything in it is malformed or cannot be part of an exposition. The exposition must then not be
+/// used.
 pub fn parse(body: &[u8], builder: Builder<'_>, timestamps: Timestamps) -> Result<(), ParseError> {
     parse_up_to(METRIC_BYTES_MAX, body, builder, timestamps)
 }
 
-/// Reads what was accepted once and written by us or by a server that we trust: there it may be
-/// longer than it was, in another format or with other labels, and must not be refused now.
+/// Reads what was accepted once, and then written by us or by a server that we trust. It may have
+/// become longer than it was when pushed, through another format or other labels, and must not be
+/// refused now.
 ///
 /// # Errors
 /// As [`parse`], but a metric may have any size.
@@ -77,14 +79,14 @@ fn parse_up_to(
         }
         at += 1;
     }
-    // Pushes that replace are held against all that is stored, and so against themselves.
+    // Pushes that replace are checked against everything stored, which then includes the push itself.
     if !parser.builder.replaces() {
         parser.check_suffixes()?;
     }
     Ok(parser.builder.finish()?)
 }
 
-/// One message as a stream of its own: behind its length.
+/// A stream of one message: its length and the message.
 pub fn delimited(message: &[u8]) -> Vec<u8> {
     let mut stream = Vec::with_capacity(message.len() + 10);
     prost::encoding::encode_varint(message.len() as u64, &mut stream);
@@ -92,7 +94,8 @@ pub fn delimited(message: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// Bytes of the first message of a stream, its length included; `None` if it is not all there.
+/// How many bytes the first message of a stream takes, including its length; `None` if it is
+/// incomplete.
 pub fn delimited_len(stream: &[u8]) -> Option<usize> {
     let mut fields = Fields::new(stream);
     fields.delimited("message").ok()?;
@@ -104,11 +107,11 @@ struct Parser<'b, 'e> {
     builder: Builder<'e>,
     timestamps: Timestamps,
     scratch: Scratch<'b>,
-    /// Families with metrics, once each.
+    /// Families with metrics, each once.
     kept: Vec<FamilyId>,
 }
 
-/// What one metric is read into, reused for the next.
+/// Buffers for reading one metric, reused for the next.
 #[derive(Default)]
 struct Scratch<'b> {
     labels: Vec<Label<'b>>,
@@ -119,7 +122,7 @@ struct Scratch<'b> {
     histogram: Seen<wire::Histogram>,
 }
 
-/// A message and whether the metric had it. A second one is merged into the first.
+/// A message, and whether the metric had it. If it occurs twice, the second is merged into the first.
 #[derive(Default)]
 struct Seen<M> {
     seen: bool,
@@ -144,7 +147,7 @@ impl<M: Message + Default> Seen<M> {
     }
 }
 
-/// What the fields of a family besides its metrics say.
+/// All fields of a family except its metrics.
 struct Head<'b> {
     name: &'b str,
     help: &'b str,
@@ -156,7 +159,7 @@ struct Head<'b> {
 impl<'b> Parser<'b, '_> {
     fn family(&mut self, message: &'b [u8]) -> Result<(), Fault> {
         let head = read_head(message)?;
-        // Where pushes replace, a family without metrics empties the one that is stored.
+        // If pushes replace, a family without metrics empties the stored one.
         if head.metrics == 0 && !self.builder.replaces() {
             return Ok(());
         }
@@ -182,7 +185,7 @@ impl<'b> Parser<'b, '_> {
         Ok(())
     }
 
-    /// A family may come in several messages; they must agree on what they are (G16).
+    /// A family may be split over several messages, which must agree on its metadata (G16).
     fn open_family(&mut self, head: &Head<'_>) -> Result<FamilyId, Fault> {
         if let Some(found) = self.builder.find_family(head.name) {
             if self.builder.replaces() {
@@ -286,14 +289,14 @@ impl<'b> Parser<'b, '_> {
             self.builder.add_bucket(
                 series,
                 Bucket {
-                    // -0 and 0 are one bound.
+                    // -0 and 0 are the same bound.
                     upper_bound: upper_bound + 0.0,
                     cumulative_count: population.unwrap_or_default(),
                     exemplar: bucket.exemplar.as_deref().and_then(exemplar).map(Box::new),
                 },
             );
         }
-        // An absent number is 0, but for the count an infinite bucket says more (G7).
+        // An absent number is 0, except that a missing count is taken from an infinite bucket (G7).
         match counted {
             None if infinite && native.is_none() => {}
             _ => self.builder.set_count(series, counted.unwrap_or_default())?,
@@ -303,7 +306,7 @@ impl<'b> Parser<'b, '_> {
             self.builder.set_native(series, native)?;
         }
         for exemplar in histogram.exemplars.iter().filter_map(exemplar) {
-            // Without a time there is no telling which one is newer (formats 10).
+            // Without a time it is unknown which one is newer (formats 10).
             if exemplar.timestamp_ms.is_some() {
                 self.builder.add_exemplar(series, exemplar);
             }
@@ -314,7 +317,7 @@ impl<'b> Parser<'b, '_> {
         Ok(())
     }
 
-    /// `x_count` beside a histogram `x` would be one name for two things in every text format.
+    /// In every text format, `x_count` next to a histogram `x` would be one name for two things.
     fn check_suffixes(&self) -> Result<(), ParseError> {
         for &family in &self.kept {
             let family = self.builder.get(family);
@@ -335,7 +338,7 @@ impl<'b> Parser<'b, '_> {
     }
 }
 
-/// First pass over a family: fields come in any order, so its metrics must wait.
+/// The first pass over a family: fields come in any order, so its metrics have to wait.
 fn read_head(message: &[u8]) -> Result<Head<'_>, Fault> {
     let (mut name, mut help, mut unit) = ("", "", "");
     let mut kind = wire::MetricType::Counter;
@@ -347,7 +350,7 @@ fn read_head(message: &[u8]) -> Result<Head<'_>, Fault> {
             2 => help = utf8(fields.bytes(key, "help")?, "help")?,
             3 => {
                 let number = fields.varint(key, "type")?;
-                // Enums are int32 on the wire: of a longer varint the low bits count.
+                // Enums are int32 on the wire: only the low bits of a longer varint count.
                 kind = wire::MetricType::try_from(number as i32)
                     .map_err(|_| Fault::new(Problem::UnknownType(number as i32)))?;
             }
@@ -417,7 +420,7 @@ fn utf8<'b>(bytes: &'b [u8], field: &'static str) -> Result<&'b str, Fault> {
     std::str::from_utf8(bytes).map_err(|_| Fault::new(Problem::NotUtf8(field)))
 }
 
-/// A count in its two fields: the float overrides if it is greater than 0.
+/// A count from its two fields: the float takes precedence if it is greater than 0.
 fn count(integer: Option<u64>, float: Option<f64>) -> Result<Option<Number>, Fault> {
     match float {
         Some(float) if float > 0.0 => Ok(Some(Number::from_f64(float))),
@@ -426,7 +429,7 @@ fn count(integer: Option<u64>, float: Option<f64>) -> Result<Option<Number>, Fau
     }
 }
 
-/// An exemplar is worth no refusal (merge-semantics 1): one that is none is left out.
+/// An exemplar is no reason to refuse a push (merge-semantics 1): invalid ones are left out.
 fn exemplar(exemplar: &wire::Exemplar) -> Option<Exemplar> {
     let mut pairs: Vec<_> =
         exemplar.label.iter().map(|pair| Label::raw(pair.name(), pair.value())).collect();
@@ -439,9 +442,9 @@ fn exemplar(exemplar: &wire::Exemplar) -> Option<Exemplar> {
     Some(Exemplar { labels: text.into(), value: exemplar.value(), timestamp_ms })
 }
 
-/// None for what is no time: nanoseconds outside a second, or seconds outside the years 1 to 9999,
-/// which are all that the message is defined for. Other formats cannot tell times far beyond these
-/// to the millisecond.
+/// `None` for invalid times: nanoseconds that exceed a second, or seconds outside the years 1 to 9999,
+/// for which alone the message is defined. Other formats could not express times far outside these to
+/// the millisecond.
 fn milliseconds(timestamp: wire::Timestamp) -> Option<i64> {
     const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
     let (seconds, nanos) = (timestamp.seconds(), timestamp.nanos());
@@ -449,7 +452,7 @@ fn milliseconds(timestamp: wire::Timestamp) -> Option<i64> {
     is_time.then(|| seconds * 1000 + i64::from(nanos) / 1_000_000)
 }
 
-/// How the wire has a kind.
+/// The type on the wire for a kind.
 pub(in crate::format) fn type_of(kind: Kind) -> wire::MetricType {
     match kind {
         Kind::Counter => wire::MetricType::Counter,
@@ -471,7 +474,7 @@ fn field_of(kind: Kind) -> &'static str {
     }
 }
 
-/// Something wrong in a family, and as much of its path as is known.
+/// A problem in a family, and its path as far as it is known.
 #[derive(Debug)]
 struct Fault {
     name: Option<String>,

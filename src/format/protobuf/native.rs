@@ -1,5 +1,5 @@
-//! Native histograms: from spans and deltas to absolute counts by bucket index, validated
-//! (formats 10, G17).
+//! Native histograms: converts spans and deltas to counts by bucket index, and validates them (formats
+//! 10, G17).
 
 use super::wire;
 use crate::model::{NativeBuckets, Number};
@@ -9,7 +9,7 @@ const SCHEMAS: std::ops::RangeInclusive<i32> = -4..=52;
 const SCHEMA_KEPT_MAX: i32 = 8;
 const SCHEMA_CUSTOM_BUCKETS: i32 = -53;
 
-/// Why a native histogram is none.
+/// Why a native histogram is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(super) enum NativeError {
     #[error("schema -53 (custom buckets) cannot be exposed, their boundaries have no field")]
@@ -32,13 +32,14 @@ pub(super) enum NativeError {
     Count { buckets: u128, count: u64 },
 }
 
-/// Is it float, so that `*_count` and not `*_delta` lists hold its populations?
+/// Whether it is a float histogram, which has its populations in the `*_count` lists rather than the
+/// `*_delta` lists.
 pub(super) fn is_float(histogram: &wire::Histogram) -> bool {
     histogram.sample_count_float() > 0.0 || histogram.zero_count_float() > 0.0
 }
 
-/// The native part of a histogram, if it has one. Explicit empty buckets are left out: they say
-/// no more than missing ones.
+/// The native part of a histogram, if it has one. Explicit empty buckets are left out: they mean the
+/// same as missing ones.
 pub(super) fn read(histogram: &wire::Histogram) -> Result<Option<NativeBuckets>, NativeError> {
     let native = !histogram.positive_span.is_empty()
         || !histogram.negative_span.is_empty()
@@ -95,7 +96,7 @@ pub(super) fn read(histogram: &wire::Histogram) -> Result<Option<NativeBuckets>,
     if !float {
         total += u128::from(histogram.zero_count());
         let count = histogram.sample_count();
-        // An observation of NaN is counted and is in no bucket.
+        // An observation of NaN is counted, but is not in any bucket.
         let unbucketed = histogram.sample_sum().is_nan() && total <= u128::from(count);
         if total != u128::from(count) && !unbucketed {
             return Err(NativeError::Count { buckets: total, count });
@@ -113,17 +114,16 @@ pub(super) fn read(histogram: &wire::Histogram) -> Result<Option<NativeBuckets>,
 /// The positive or the negative buckets.
 struct Side {
     name: &'static str,
-    /// The one past the bucket of the largest finite number.
+    /// The index after that of the bucket with the largest finite number.
     index_max: i64,
-    /// How often the resolution is halved.
+    /// How many times the resolution is halved.
     halvings: i32,
     buckets: Vec<(i32, Number)>,
 }
 
 impl Side {
     fn new(name: &'static str, schema: i32) -> Side {
-        // 2^1024 is the end of the last bucket of finite numbers, and bucket i ends at
-        // 2^(i * 2^-schema).
+        // The last bucket of finite numbers ends at 2^1024, and bucket i ends at 2^(i * 2^-schema).
         let last_finite = if schema >= 0 { 1024_i64 << schema } else { 1024_i64 >> -schema };
         let halvings = (schema - SCHEMA_KEPT_MAX).max(0);
         Side { name, index_max: last_finite + 1, halvings, buckets: Vec::new() }
@@ -162,11 +162,11 @@ impl Side {
         Ok(())
     }
 
-    /// Indexes come ascending, so those that become one by halving are neighbours.
+    /// Indexes are ascending, so those that halving makes equal are neighbours.
     fn add(&mut self, index: i64, count: Number) {
         let reduced = ((index - 1) >> self.halvings) + 1;
-        // At schema 8 and below the bucket of infinity has index 262145 or less, and the first
-        // span begins at an i32.
+        // The index fits: at schema 8 and below, the bucket of infinity has index 262145 or less, and
+        // the first span begins at an i32.
         let index = i32::try_from(reduced).unwrap_or(i32::MIN);
         match self.buckets.last_mut().filter(|(last, _)| *last == index) {
             Some((_, sum)) => *sum = add(*sum, count),
@@ -265,7 +265,7 @@ mod tests {
         };
         let native = read(&histogram).unwrap().unwrap();
         assert_eq!(native.negative, [(0, Number::Float(1.5)), (1, Number::Int(1))]);
-        // Its total is not compared: sums of fractions need not agree to the last bit.
+        // The count is not compared: sums of fractions need not agree to the last bit.
         let more = wire::Histogram { sample_count_float: Some(9.0), ..histogram };
         assert!(read(&more).is_ok());
     }
@@ -274,7 +274,7 @@ mod tests {
     fn what_makes_a_histogram_native() {
         let classic = wire::Histogram::default();
         assert_eq!(read(&classic), Ok(None));
-        // Prometheus does not look at zero_count_float, so neither do we.
+        // Prometheus ignores zero_count_float here, so we do, too.
         let float = wire::Histogram { zero_count_float: Some(1.0), ..classic.clone() };
         assert_eq!(read(&float), Ok(None));
         for native in [

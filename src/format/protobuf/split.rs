@@ -1,5 +1,5 @@
-//! Takes a stream of families apart and puts its metrics together in another way, as they are: for
-//! whoever knows better which of them belong together.
+//! Takes a stream of families apart and groups its metrics in another way, without decoding them: for
+//! callers that know better which of them belong together.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct RawMetric<'b> {
 /// All metrics of a stream, in its order.
 ///
 /// # Errors
-/// If it is no stream of families. What the metrics hold besides labels is not looked at.
+/// If it is not a stream of families. Only the labels of the metrics are checked.
 pub fn split(stream: &[u8]) -> Result<Vec<RawMetric<'_>>, ParseError> {
     let mut metrics = Vec::new();
     let mut rest = Fields::new(stream);
@@ -66,7 +66,7 @@ fn labels_of(metric: &[u8]) -> Result<BTreeMap<String, String>, Fault> {
     Ok(labels)
 }
 
-/// One family of these metrics, as a message without length.
+/// A family of these metrics, as a message without its length.
 pub fn join<'b>(
     head: FamilyHead<'_>,
     metrics: impl IntoIterator<Item = &'b RawMetric<'b>>,

@@ -1,15 +1,15 @@
-//! Reading a body that says the same as one before, but for its values, as most pushes of one
-//! program do: what stands between the values is compared, and only they are read.
+//! A fast way to read a body that differs from an earlier one only in its values, as most pushes of a
+//! program do: what is between the values is compared, and only the values are read.
 
 use crate::format::number::{parse_count, parse_float};
 use crate::model::exposition::Wanted;
 use crate::model::{Exposition, Number};
 
-/// Puts the values of `body` into `exposition`, which is what `before` was parsed into. False if
-/// the bodies differ in more than values, or a value is not as it must be; the exposition is then as
-/// good as before for another attempt, and for nothing else.
+/// Puts the values of `body` into `exposition`, into which `before` was parsed. Returns false if the
+/// bodies differ in more than values, or a value is invalid; the exposition may then be used for
+/// another attempt, but for nothing else.
 ///
-/// What it makes of a body is what [`super::parse`] makes of it with timestamps refused.
+/// The result is the same as that of [`super::parse`] with timestamps refused.
 pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bool {
     let (mut at_before, mut at) = (0, 0);
     for nth in 0..exposition.slots().len() {
@@ -39,10 +39,10 @@ pub fn read_again(before: &[u8], exposition: &mut Exposition, body: &[u8]) -> bo
     body[at..] == before[at_before..]
 }
 
-/// Up to 15 digits that end where a value may end; for a float with a point among them, and an exponent
-/// behind them, as Go writes large numbers. They are exact in an integer and in an `f64`, and so are
-/// the powers of ten that they are multiplied or divided by: the one operation rounds as reading the
-/// decimal does.
+/// Reads up to 15 digits that end where a value may end. A float may have a point among them and an
+/// exponent after them, as Go writes large numbers. Both the digits and the powers of ten by which they
+/// are multiplied or divided are exact in an `f64`, so that single operation rounds like reading the
+/// decimal.
 #[inline]
 fn short(text: &[u8], wanted: Wanted) -> Option<(Number, usize)> {
     let (mut number, mut point) = (0_u64, None);
@@ -81,7 +81,7 @@ fn short(text: &[u8], wanted: Wanted) -> Option<(Number, usize)> {
     None
 }
 
-/// `None` for powers of ten that an `f64` does not have exactly, or would have to round.
+/// `None` if the exponent is beyond ±15; up to there, powers of ten are exact in an `f64`.
 #[inline]
 fn scaled(number: u64, exponent: i32) -> Option<Number> {
     const TENS: [f64; 16] =
@@ -130,7 +130,7 @@ mod tests {
         assert!(parsed(body).unwrap().0.slots().is_empty());
     }
 
-    /// With another value, name and value might be one word.
+    /// Another value might continue the name.
     #[test]
     fn values_that_stand_right_behind_their_name_stay_as_they_are() {
         let body = "a-1\n# TYPE s summary\ns_sum+2\ns_count+3\nb{}4\n{\"c\"}5\n";

@@ -1,11 +1,11 @@
-//! Which family a line of the text format belongs to, and what its metadata say.
+//! Which family a line of the text format belongs to, and the metadata of families.
 
 use std::borrow::Cow;
 
 use crate::format::lex::{self, Cursor, Dialect, Excerpt, Flaw, Head, Lexed, Token};
 use crate::model::{Builder, FamilyId, Kind};
 
-/// What a sample name says of its sample.
+/// What a sample is to its series, according to its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// The value of the series itself.
@@ -16,19 +16,19 @@ pub(super) enum Role {
     Count,
 }
 
-/// What is known from the lines before, so that most lines need no look-up.
+/// What previous lines have shown, so that most lines need no look-up.
 #[derive(Debug, Default)]
 pub(super) struct Families<'a> {
-    /// The name that metadata named last, without quotes: many lines to come begin with it.
+    /// The last unquoted name in metadata: many lines to come begin with it.
     likely: &'a str,
     current: Option<Current<'a>>,
     last_sample: Option<Resolved<'a>>,
-    /// Some family bears a name that ends like the samples of histograms and summaries, so that
-    /// `x_sum` beside a histogram `x` may be a family of its own.
+    /// The name of some family ends like a sample of histograms and summaries, so that `x_sum` next to
+    /// a histogram `x` may be a family of its own.
     suffixed: bool,
 }
 
-/// The family that was named last.
+/// The family of the last line that named one.
 #[derive(Debug)]
 struct Current<'a> {
     family: FamilyId,
@@ -36,7 +36,7 @@ struct Current<'a> {
     kind: Kind,
 }
 
-/// A sample name that was resolved.
+/// A sample name and what it stands for.
 #[derive(Debug)]
 struct Resolved<'a> {
     name: Cow<'a, str>,
@@ -49,7 +49,7 @@ impl<'a> Families<'a> {
         self.likely
     }
 
-    /// The family of a sample, made if the name is new.
+    /// The family of a sample, which is created if the name is new.
     #[inline]
     pub(super) fn resolve(
         &mut self,
@@ -82,7 +82,7 @@ impl<'a> Families<'a> {
         Ok((family, role))
     }
 
-    /// The family that a name belongs to, and the suffix of the name there. It becomes the current
+    /// The family that a name belongs to, and the suffix that the name adds. It becomes the current
     /// one.
     fn family(
         &mut self,
@@ -131,7 +131,7 @@ impl<'a> Families<'a> {
     }
 }
 
-/// The suffix, if the samples of this kind may bear it.
+/// The suffix, if samples of this kind may have it.
 fn known_suffix(kind: Kind, suffix: &str) -> Option<&'static str> {
     kind.sample_suffixes().iter().copied().find(|known| *known == suffix)
 }
@@ -150,7 +150,8 @@ fn prefix(name: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
 // === Metadata ===
 
 impl<'a> Families<'a> {
-    /// At a `#`. A line with nothing behind keyword or name says nothing (formats 3, G5).
+    /// Reads a comment, at its `#`. One with nothing after the keyword or the name has no meaning
+    /// (formats 3, G5).
     pub(super) fn comment(
         &mut self,
         builder: &mut Builder<'_>,
@@ -223,7 +224,7 @@ fn set_help(builder: &mut Builder<'_>, family: FamilyId, text: Token<'_>, at: us
     Ok(())
 }
 
-/// Letter case does not matter, a blank behind the word does (formats G5).
+/// Ignores letter case, but not a blank after the word (formats G5).
 fn kind_of(word: Token<'_>) -> Lexed<Kind> {
     const WORDS: [(&str, Kind); 7] = [
         ("counter", Kind::Counter),

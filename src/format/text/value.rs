@@ -1,4 +1,4 @@
-//! What stands behind the labels of a sample: numbers, and the end of the line.
+//! What follows the labels of a sample: numbers, and the end of the line.
 
 use super::TextOptions;
 use crate::format::Timestamps;
@@ -30,7 +30,7 @@ pub(super) fn bound(token: Token<'_>, expected: &str) -> Lexed<f64> {
     }
 }
 
-/// The count of a histogram or one of its buckets; fractions are fine.
+/// The count of a histogram or of one of its buckets; may be a fraction.
 #[inline]
 pub(super) fn population(token: Token<'_>) -> Lexed<Number> {
     match parse_count(token.text) {
@@ -48,7 +48,7 @@ pub(super) fn summary_count(token: Token<'_>) -> Lexed<Number> {
     }
 }
 
-/// What may stand behind the value. True for a timestamp that the options let pass.
+/// What may follow the value. Returns true for a timestamp that the options allow.
 #[inline]
 pub(super) fn end_of_sample(cursor: &mut Cursor<'_>, options: TextOptions) -> Lexed<bool> {
     if cursor.at_end() {

@@ -1,4 +1,4 @@
-//! Snapshots of every kind in every format, and how the other tests drive the encoder.
+//! Snapshots of every kind in every format, and what the other tests need to drive the encoder.
 
 mod names;
 mod openmetrics;
@@ -146,7 +146,7 @@ fn named(kind: Kind, name: &'static str) -> TestFamily {
     family(kind, name, [("", value)])
 }
 
-/// Every kind, with all that it may have.
+/// Every kind, with everything that it can have.
 fn everything() -> Vec<TestFamily> {
     let mut with_exemplar =
         classic(5.25, &[(0.005, 1), (1.0, 1_000_000), (f64::INFINITY, 1_000_001)]);
@@ -284,7 +284,7 @@ fn check(options: Options, families: &[TestFamily], expected: Expect) {
     expected.assert_eq(&text);
 }
 
-/// Like [`check`], where something does not get through.
+/// Like [`check`], but something is lost.
 #[track_caller]
 fn check_lossy(
     options: Options,

@@ -1,4 +1,4 @@
-//! What escaping and clashes make of names.
+//! Names that are escaped or that clash.
 
 use proptest::prelude::*;
 
@@ -166,7 +166,7 @@ fn families_that_become_one_name() {
         named(Kind::Counter, "a_b"),
         named(Kind::Gauge, "c.d"),
         named(Kind::Gauge, "c/d"),
-        // One family's name, another's sample.
+        // The name of one family is that of another's sample.
         named(Kind::Histogram, "h.x"),
         named(Kind::Gauge, "h_x_count"),
         named(Kind::Summary, "s_x"),
@@ -321,7 +321,7 @@ fn any_labels() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever becomes of the names, no series and no metadata is written twice.
+    /// No series and no metadata is written twice, whatever happens to the names.
     #[test]
     fn nothing_is_said_twice(
         names in prop::collection::btree_set(any_text(), 1..6),

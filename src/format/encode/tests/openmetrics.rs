@@ -1,10 +1,10 @@
-//! What OpenMetrics 1.0 cannot hold, and what it asks for beside.
+//! What OpenMetrics 1.0 cannot express, and what it demands besides.
 
 use super::*;
 
 #[test]
 fn clashes_cost_a_family_its_type() {
-    // (c) and (d) of formats 7, and everything else that can meet.
+    // (c) and (d) of formats 7, and all other names that can clash.
     let families = [
         named(Kind::Gauge, "a"),
         named(Kind::Counter, "a_total"),
@@ -189,7 +189,7 @@ fn what_fits_openmetrics() {
         let mut changed = good.clone();
         change(&mut changed);
         let short = changed.buckets.len() == 2;
-        // A bucket may be missing if the one that is added for it fits.
+        // The +Inf bucket may be missing, as long as the one that is added instead fits.
         assert_eq!(histogram(Kind::Histogram, &changed), short);
         assert_eq!(histogram(Kind::GaugeHistogram, &changed), short);
     }
@@ -208,9 +208,9 @@ fn exemplars_that_others_cannot_read_are_left_out() {
     };
     assert!(with("v".repeat(124)) && with("ü".repeat(124)) && with("\\n".repeat(124)));
     assert!(!with("v".repeat(125)) && !with("ü".repeat(125)) && !with("\\n".repeat(125)));
-    // Prometheus reads no NUL there.
+    // Prometheus refuses a NUL there.
     assert!(!with("\0".to_owned()));
-    // Under a scheme that cannot tell its labels apart an exemplar goes, the series stays.
+    // If escaping gives two of its labels the same name, the exemplar is dropped and the series stays.
     let families = [family(
         Kind::Counter,
         "x_total",

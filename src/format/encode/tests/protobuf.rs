@@ -65,15 +65,15 @@ fn one_fraction_makes_a_histogram_float() {
     };
     assert_eq!(written, expected);
 
-    // Deltas are signed, so a population beyond 2^63 cannot be one.
+    // Deltas are signed, so none reaches a population of 2^63.
     native.positive[0].1 = Number::Int(1 << 63);
     let count = Number::Int((1 << 63) + 2);
     let large = one_histogram(HistogramReading { count, native: Some(native), ..reading });
     assert_eq!(large.positive_count, [2f64.powi(63)]);
 }
 
-/// Float histograms need not add up to the last bit, and their sums may happen to be whole numbers;
-/// readers refuse integers that do not add up.
+/// Float histograms need not add up to the last bit, and their numbers may all happen to be whole.
+/// Readers refuse integers that do not add up.
 #[test]
 fn whole_numbers_that_do_not_add_up_are_floats() {
     let reading = |count, sum| HistogramReading {
@@ -87,7 +87,7 @@ fn whole_numbers_that_do_not_add_up_are_floats() {
         (16, Some(1.0), true),
         (18, Some(1.0), true),
         (18, None, true),
-        // Observations of NaN are in no bucket.
+        // Observations of NaN are not in any bucket.
         (18, Some(f64::NAN), false),
         (16, Some(f64::NAN), true),
     ] {
@@ -114,7 +114,7 @@ fn an_empty_native_histogram_can_be_told_from_a_classic_one() {
     for (threshold, zero_count, spans) in [
         (0.0, Number::Int(0), 1),
         (0.0, Number::Int(1), 1),
-        // Prometheus does not tell them by a float zero count.
+        // Prometheus does not recognise them by a float zero count.
         (0.0, Number::Float(0.5), 1),
         (0.1, Number::Int(0), 0),
     ] {
@@ -190,7 +190,7 @@ proptest! {
         };
         let mut count = Number::Int(exact);
         if fraction {
-            // Then all are floats; so that they stay what they are, none has more than 53 bits.
+            // Then all become floats, which must not change them: none has more than 53 bits.
             let halves = |n: &mut Number| *n = Number::Float((n.as_f64() as u64 >> 12) as f64 + 0.5);
             halves(&mut native.zero_count);
             native.positive.iter_mut().chain(&mut native.negative).for_each(|(_, n)| halves(n));

@@ -28,7 +28,7 @@ fn accepted_exemplars() {
             "a_total counter {} 1 #{\"a.b\"=\"c\"} 1"
         }),
     ]);
-    // 128 code points: escapes count as what they stand for.
+    // 128 code points: an escape counts as the character that it stands for.
     let long = "ü".repeat(125);
     let body = format!("# TYPE a counter\na_total 1 # {{ab=\"{long}\\\"\"}} 1\n");
     let expected = format!("a_total counter {{}} 1 #{{ab=\"{long}\\\"\"}} 1");

@@ -1,4 +1,4 @@
-//! Metadata, the order of lines, and who may bear which name.
+//! Metadata, the order of lines, and clashes of names.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What the lines of a metric of each kind may be.
+//! Which lines a metric of each kind may have.
 
 use super::*;
 

@@ -21,7 +21,7 @@ fn strict(body: &[u8]) -> Result<String, ParseError> {
     read_with(body, OpenMetricsOptions { require_eof: true, ..OpenMetricsOptions::default() })
 }
 
-/// With `# EOF` in both settings, without it in the lenient one.
+/// Rows are accepted with `# EOF` in both settings, and without it in the lenient one.
 #[track_caller]
 fn accepted(rows: &[(&str, &str, &str)]) {
     for (rule, body, expected) in rows {

@@ -1,4 +1,4 @@
-//! Lines, tokens, numbers in their places, timestamps.
+//! Lines, tokens, where numbers may occur, timestamps.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Bodies of a known form, with other values, and with whatever else may happen to them.
+//! Bodies of a known form with other values, and with all kinds of changes.
 
 use proptest::prelude::*;
 
@@ -7,13 +7,13 @@ use crate::format::testing::{edit, edits};
 use crate::format::{Timestamps, protobuf};
 use crate::model::Grouping;
 
-/// What stands in a body at the places of values and lengths, used in turn.
+/// The values and lengths to write into a body, used in turn.
 #[derive(Clone, Debug)]
 struct Values {
     doubles: Vec<f64>,
     counts: Vec<u64>,
     times: Vec<(i64, i32)>,
-    /// Bytes that lengths and counts take beyond those that they need.
+    /// How many more bytes lengths and counts take than they need.
     padding: Vec<usize>,
 }
 
@@ -23,7 +23,7 @@ impl Values {
     }
 }
 
-/// Writes messages with numbers out of [`Values`].
+/// Writes messages with numbers from [`Values`].
 struct Writer<'v> {
     values: &'v Values,
     taken: [usize; 4],
@@ -162,7 +162,7 @@ fn known() -> (Form, Exposition) {
     (Form::of(&before, &exposition).unwrap(), exposition)
 }
 
-/// What is not as programs send it every day is left to the parser.
+/// Unusual bodies are left to the parser.
 #[test]
 fn no_form_is_made_of_what_is_unusual() {
     let mut w = Writer { values: &Values::ones(), taken: [0; 4] };
@@ -216,7 +216,7 @@ fn more_or_less_than_the_form_is_refused() {
     assert!(!form.read_again(&mut exposition, &renamed));
 }
 
-/// Values and whatever else there is: what is taken is what the parser takes.
+/// With any byte of a body changed, what is accepted is read as by the parser.
 #[test]
 fn any_other_byte_is_taken_as_the_parser_takes_it() {
     let (form, mut exposition) = known();
@@ -252,7 +252,7 @@ fn values(padding: std::ops::Range<usize>) -> impl Strategy<Value = Values> {
         })
 }
 
-/// Of as many bytes as ones.
+/// Values that take as many bytes as ones.
 fn short_values() -> impl Strategy<Value = Values> {
     let time = (0_i64..0x80, 0_i32..0x80);
     (

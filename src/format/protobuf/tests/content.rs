@@ -1,4 +1,4 @@
-//! What a well-formed message may say.
+//! The content of well-formed messages.
 
 use super::*;
 
@@ -121,7 +121,7 @@ fn g7_the_infinite_bucket_stands_in_for_an_absent_count() {
               {job="j"} count=- sum=0 le1=2 leinf=3
         "#]],
     );
-    // R10: the bucket may be missing, and what it would hold is for the merge to say.
+    // R10: the +Inf bucket may be missing; the merge derives it.
     accept(
         &absent(2.0),
         expect![[r#"
@@ -296,7 +296,7 @@ fn labels_reserved_by_the_type() {
 fn every_metric_needs_the_message_of_its_type() {
     let all = [(0, "counter"), (1, "gauge"), (2, "summary"), (3, "untyped"), (4, "histogram")];
     for (kind, name) in all.into_iter().chain([(5, "histogram")]) {
-        // Field 100 is not known; each type has the field of another.
+        // An unknown field 100, and for each type the field of another one.
         let other = if kind == 0 { bytes(2, b"") } else { counter_of(1.0) };
         let message = format!(
             "family 0 (\"x\"), metric 0, {name}: the metric does not have it, \
@@ -354,7 +354,7 @@ fn bounds_and_populations() {
             &format!("a count is {shown}"),
         );
     }
-    // The rules of native buckets have their own tests; this one is for the path.
+    // The rules of native buckets are tested elsewhere; this is about the path.
     refuse_histogram(
         wire::Histogram { zero_count: Some(1), ..wire::Histogram::default() },
         "the buckets hold 1 observations, the histogram 0",
@@ -428,7 +428,7 @@ fn an_exemplar_that_is_none_is_left_out() {
             "#]],
         );
     }
-    // But nothing in a body may be text that is no UTF-8 (G6).
+    // But all text in a body must be UTF-8 (G6).
     let invalid = bytes(2, &bytes(1, &bytes(1, b"\xff")));
     refuse(
         &x_metric(MetricType::Counter, &[bytes(3, &invalid)]),
@@ -448,7 +448,7 @@ fn a_metric_has_a_largest_size() {
 
 #[test]
 fn a_parser_is_used_again_and_again() {
-    // Nothing of one metric may show up in the next, whose messages are the same objects.
+    // The next metric is read into the same objects; nothing may be left of the one before.
     let full = wire::Histogram {
         sample_count: Some(3),
         sample_sum: Some(2.0),

@@ -1,5 +1,5 @@
-//! Accept and reject tables, named after the rules of formats 9; those of section 10 are in
-//! `native`. Here is what they are written with.
+//! Tables of accepted and refused bodies, named after the rules of formats 9 (those of section 10 are
+//! in `native`), and helpers to write them.
 
 mod content;
 mod stream;
@@ -17,7 +17,7 @@ use wire::MetricType;
 
 // === Bodies ===
 
-/// A length and a message.
+/// A message after its length.
 fn delimited(message: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     encode_varint(message.len() as u64, &mut body);
@@ -61,7 +61,7 @@ fn group(number: u32, inside: &[u8]) -> Vec<u8> {
     field
 }
 
-/// A family `x` with these fields beside its name.
+/// A family `x` with these fields besides its name.
 fn x(fields: &[Vec<u8>]) -> Vec<u8> {
     delimited(&[bytes(1, b"x"), fields.concat()].concat())
 }
@@ -196,7 +196,7 @@ fn accept(body: &[u8], expected: Expect) {
     expected.assert_eq(&shown);
 }
 
-/// Accepts bodies that say the same.
+/// Asserts that all bodies are read as `expected`.
 #[track_caller]
 fn accept_same(bodies: &[Vec<u8>], expected: Expect) {
     let shown: Vec<_> = bodies

@@ -89,7 +89,7 @@ fn a_known_field_of_another_wire_type() {
         &x_metric(MetricType::Counter, &[bytes(3, &varint(1, 7))]),
         "family 0 (\"x\"), metric 0: Counter.value: invalid wire type: Varint (expected SixtyFourBit)",
     );
-    // Also where the type of the family does not ask for it.
+    // Even if the field does not belong to the type of the family.
     refuse(
         &x_metric(MetricType::Counter, &[counter_of(1.0), bytes(2, &varint(1, 7))]),
         "family 0 (\"x\"), metric 0: Gauge.value: invalid wire type: Varint (expected SixtyFourBit)",
@@ -251,7 +251,7 @@ proptest! {
         let _ = read(&x_metric(MetricType::Counter, &[bytes(3, &body)]), Timestamps::Reject);
     }
 
-    /// Bodies that are nearly right reach further than random bytes.
+    /// Nearly valid bodies get further than random bytes.
     #[test]
     fn damaged_bodies_are_read_or_refused(at in 0_usize..400, byte in any::<u8>(), cut in 0_usize..400) {
         let native = histogram(wire::Histogram {

@@ -23,7 +23,7 @@ fn lenient(body: &[u8]) -> Result<String, ParseError> {
     testing::read(body, |body, builder| parse(body, builder, LENIENT))
 }
 
-/// For both settings, as most rules are.
+/// Rows are accepted in both settings, as for most rules.
 #[track_caller]
 fn accepted(rows: &[(&str, &str, &str)]) {
     testing::accepted(rows, strict);

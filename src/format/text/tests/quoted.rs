@@ -1,4 +1,4 @@
-//! Quoted names (formats 4), read whatever the version says (G11).
+//! Quoted names (formats 4), which are read whatever the version is (G11).
 
 use super::*;
 

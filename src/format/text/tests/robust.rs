@@ -80,7 +80,7 @@ fn long_tokens_are_quoted_in_part() {
 const LABEL_SETS: [&[(&str, &str)]; 4] =
     [&[], &[("a", "1")], &[("a", "1"), ("b", r#"x\"y\\"#)], &[("b", "1"), ("a", "2")]];
 
-/// One line of histogram `h` for a label set, `le` being at some place among the labels.
+/// A line of histogram `h` for a label set, with `le` at index `place` of its labels.
 fn spell(set: usize, suffix: &str, bound: Option<&str>, place: usize, style: u8) -> String {
     let mut labels = LABEL_SETS[set].to_vec();
     if let Some(bound) = bound {

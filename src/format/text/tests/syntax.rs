@@ -1,4 +1,4 @@
-//! Lines, tokens and labels (the first table of formats 3), numbers in their places (formats 6).
+//! Lines, tokens and labels (the first table of formats 3), and where numbers may occur (formats 6).
 
 use super::*;
 
@@ -240,7 +240,7 @@ fn lenient_line_ends() {
     );
 }
 
-/// Names of other systems, as people try them first.
+/// Names from other systems, as newcomers write them.
 #[test]
 fn names_that_need_quotes() {
     for (body, hint) in [
@@ -256,7 +256,7 @@ fn names_that_need_quotes() {
     }
 }
 
-/// `curl -d @file` takes all line feeds out, and what is left may read as one long comment.
+/// `curl -d @file` removes all line feeds, so that the body may become one long comment.
 #[test]
 fn lost_line_feeds() {
     for (body, place) in [
