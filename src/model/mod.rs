@@ -105,6 +105,12 @@ pub struct Exemplar {
     pub timestamp_ms: Option<i64>,
 }
 
+impl Exemplar {
+    /// Characters in all names and values of its labels. OpenMetrics allows no more, Prometheus stores no
+    /// more, and each bucket has its own.
+    pub const CHARACTERS_MAX: usize = 128;
+}
+
 /// Exponential ("native") buckets of one histogram, counts absolute, not deltas (formats 10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NativeBuckets {
