@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock;
 use crate::config::{Address, Config, Sources};
 use crate::gateway::Gateway;
-use crate::http::{self, Services};
+use crate::http::{self, HttpOptions, Servers, Services};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::persistence::disk::Disk;
 use crate::persistence::{Committer, CommitterOptions, EngineError};
@@ -157,20 +157,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
         security: security.clone(),
     });
     configured.log_warnings();
-    let services = Arc::new(Services::new(
-        gateway.clone(),
-        lifecycle.clone(),
-        http_options,
-        security.guard().clone(),
-        {
-            let configured = configured.clone();
-            Arc::new(move || configured.reload())
-        },
-        {
-            let configured = configured.clone();
-            Box::new(move || configured.config.lock().flags())
-        },
-    ));
+    let services = Arc::new(services(&configured, lifecycle.clone(), http_options));
 
     // From here on no signal ends the process midway.
     let mut signals = Signals::listen()?;
@@ -183,12 +170,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), RunError> {
     }
     let servers = http::start(&services, &server_options, &main, management, security.tls())
         .map_err(RunError::Listen)?;
-    for address in &servers.main {
-        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-    }
-    if let Some(address) = servers.management {
-        tracing::info!(%address, "listening for management");
-    }
+    log_addresses(&servers);
     let committer = match loaded {
         Some(committer) => committer,
         None => {
@@ -232,6 +214,31 @@ fn log_start(config: &Config) {
     let store = store.as_deref().unwrap_or("none: state is in memory only");
     let (version, mode) = (env!("CARGO_PKG_VERSION"), config.mode.word());
     tracing::info!(version, mode, store, "starting");
+}
+
+fn log_addresses(servers: &Servers) {
+    for address in &servers.main {
+        tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    }
+    if let Some(address) = servers.management {
+        tracing::info!(%address, "listening for management");
+    }
+}
+
+fn services(
+    configured: &Arc<Configured>,
+    lifecycle: Arc<Lifecycle>,
+    options: HttpOptions,
+) -> Services {
+    let (to_reload, to_show) = (configured.clone(), configured.clone());
+    Services::new(
+        configured.gateway.clone(),
+        lifecycle,
+        options,
+        configured.security.guard().clone(),
+        Arc::new(move || to_reload.reload()),
+        Box::new(move || to_show.config.lock().flags()),
+    )
 }
 
 /// How long to wait for the store before opening the ports.

@@ -62,6 +62,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             label_name_bytes: limits.label_name_bytes.bytes(),
             label_value_bytes: limits.label_value_bytes.bytes(),
             metric_name_bytes: limits.metric_name_bytes.bytes(),
+            help_bytes: limits.help_bytes.bytes(),
             store: StoreLimits {
                 series: limits.series,
                 series_per_job: limits.series_per_job,

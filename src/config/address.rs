@@ -215,10 +215,16 @@ pub struct TelemetryPath(String);
 
 impl TelemetryPath {
     pub(super) fn parse(text: &str) -> Result<TelemetryPath, String> {
-        Ok(TelemetryPath(match prefix(text)? {
-            path if path.is_empty() => return Err("a path such as /metrics is needed".to_owned()),
-            path => path,
-        }))
+        let path = prefix(text)?;
+        if path.is_empty() {
+            return Err("a path such as /metrics is needed".to_owned());
+        }
+        // Scrapes would get something else, or pushes would find scrapes.
+        let taken = ["/-/", "/api/v1/", "/static/", "/status/", "/metrics/job/"];
+        match taken.iter().find(|taken| format!("{path}/").starts_with(**taken)) {
+            Some(taken) => Err(format!("{} has a meaning of its own", taken.trim_end_matches('/'))),
+            None => Ok(TelemetryPath(path)),
+        }
     }
 
     /// Begins with a slash and does not end in one.
@@ -246,6 +252,27 @@ fn prefix(path: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn telemetry_paths() {
+        for (text, path) in
+            [("/metrics", "/metrics"), ("own/metrics/", "/own/metrics"), ("/statuses", "/statuses")]
+        {
+            assert_eq!(TelemetryPath::parse(text).as_ref().map(TelemetryPath::as_str), Ok(path));
+        }
+        for (text, reason) in [
+            ("/", "a path such as /metrics is needed"),
+            ("/status", "/status has a meaning of its own"),
+            ("/-/ready", "/- has a meaning of its own"),
+            ("/api/v1/metrics/", "/api/v1 has a meaning of its own"),
+            ("/static/x", "/static has a meaning of its own"),
+            ("/metrics/job/x", "/metrics/job has a meaning of its own"),
+            ("/a b", "' ' cannot stand in a path prefix"),
+        ] {
+            let found = TelemetryPath::parse(text).map(|path| path.0);
+            assert_eq!(found, Err(reason.to_owned()), "{text}");
+        }
+    }
 
     #[test]
     fn addresses() {

@@ -140,6 +140,7 @@ section! {
         label_name_bytes: ByteSize, at_least(ByteSize(1));
         label_value_bytes: ByteSize, at_least(ByteSize(1));
         metric_name_bytes: ByteSize, at_least(ByteSize(1));
+        help_bytes: ByteSize, at_least(ByteSize(1));
         bucket_bounds: usize;
         series: usize;
         series_per_job: usize;

@@ -163,6 +163,7 @@ fn validate(exposition: &Exposition, settings: &Settings) -> Result<(), GroupPus
     limits.check_labels(exposition.extent())?;
     for family in exposition.families() {
         limits.check(Limit::MetricNameBytes, family.name.len())?;
+        limits.check_texts(&family)?;
         if settings.group_names == Names::Legacy && !is_legacy_metric_name(family.name) {
             return Err(GroupPushError::Name(family.name.to_owned()));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::Gateway;
+use crate::model::exposition::PushedFamily;
 use crate::model::labels::Extent;
 use crate::store::StoreLimits;
 use crate::telemetry::Limit;
@@ -21,6 +22,8 @@ pub struct Limits {
     pub label_name_bytes: usize,
     pub label_value_bytes: usize,
     pub metric_name_bytes: usize,
+    /// Of a help text, and of a unit.
+    pub help_bytes: usize,
     pub store: StoreLimits,
     /// Bodies of all pushes in flight, as received.
     pub inflight_push_bytes: usize,
@@ -41,6 +44,7 @@ impl Limits {
             Limit::LabelNameBytes => self.label_name_bytes,
             Limit::LabelValueBytes => self.label_value_bytes,
             Limit::MetricNameBytes => self.metric_name_bytes,
+            Limit::HelpBytes => self.help_bytes,
             Limit::BucketBounds => self.store.bucket_bounds,
             Limit::Series => self.store.series,
             Limit::SeriesPerJob => self.store.series_per_job,
@@ -58,6 +62,15 @@ impl Limits {
     pub fn check(&self, limit: Limit, found: usize) -> Result<(), OverLimit> {
         let max = self.max(limit);
         if max > 0 && found > max { Err(OverLimit { limit, max, found }) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// If what a family says about itself passes a limit.
+    pub fn check_texts(&self, family: &PushedFamily<'_>) -> Result<(), OverLimit> {
+        for text in [family.help, family.unit].into_iter().flatten() {
+            self.check(Limit::HelpBytes, text.len())?;
+        }
+        Ok(())
     }
 
     /// # Errors

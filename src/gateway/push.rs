@@ -380,6 +380,7 @@ fn validate(
     let limits = &settings.limits;
     limits.check(Limit::SamplesPerPush, exposition.samples())?;
     limits.check_labels(exposition.extent())?;
+    exposition.families().try_for_each(|family| limits.check_texts(&family))?;
     for family in exposition.families().filter(|family| family.series > 0) {
         limits.check(Limit::MetricNameBytes, family.name.len())?;
         if family.name.starts_with(PREFIX) {

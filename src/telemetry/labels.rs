@@ -74,6 +74,7 @@ label_values!(
         LabelNameBytes = "label_name_bytes",
         LabelValueBytes = "label_value_bytes",
         MetricNameBytes = "metric_name_bytes",
+        HelpBytes = "help_bytes",
         BucketBounds = "bucket_bounds",
         Series = "series",
         SeriesPerJob = "series_per_job",

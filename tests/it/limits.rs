@@ -153,6 +153,19 @@ fn metric_name_bytes() {
 }
 
 #[test]
+fn help_bytes() {
+    let mut limited = limited("help_bytes", "8");
+    limited.shows(8.0);
+    limited.gateway.accept("/metrics/job/j", "# HELP a Eight ab\na 1\n");
+    limited.refuses_body("# HELP a Nine abcd\na 1\n", 422);
+    // Also without a series: it may be there already.
+    limited.refuses_body("# HELP a Nine abcd\n", 422);
+    let unit = "# TYPE a_kilometers gauge\n# UNIT a_kilometers kilometers\na_kilometers 1\n# EOF\n";
+    let push = limited.gateway.request("POST", "/metrics/job/j").body(unit);
+    limited.refuses(push.header("Content-Type", "application/openmetrics-text"), 422);
+}
+
+#[test]
 fn bucket_bounds() {
     let mut limited = limited("bucket_bounds", "2");
     limited.shows(2.0);

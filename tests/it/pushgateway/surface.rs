@@ -271,6 +271,8 @@ fn groups_without_metrics_are_limited_too() {
     let long = "v".repeat(5000);
     refused(put(&format!("/metrics/job/{long}"), ""), 400, "label_value_bytes");
     refused(put("/metrics/job/a/b/1/c/1/d/1/e/1", ""), 400, "labels_per_series");
+    let help = format!("# HELP x {}\nx 1\n", "h".repeat(20_000));
+    refused(put("/metrics/job/a", &help), 400, "help_bytes");
     gateway.expect_log("push refused");
 }
 
