@@ -168,7 +168,8 @@ impl Gateway {
         // Who asks for our own metrics apart has seen nothing that was pushed.
         let scraper = scraper.filter(|_| request.content != Content::Own);
         // Before the first look at what is stored: what is born later may be new to it next time, too.
-        let now_ms = self.clock.now().ms;
+        // By the clock of births, which does not step back: else what was born after that would be new again.
+        let now_ms = self.clock.now().born_ms();
         let begun = scraper.map(|who| self.scrapers.begin(who, now_ms));
         let new_since_ms = begun.filter(|_| settings.zero_first).unwrap_or(i64::MAX);
         let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();
