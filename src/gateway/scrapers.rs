@@ -44,6 +44,8 @@ struct Known {
     last_ms: i64,
     /// What was pushed before was shown to it with its value.
     seen_ms: i64,
+    /// It came back in time. A name that somebody makes up for one scrape does not.
+    regular: bool,
 }
 
 /// More are not known at a time.
@@ -91,12 +93,15 @@ impl Scrapers {
             None => now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2,
         };
         if known.len() >= SCRAPERS_MAX && !known.contains_key(&who) {
-            let oldest = known.iter().min_by_key(|(_, known)| known.last_ms);
-            if let Some(oldest) = oldest.map(|(&who, _)| who) {
-                known.remove(&oldest);
+            let worth =
+                |known: &Known| (known.regular && is_recent(known.last_ms, now_ms), known.last_ms);
+            let least = known.iter().min_by_key(|(_, known)| worth(known));
+            if let Some(least) = least.map(|(&who, _)| who) {
+                known.remove(&least);
             }
         }
-        known.insert(who, Known { last_ms: seen_until_ms, seen_ms: new_since_ms });
+        let regular = last_ms.is_some();
+        known.insert(who, Known { last_ms: seen_until_ms, seen_ms: new_since_ms, regular });
         new_since_ms
     }
 
@@ -212,5 +217,22 @@ mod tests {
         let known = scrapers.known.lock();
         assert_eq!(known.len(), SCRAPERS_MAX);
         assert!(known.values().all(|known| known.last_ms >= SCRAPERS_MAX as i64));
+    }
+
+    #[test]
+    fn names_that_come_once_do_not_push_out_those_that_come_again() {
+        let scrapers = Scrapers::default();
+        scrapers.begin(&scraper("a"), HOUR);
+        scrapers.begin(&scraper("a"), HOUR + 10_000);
+        let flood = |from: i64| {
+            for n in 0..2 * SCRAPERS_MAX as i64 {
+                scrapers.begin(&scraper(&format!("{from}-{n}")), from);
+            }
+        };
+        flood(HOUR + 15_000);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR + 20_000), HOUR + 9_900);
+        // Unless they are gone for good.
+        flood(3 * HOUR);
+        assert!(scrapers.known.lock().values().all(|known| known.last_ms == 3 * HOUR));
     }
 }
