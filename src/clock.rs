@@ -22,7 +22,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// When a series is born that is pushed now, in milliseconds: never earlier than one before.
+    /// Milliseconds by which the births of series are told: they stand still where the clock steps back.
     pub fn born_ms(self) -> i64 {
         self.stamp / 1_000_000
     }

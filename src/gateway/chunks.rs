@@ -26,7 +26,7 @@ pub(super) struct Chunk {
     /// Which of the [`Source`]s; a single one if this is a part.
     pub(super) sources: Range<usize>,
     pub(super) part: Option<Part>,
-    /// Its stamp covers everything it depends on.
+    /// Its stamp covers everything that it depends on.
     pub(super) keepable: bool,
 }
 
@@ -85,7 +85,7 @@ fn parts(
 ) -> Option<impl Iterator<Item = Part> + use<>> {
     let (series, number, length, quoted) = match source {
         Source::Stored { family, .. } => {
-            // In this order: a series that is born in between is not in the list.
+            // The list first: a series that is born in between is then not in it.
             let (series, number) = family.numbered_series();
             let length = series.len();
             (series, number, length, family.has_quoted_names())

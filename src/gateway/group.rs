@@ -53,7 +53,7 @@ pub struct GroupPushed {
     pub samples: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
-    /// An earlier attempt has done it, and this one nothing.
+    /// An earlier attempt was applied, so this one did nothing.
     pub replayed: bool,
 }
 
@@ -74,7 +74,7 @@ impl Gateway {
         self.check_writable()?;
         let settings = self.settings();
         let GroupPushRequest { grouping, replace, format, body, identity } = *request;
-        // A group has labels also where the body has none.
+        // A group has labels even if the body has none.
         settings.limits.check_labels(grouping.extent())?;
         let what: &[u8] = match replace {
             Replace::Group => b"group",
@@ -124,8 +124,8 @@ impl Gateway {
         self.groups.as_ref()?.delete(key).then(|| pass.ticket())
     }
 
-    /// Forgets all groups, and everything that was added up beside them. Tells how many groups there were,
-    /// and which series.
+    /// Forgets all groups, and everything that was added up besides them. Returns how many groups and
+    /// which series these were.
     pub fn wipe_groups(&self) -> (usize, Removed) {
         let (groups, ticket) = {
             let pass = self.commits.enter();

@@ -1,9 +1,9 @@
-//! What scrapes have made of families that have not changed since, ready to be sent again.
+//! Encoded chunks of earlier scrapes, to be sent again while nothing in them has changed.
 //!
-//! A scrape is made of chunks (see [`super::chunks`]), each encoded and compressed on its own. A chunk
-//! is kept with a stamp of all that it was made of, and is as good as a new one while that is the
-//! same. The stamp is taken before any value is read, and what changes a family says so after it has
-//! changed it: so a chunk may be thrown away for nothing, but never shows less than it should.
+//! A scrape consists of chunks (see [`super::chunks`]), each encoded and compressed on its own. A chunk
+//! is kept with a stamp of everything that went into it, and is as good as a new one while its stamp is
+//! the same. The stamp is taken before any value is read, and whoever changes a family changes its
+//! version afterwards. So a chunk may be dropped needlessly, but is never out of date.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use super::Settings;
 use crate::format::compress::{Compression, Sum};
 use crate::format::encode::{Decision, Options};
 
-/// How a scrape is written; each way has chunks of its own. More than these are not kept.
+/// How many ways to write a scrape have chunks that are kept; each way has its own.
 const WAYS_MAX: usize = 4;
 
-/// What a chunk was made of.
+/// Everything that went into a chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stamp {
     pub(super) families: Vec<FamilyStamp>,
-    /// Of a part of a family: the number of its list of series, and from where to where.
+    /// For a part of a family: the number of the list of series, and the range in it.
     pub(super) part: Option<(u64, usize, usize)>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct FamilyStamp {
     pub(super) decision: Decision,
 }
 
-/// A chunk as it is sent.
+/// A chunk, ready to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct Ready {
     pub(super) bytes: Bytes,
@@ -59,11 +59,11 @@ struct Inner {
     scrapes: u64,
 }
 
-/// The chunks of one way.
+/// The chunks for one way to write a scrape.
 #[derive(Debug)]
 struct Chunks {
     way: Way,
-    /// Other settings make all of them worthless.
+    /// The settings they were made under; with others they are worthless.
     settings: Arc<Settings>,
     /// The last scrape that was written this way.
     used: u64,
@@ -74,12 +74,12 @@ struct Chunks {
 #[derive(Debug)]
 struct KeptChunk {
     stamp: Stamp,
-    /// None for what has not been seen twice yet.
+    /// `None` if the chunk has not been the same twice yet.
     ready: Option<Ready>,
     used: u64,
 }
 
-/// One scrape, as far as it concerns what is kept.
+/// One scrape that uses kept chunks.
 #[derive(Debug)]
 pub(super) struct Use {
     way: Way,
@@ -88,7 +88,7 @@ pub(super) struct Use {
 }
 
 impl Kept {
-    /// A scrape begins.
+    /// Call at the beginning of a scrape.
     pub(super) fn begin(&self, way: Way, settings: &Arc<Settings>) -> Use {
         let mut inner = self.0.lock();
         inner.scrapes += 1;
@@ -110,7 +110,7 @@ impl Kept {
         Use { way, settings: settings.clone(), number }
     }
 
-    /// The chunk, if it is kept and as good as a new one.
+    /// The chunk, if it is kept and up to date.
     pub(super) fn get(&self, of: &Use, part: usize, stamp: &Stamp) -> Option<Ready> {
         let first = stamp.families.first()?.id;
         let mut inner = self.0.lock();
@@ -124,10 +124,10 @@ impl Kept {
         chunk.ready.clone()
     }
 
-    /// Keeps a chunk, as far as there is room for it: `budget` is in bytes, of all chunks.
+    /// Keeps a chunk if there is room: `budget` is for all chunks, in bytes.
     ///
-    /// What is not compressed is cheap to make and large, so it is kept only when it was the same
-    /// twice.
+    /// Uncompressed chunks are large and cheap to make, so they are only kept after they have been the
+    /// same twice.
     pub(super) fn put(&self, of: &Use, part: usize, stamp: Stamp, ready: &Ready, budget: usize) {
         let Some(first) = stamp.families.first().map(|family| family.id) else { return };
         let mut inner = self.0.lock();
@@ -141,7 +141,7 @@ impl Kept {
         if of.way.compression != Compression::Identity {
             chunk.ready = Some(ready.clone());
         } else if again {
-            // The buffer has room for more, and others can use it.
+            // Copy it: the buffer may have spare capacity, and can be used for other chunks.
             let bytes = Bytes::copy_from_slice(&ready.bytes);
             chunk.ready = Some(Ready { bytes, ..ready.clone() });
         }
@@ -161,7 +161,8 @@ impl Kept {
         }
     }
 
-    /// A scrape has come to its end: what it had no use for will have none.
+    /// Call at the end of a scrape. Drops what the scrape did not use, because later ones will not,
+    /// either.
     pub(super) fn end(&self, of: &Use) {
         let mut inner = self.0.lock();
         let mut freed = 0;
@@ -175,7 +176,7 @@ impl Kept {
         inner.bytes -= freed;
     }
 
-    /// Bytes that are kept now.
+    /// How many bytes are kept.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.0.lock().bytes
@@ -190,7 +191,7 @@ impl Inner {
         self.ways.iter_mut().find(same)
     }
 
-    /// The way, other than this one, that was not asked for for the longest time.
+    /// Another way than this one, whose last scrape was the longest ago.
     fn least_used(&self, way: &Way) -> Option<usize> {
         let others = self.ways.iter().enumerate().filter(|(_, chunks)| chunks.way != *way);
         others.min_by_key(|(_, chunks)| chunks.used).map(|(at, _)| at)
@@ -203,7 +204,7 @@ impl Inner {
 }
 
 impl KeptChunk {
-    /// What keeping it takes, about.
+    /// Approximately what it takes to keep it.
     fn bytes(&self) -> usize {
         const FIXED: usize = 128;
         let stamp = self.stamp.families.len() * size_of::<FamilyStamp>();
@@ -262,7 +263,7 @@ mod tests {
             assert!(kept.get(&of, 0, &stamp(0, at as u64)).is_some());
             kept.end(&of);
         }
-        // Nothing was used by this one.
+        // This scrape uses nothing.
         let of = kept.begin(way(Compression::Gzip), &settings);
         kept.end(&of);
         assert!(kept.bytes() < 50_000);

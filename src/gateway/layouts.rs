@@ -25,7 +25,8 @@ const LAYOUTS_MAX: usize = 8;
 const GROUPS_MAX: usize = 4096;
 /// Longer bodies are rare, and their layouts would take much memory.
 const BODY_BYTES_MAX: usize = 128 << 10;
-/// How many recent bodies are remembered by their hash. Only what comes twice becomes a layout.
+/// How many recent bodies are remembered by their hash. Only a body whose form is seen twice becomes a
+/// layout.
 const SEEN_MAX: usize = 16;
 
 #[derive(Debug, Default)]
@@ -114,7 +115,7 @@ impl Layouts {
         }
     }
 
-    /// Reads a body whose layout is known together with this group. The position of the layout.
+    /// Reads a body with a layout that is known for this group. Returns the position of the layout.
     pub(super) fn read(
         &mut self,
         format: PushFormat,
@@ -126,8 +127,8 @@ impl Layouts {
         self.layouts.iter_mut().position(known)
     }
 
-    /// What [`Layouts::read`] has read; the labels in it may be those of another group. `None` if a
-    /// series of this group was removed; for `removals` see [`Known::is_alive`].
+    /// What [`Layouts::read`] has read; its labels may be those of another group. `None` if a series of
+    /// this group was removed; for `removals` see [`Known::is_alive`].
     pub(super) fn get(
         &mut self,
         at: usize,
@@ -146,8 +147,8 @@ impl Layouts {
         }
     }
 
-    /// Learns from a push that was parsed and merged; for `removals` see [`Known::is_alive`]. Where its
-    /// layout is new, and comes again, the exposition is taken and another one given for it.
+    /// Learns from a push that was parsed and merged; for `removals` see [`Known::is_alive`]. If its
+    /// layout becomes a new one, `exposition` is taken and replaced with another.
     pub(super) fn learn(
         &mut self,
         format: PushFormat,
@@ -163,7 +164,7 @@ impl Layouts {
         {
             return;
         }
-        // Which lines are of one series depends on the labels of the path as well.
+        // Which lines belong to one series also depends on the labels of the path.
         let is_like = |layout: &mut Layout| {
             layout.read(format, body) && layout.exposition.has_places_of(exposition)
         };

@@ -1,5 +1,5 @@
-//! Every limit (DESIGN 7): what it counts, and the error for exceeding it. Defaults and documentation are
-//! in `config/default.yaml` under `limits`; 0 is no limit.
+//! Every limit (DESIGN 7): what it counts, and the error for exceeding it. Defaults and documentation
+//! are in `config/default.yaml` under `limits`; 0 means no limit.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Limits {
     }
 
     /// # Errors
-    /// If what a family says about itself passes a limit.
+    /// If the help text or unit of a family exceeds a limit.
     pub fn check_texts(&self, family: &PushedFamily<'_>) -> Result<(), OverLimit> {
         for text in [family.help, family.unit].into_iter().flatten() {
             self.check(Limit::HelpBytes, text.len())?;
@@ -105,7 +105,8 @@ impl<U: Deref<Target = AtomicUsize>> Permit<U> {
     fn take(used: U, amount: usize, max: usize) -> Option<Permit<U>> {
         let before = used.fetch_add(amount, Relaxed);
         let permit = Permit { used, amount };
-        // If it is too much, dropping the permit gives it back. Alone, a push may be of any size.
+        // If this is too much, dropping the permit gives it back. A push may be of any size if it is
+        // the only one.
         (max == 0 || before == 0 || before + amount <= max).then_some(permit)
     }
 }
@@ -117,12 +118,12 @@ impl<U: Deref<Target = AtomicUsize>> Drop for Permit<U> {
 }
 
 impl Gateway {
-    /// Room for so many bytes of a body; `None` if too much is in flight.
+    /// Room for this many bytes of a body; `None` if too much is in flight.
     pub fn permit_body(&self, bytes: usize) -> Option<BodyPermit<'_>> {
         Permit::take(&self.inflight_bytes, bytes, self.settings().limits.inflight_push_bytes)
     }
 
-    /// Asks for room for so many more bytes; false if too much is in flight.
+    /// Asks for room for this many more bytes; false if too much is in flight.
     pub fn extend_body(&self, permit: &mut BodyPermit<'_>, bytes: usize) -> bool {
         let before = permit.used.fetch_add(bytes, Relaxed);
         permit.amount += bytes;

@@ -115,7 +115,7 @@ impl Visit for Loading<'_> {
             _ if state.is_some() => Err(format!("a record of {table:?} that has a state")),
             (Table::Groups, _) => {
                 self.has_groups = true;
-                // If they have no place here, the error has to wait: damage is reported first.
+                // In the wrong mode this is an error, but not yet: damage is reported first.
                 self.gateway.groups.as_ref().map_or(Ok(()), |groups| groups.restore(key, value))
             }
             (Table::Meta, STAMP_KEY) => self.gateway.load_stamp(value),

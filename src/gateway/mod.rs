@@ -157,7 +157,7 @@ pub struct Gateway {
     buffers: Striped<Mutex<Vec<Box<push::Buffers>>>>,
     /// How many series were removed since the buffers last let go of removed ones.
     removed: AtomicUsize,
-    /// What earlier scrapes have left for later ones.
+    /// Chunks of earlier scrapes, for later ones.
     kept: Arc<kept::Kept>,
     scrapers: scrapers::Scrapers,
     pool: pool::Pool,
@@ -324,7 +324,7 @@ impl Gateway {
     }
 
     fn note_removed(&self, cause: Cause, removed: &Removed, dry_run: bool) {
-        /// Going through all buffers takes a while. It is worth it once so many have gone.
+        /// Going through all buffers takes a while, and is worth it only after this many removals.
         const MANY: usize = 1024;
         if dry_run {
             return;

@@ -72,7 +72,7 @@ pub struct Pushed {
     pub series_born: usize,
     /// When it may be acknowledged.
     pub ticket: Ticket,
-    /// An earlier attempt has done it, and this one nothing.
+    /// An earlier attempt was applied, so this one did nothing.
     pub replayed: bool,
 }
 
@@ -182,7 +182,7 @@ impl Gateway {
     ) -> Result<Pushed, PushError> {
         let default = default_terms(request, settings)?;
         let has_key = claim.is_some() || !settings.require_key;
-        // The number of the grouping key, if the short way is open to this push.
+        // The number of the grouping key, if this push may take the short way.
         let group = match request.format {
             PushFormat::OpenMetrics => None,
             _ => request.grouping.number().filter(|_| has_key && buffers.layouts.fit(settings)),
@@ -279,7 +279,7 @@ impl Gateway {
         identity: Identity<'_>,
         settings: &Settings,
     ) -> Result<Claimed<'_>, ClaimError> {
-        // Push-Time is no part of it: each attempt may say when it was sent.
+        // Without Push-Time: each attempt may give the time when it was sent.
         let ttl = request.ttl.map(|ttl| ttl.seconds().to_le_bytes());
         let content = [
             request.body,
@@ -406,7 +406,7 @@ fn validate(
 struct Relabelled {
     /// How many series were dropped.
     dropped: usize,
-    /// The setting that asks for an idempotency key.
+    /// The setting that requires an idempotency key.
     key_required_by: Option<&'static str>,
 }
 
@@ -419,7 +419,7 @@ fn relabel(settings: &Settings, default: Terms, buffers: &mut Buffers) -> Relabe
     if settings.rules.is_empty() {
         return Relabelled { dropped, key_required_by: by_default };
     }
-    // One series that asks for a key is enough, although a rule may exempt others.
+    // One series that requires a key is enough, even if rules exempt others.
     let mut asked_by = None;
     let mut kept = false;
     let mut current = None;
@@ -508,28 +508,28 @@ mod tests {
             pool.iter().map(|buffers| buffers.layouts.size()).collect::<Vec<_>>()
         };
         let key = |job: &'static str| Grouping::new([("job", job)]).unwrap();
-        // The first one gives birth, of the others only what comes twice is kept.
+        // The first push creates the series. Of the others, a layout is kept once it was seen twice.
         let numbered = key("a").numbered();
         let sizes = [0; 4].map(|_| push(&numbered, "a"));
         assert_eq!(sizes, [[(0, 0)], [(0, 0)], [(1, 1)], [(1, 1)]]);
         for _ in 0..5 {
             assert_eq!(push(&key("a"), "a"), [(1, 1)]);
         }
-        // What is removed elsewhere does not matter to it.
+        // A removal of other series does not matter to it.
         let other = key("b").numbered();
         (0..3).for_each(|_| _ = push(&other, "a"));
         assert_eq!(push(&other, "a"), [(1, 2)]);
         gateway.delete_group(other.key(), false);
         assert_eq!(push(&numbered, "a"), [(1, 2)]);
-        // There is no series to be known, and after that one.
+        // This push creates its series again, so only the next one can learn it.
         assert_eq!(push(&other, "a"), [(1, 1)]);
         assert_eq!(push(&other, "a"), [(1, 2)]);
-        // Of many layouts some go.
+        // With many layouts, the oldest are replaced.
         for name in ["b", "c", "d", "e", "f", "g", "h", "i", "j"] {
             (0..3).for_each(|_| _ = push(&numbered, name));
         }
         assert_eq!(push(&numbered, "j"), [(8, 8)]);
-        // What was removed is let go of at last.
+        // After many removals, removed series are let go of.
         let many: String = (0..1024).map(|at| format!("many_total{{at=\"{at}\"}} 1\n")).collect();
         let many = PushRequest::new(&other, PushFormat::Text, many.as_bytes());
         gateway.push(&many).unwrap();

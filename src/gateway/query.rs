@@ -8,7 +8,7 @@ use crate::model::{Kind, ReadBuffer, labels};
 use crate::rules::Selector;
 use crate::store::{Family, SeriesRef};
 
-/// A family, and the series of it that were selected.
+/// A family, and those of its series that were selected.
 #[derive(Debug)]
 pub struct FamilyView {
     family: Arc<Family>,
@@ -82,7 +82,7 @@ impl FamilyView {
 }
 
 impl SeriesView<'_> {
-    /// Canonical text.
+    /// The labels, as canonical text.
     pub fn labels(&self) -> &str {
         &self.labels
     }
@@ -112,12 +112,12 @@ impl SeriesView<'_> {
         self.series.created_ms()
     }
 
-    /// Seconds since the Unix epoch.
+    /// In seconds since the Unix epoch.
     pub fn last_push_s(&self) -> u32 {
         self.series.touched_s()
     }
 
-    /// Seconds since the Unix epoch.
+    /// In seconds since the Unix epoch.
     pub fn expires_s(&self) -> Option<u32> {
         self.series.expires_s()
     }

@@ -1,8 +1,8 @@
 //! One scrape: families in order, encoded and compressed piece by piece (DESIGN 5).
 //!
-//! The list of series is taken when the scrape begins; each value is read under its own short lock
-//! when its turn comes, and encoded when no lock is held. Whoever asks for the pieces decides how
-//! fast; a reader that stalls holds one piece and two lists of pointers, and nobody up.
+//! The list of series is taken when the scrape begins. Each value is read under a short lock of its own
+//! when its turn comes, and encoded without a lock. The reader sets the pace by asking for pieces: one
+//! that stalls keeps a piece and two lists of pointers in memory, and blocks nobody.
 
 use std::io;
 use std::mem;
@@ -29,11 +29,11 @@ use crate::rules::Selector;
 use crate::store::{Family, Metadata, SeriesRef};
 use crate::telemetry::{OwnSnapshot, Telemetry, Use};
 
-/// Bytes of one piece, about.
+/// Approximate size of a piece, in bytes.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// So many series are fetched from memory together: more than a core can wait for at once, and few
-/// enough to be in its nearest cache still when their turn comes.
+/// How many series are fetched from memory together: enough to keep a core busy waiting for all of them
+/// at once, and few enough to still be in its nearest cache when their turn comes.
 const FETCHED: usize = 32;
 
 /// How a scrape is to be answered.
@@ -42,12 +42,12 @@ pub struct ScrapeRequest {
     pub format: Format,
     pub escaping: Escaping,
     pub compression: Compression,
-    /// Any of them; none means all.
+    /// A series must match one of them; no selector means all series.
     pub selectors: Vec<Selector>,
     pub content: Content,
 }
 
-/// Whose series a scrape shows.
+/// Which series a scrape shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     Pushed,
@@ -55,33 +55,33 @@ pub enum Content {
     Own,
 }
 
-/// A scrape under way: ask for [`Scrape::next_piece`] until there is none.
+/// A scrape in progress: call [`Scrape::next_piece`] until there is none.
 #[derive(Debug)]
 pub struct Scrape {
     telemetry: Arc<Telemetry>,
     sources: Vec<Source>,
-    /// How to write each source; none if it is left out.
+    /// How to write each source; `None` if it is left out.
     decisions: Vec<Option<Decision>>,
     options: Options,
     left_out: usize,
     selectors: Vec<Selector>,
-    /// Series that were born from then on are new to who scrapes, and are shown at zero.
+    /// Series that were born at or after this time are new to this scraper, and are shown at zero.
     new_since_ms: i64,
     settings: Arc<Settings>,
     chunks: Vec<Chunk>,
-    /// The chunk at hand.
+    /// The index of the current chunk.
     at: usize,
-    /// What earlier scrapes have left, if this one may use it.
+    /// Chunks of earlier scrapes, if this one may use them.
     kept: Option<(Arc<Kept>, kept::Use)>,
     compressor: compress::Encoder,
-    /// It is taken when all is written.
+    /// `None` once everything is written.
     envelope: Option<Envelope>,
-    /// Bytes that are ready but too few to be sent.
+    /// Bytes that are ready, but too few to be sent yet.
     ready: Vec<u8>,
     series_left_out: usize,
     buffer: ReadBuffer,
     pool: Pool,
-    /// What is encoded and not compressed yet.
+    /// What is encoded, but not compressed yet.
     plain: Vec<u8>,
     sent: usize,
     took: Duration,
@@ -97,7 +97,7 @@ pub(super) enum Source {
         metadata: Metadata,
     },
     Own(OwnSnapshot),
-    /// Of groups that replace.
+    /// A family of the groups, in pushgateway mode.
     Shown(Shown),
 }
 
@@ -110,7 +110,7 @@ impl Source {
         encode::Family { head: self.head(), regular }
     }
 
-    /// How long it becomes in the text format; an estimate.
+    /// An estimate of its length in the text format.
     pub(super) fn bytes(&self) -> usize {
         const LINE: usize = 24;
         match self {
@@ -147,7 +147,7 @@ impl Source {
 }
 
 impl Gateway {
-    /// Begins a scrape of what is stored now.
+    /// Begins a scrape of everything that is stored now.
     ///
     /// # Errors
     /// If the compressor cannot get its memory.
@@ -155,7 +155,7 @@ impl Gateway {
         self.scrape_of(request, None)
     }
 
-    /// The same for a scraper that comes again and again.
+    /// The same for a scraper that scrapes repeatedly.
     ///
     /// # Errors
     /// If the compressor cannot get its memory.
@@ -165,10 +165,12 @@ impl Gateway {
         scraper: Option<&Scraper>,
     ) -> io::Result<Scrape> {
         let settings = Guard::into_inner(self.settings());
-        // Who asks for our own metrics apart has seen nothing that was pushed.
+        // A scrape of only our own metrics shows nothing that was pushed.
         let scraper = scraper.filter(|_| request.content != Content::Own);
-        // Before the first look at what is stored: what is born later may be new to it next time, too.
-        let now_ms = self.clock.now().ms;
+        // Before anything stored is looked at: series that are born later may still be new next time.
+        // By the clock of births, which never steps back; otherwise series that were born after a step
+        // would be new again.
+        let now_ms = self.clock.now().born_ms();
         let begun = scraper.map(|who| self.scrapers.begin(who, now_ms));
         let new_since_ms = begun.filter(|_| settings.zero_first).unwrap_or(i64::MAX);
         let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();
@@ -176,7 +178,7 @@ impl Gateway {
         if request.content != Content::Own {
             let families = self.store.families();
             sources.extend(families.iter().map(|family| Source::Stored {
-                // Before anything else of it is looked at.
+                // Before anything else of the family is looked at.
                 version: if keeping { family.version() } else { 0 },
                 family: family.clone(),
                 kind: family.kind(),
@@ -192,7 +194,7 @@ impl Gateway {
                 }
             };
             sources.extend(shown::shown(&pushed, own).into_iter().map(Source::Shown));
-            // What is added up stands among the groups; names are never in both.
+            // Sort families that are added up in among those of the groups; no name is in both.
             sources.sort_by(|a, b| a.head().name.cmp(b.head().name));
         } else if request.content != Content::Pushed {
             sources.extend(self.telemetry.snapshot(self.used()).into_iter().map(Source::Own));
@@ -283,7 +285,7 @@ impl Scrape {
             };
             envelope.add(&chunk.sum);
             self.series_left_out += chunk.series_left_out;
-            // Large ones need not be copied.
+            // Large chunks are sent without copying.
             if self.ready.is_empty() && chunk.bytes.len() >= PIECE_BYTES / 4 {
                 return Ok(Some(chunk.bytes));
             }
@@ -297,7 +299,7 @@ impl Scrape {
         self.pool.share(mem::replace(&mut self.ready, next))
     }
 
-    /// What stands behind the last chunk.
+    /// What follows the last chunk.
     fn end(&mut self) -> io::Result<compress::Chunk> {
         if let Some((kept, of)) = &self.kept {
             kept.end(of);
@@ -344,14 +346,14 @@ impl Scrape {
             _ => bytes.into(),
         };
         let ready = Ready { bytes, sum, series_left_out: left_out };
-        // What is new to one scraper is not new to others.
+        // Series that are new to this scraper may not be new to others.
         if let (Some(stamp), Some((kept, of)), false) = (stamp, &self.kept, any_new) {
             kept.put(of, nth, stamp, &ready, self.settings.cache_bytes);
         }
         Ok(Some(ready))
     }
 
-    /// Some series of these families may be new to who scrapes.
+    /// Whether some series of these families may be new to the scraper.
     fn may_have_new(&self, chunk: &Chunk) -> bool {
         self.sources[chunk.sources.clone()].iter().any(|source| match source {
             Source::Stored { family, kind, .. } => has_new(family, *kind, self.new_since_ms),
@@ -380,8 +382,8 @@ impl Drop for Scrape {
     }
 }
 
-/// Some series was born since then, and begins at zero and only grows. Samples without a type may be
-/// anything.
+/// Whether some series was born since then, of a kind that starts at zero and only grows. Untyped
+/// samples may be anything.
 fn has_new(family: &Family, kind: Kind, since_ms: i64) -> bool {
     matches!(kind, Kind::Counter | Kind::Histogram | Kind::Summary)
         && family.last_birth_ms() >= since_ms
@@ -449,7 +451,7 @@ impl Maker<'_> {
 
     fn stored(&mut self, family: &Family, kind: Kind, all: &[SeriesRef]) {
         let native = self.settings.native_limit(family.name(), kind);
-        // The list was taken before: none of it has other names than the family tells now.
+        // The list was taken before, so what the family says now holds for everything in it.
         self.encoder.names_are_plain(!family.has_quoted_names());
         self.encoder.names_are_free(!family.has_reserved_names());
         let has_new = has_new(family, kind, self.new_since_ms);

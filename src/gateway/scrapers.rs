@@ -1,9 +1,9 @@
-//! Who scrapes, and which series are new to whom (merge-semantics 5).
+//! Keeps track of which series are new to which scraper (merge-semantics 5).
 //!
-//! Prometheus counts the differences between samples: the first one of a series only sets the level,
-//! and what was pushed before it would be in no `increase()`. So the first scrape of a scraper that
-//! finds a series shows it at zero, and the next one its value. This depends on who scrapes, so that
-//! several scrapers do not take each other's zeros away, and people see values at once.
+//! Prometheus counts differences between samples. The first sample of a series only sets the level, so
+//! whatever was pushed before it would not be part of any `increase()`. So the first scrape by a
+//! scraper that finds a series shows it at zero, and the next one shows its value. This is tracked per
+//! scraper, so that several of them do not take each other's zeros away, and people see values at once.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -13,24 +13,24 @@ use parking_lot::Mutex;
 
 use crate::clock::Now;
 
-/// Somebody who scrapes again and again.
+/// A scraper that scrapes repeatedly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scraper {
-    /// The same for all scrapes of this one, and of nobody else.
+    /// The same for all scrapes by this scraper, and different from that of any other.
     pub identity: String,
-    /// How long it waits for an answer: less than the time between its scrapes. 0 if it does not say.
+    /// How long it waits for an answer, which is less than its scrape interval. 0 if it does not say.
     pub timeout_ms: i64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Scrapers {
-    /// Those that have scraped lately, by the hashes of their identities.
+    /// Recent scrapers, by the hash of their identity.
     known: Mutex<HashMap<u64, Known, RandomState>>,
-    /// The birth times of series that pushes may bear which are under way.
+    /// For each push in progress that may create series, the birth time that these will have.
     births_ms: Mutex<Vec<i64>>,
 }
 
-/// A push is under way that may bear series.
+/// A push in progress that may create series.
 #[derive(Debug)]
 pub(super) struct UnderWay<'s> {
     scrapers: &'s Scrapers,
@@ -40,43 +40,45 @@ pub(super) struct UnderWay<'s> {
 /// Times are milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// When its last scrape began, or the first push that was under way then.
+    /// When its last scrape began, or the first push that was in progress then.
     last_ms: i64,
-    /// What was pushed before was shown to it with its value.
+    /// What was pushed before this time has been shown to it with its value.
     seen_ms: i64,
+    /// Whether it came back in time, which an identity that was made up for one scrape never does.
+    regular: bool,
 }
 
-/// More are not known at a time.
+/// How many scrapers are known at a time.
 const SCRAPERS_MAX: usize = 1000;
 
 const FORGOTTEN_AFTER_MS: i64 = 3_600_000;
 
-/// Series are born just before their first push. Within this time one may be shown at zero once more,
+/// A series is born just before its first push. Within this time it may be shown at zero once more,
 /// which does no harm.
 const BORN_BEFORE_MS: i64 = 100;
 
-/// Of series that are older than this, a scraper that is not known is told the value.
+/// An unknown scraper is shown the value of any series that is older than this.
 const NEW_FOR_AT_MOST_MS: i64 = 300_000;
 
 impl Scrapers {
-    /// A push begins that may bear series, and when: a scrape that begins before it ends may not see
-    /// them, however long it waits and takes.
+    /// Call when a push begins that may create series. Returns the time of the push as well: scrapes
+    /// that begin before it ends may miss its series, however long it waits and takes.
     pub(super) fn push_begins(&self, now: impl FnOnce() -> Now) -> (UnderWay<'_>, Now) {
         let mut births_ms = self.births_ms.lock();
-        // Under the lock: whoever looks later and finds nothing has an earlier time.
+        // Taken under the lock, so that a scrape that found no push here has an earlier time.
         let now = now();
         births_ms.push(now.born_ms());
         (UnderWay { scrapers: self, born_ms: now.born_ms() }, now)
     }
 
-    /// A scrape begins. Series that were born at or after the returned time were not shown to this
-    /// scraper before.
+    /// Call when a scrape begins. Series that were born at or after the returned time have not been
+    /// shown to this scraper before.
     ///
-    /// A scraper that is not known may be a new one, to which old series must not seem to grow from
-    /// zero; or it was known before a restart of ours, and must not see series fall to zero. When it
-    /// sees a series for the third time, two of its intervals have passed, of which each is at least
-    /// as long as its timeout: so what is younger than one and a half timeouts has not been shown to
-    /// it with a value that the next one could not have either.
+    /// An unknown scraper may be new, and then old series must not seem to grow from zero. Or it was
+    /// known before we were restarted, and then series must not fall to zero. When it sees a series for
+    /// the third time, two of its intervals have passed, each at least as long as its timeout. So a
+    /// series that is younger than one and a half timeouts has not been shown to it with a value that
+    /// the next one could not have either.
     pub(super) fn begin(&self, scraper: &Scraper, now_ms: i64) -> i64 {
         let first_birth_ms = self.births_ms.lock().iter().copied().min();
         let seen_until_ms = first_birth_ms.map_or(now_ms, |birth_ms| birth_ms.min(now_ms));
@@ -91,17 +93,20 @@ impl Scrapers {
             None => now_ms - scraper.timeout_ms.saturating_mul(3).min(2 * NEW_FOR_AT_MOST_MS) / 2,
         };
         if known.len() >= SCRAPERS_MAX && !known.contains_key(&who) {
-            let oldest = known.iter().min_by_key(|(_, known)| known.last_ms);
-            if let Some(oldest) = oldest.map(|(&who, _)| who) {
-                known.remove(&oldest);
+            let worth =
+                |known: &Known| (known.regular && is_recent(known.last_ms, now_ms), known.last_ms);
+            let least = known.iter().min_by_key(|(_, known)| worth(known));
+            if let Some(least) = least.map(|(&who, _)| who) {
+                known.remove(&least);
             }
         }
-        known.insert(who, Known { last_ms: seen_until_ms, seen_ms: new_since_ms });
+        let regular = last_ms.is_some();
+        known.insert(who, Known { last_ms: seen_until_ms, seen_ms: new_since_ms, regular });
         new_since_ms
     }
 
-    /// What was pushed before this time was shown, with its value, to all who have scraped lately. `None`
-    /// if nobody has.
+    /// What was pushed before this time has been shown with its value to all recent scrapers. `None` if
+    /// there are none.
     pub(super) fn all_have_seen_ms(&self, now_ms: i64) -> Option<i64> {
         let known = self.known.lock();
         let recent = known.values().filter(|known| is_recent(known.last_ms, now_ms));
@@ -118,7 +123,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Whoever was away for longer is forgotten.
+/// Scrapers that stay away for longer are forgotten.
 fn is_recent(last_ms: i64, now_ms: i64) -> bool {
     now_ms - last_ms < FORGOTTEN_AFTER_MS
 }
@@ -144,7 +149,7 @@ mod tests {
         assert_eq!(scrapers.begin(&b, HOUR + 30_000), HOUR + 4_900);
     }
 
-    /// It bears its series only after a scrape has begun, though it began long before.
+    /// A push that began long before a scrape creates its series only after the scrape has begun.
     #[test]
     fn what_was_under_way_is_new_next_time() {
         let scrapers = Scrapers::default();
@@ -177,7 +182,8 @@ mod tests {
         assert_eq!(scrapers.begin(&scraper("a"), HOUR - 40_000), HOUR - 50_100);
     }
 
-    /// A push is seen by all when each has begun two scrapes since, or one if it is not new to it.
+    /// All have seen a push when each has begun two scrapes since, or one if the series was not new to
+    /// it.
     #[test]
     fn what_all_have_seen() {
         let scrapers = Scrapers::default();
@@ -212,5 +218,22 @@ mod tests {
         let known = scrapers.known.lock();
         assert_eq!(known.len(), SCRAPERS_MAX);
         assert!(known.values().all(|known| known.last_ms >= SCRAPERS_MAX as i64));
+    }
+
+    #[test]
+    fn names_that_come_once_do_not_push_out_those_that_come_again() {
+        let scrapers = Scrapers::default();
+        scrapers.begin(&scraper("a"), HOUR);
+        scrapers.begin(&scraper("a"), HOUR + 10_000);
+        let flood = |from: i64| {
+            for n in 0..2 * SCRAPERS_MAX as i64 {
+                scrapers.begin(&scraper(&format!("{from}-{n}")), from);
+            }
+        };
+        flood(HOUR + 15_000);
+        assert_eq!(scrapers.begin(&scraper("a"), HOUR + 20_000), HOUR + 9_900);
+        // Except those that have stayed away for too long.
+        flood(3 * HOUR);
+        assert!(scrapers.known.lock().values().all(|known| known.last_ms == 3 * HOUR));
     }
 }

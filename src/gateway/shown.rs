@@ -1,5 +1,5 @@
-//! The families of all groups as one exposition shows them: by name, and in each the series in the
-//! order of the Pushgateway (pushgateway-contract 10), with our own families among them.
+//! The families of all groups in one exposition, together with our own: sorted by name, and within each
+//! the series in the order of the Pushgateway (pushgateway-contract 10).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub const PUSH_TIME_HELP: &str =
 pub const PUSH_FAILURE_TIME_HELP: &str =
     "Last Unix time when changing this group in the Pushgateway failed.";
 
-/// One family over all groups.
+/// One family across all groups.
 #[derive(Debug)]
 pub(super) struct Shown {
     name: Arc<str>,
@@ -25,7 +25,7 @@ pub(super) struct Shown {
     series: Vec<ShownSeries>,
 }
 
-/// A pushed series, or one of the two that a group has of itself.
+/// A pushed series, or one of the two bookkeeping series of a group.
 #[derive(Debug)]
 pub(super) enum ShownSeries {
     Pushed(Arc<Family>, u32),
@@ -56,7 +56,7 @@ impl ShownSeries {
         }
     }
 
-    /// By the number of labels, then by their values, one after the other.
+    /// A sort key: by the number of labels, then by their values, one after the other.
     fn order(&self) -> Vec<u8> {
         let labels = self.labels();
         let mut order = vec![0; 2];
@@ -84,7 +84,7 @@ impl Shown {
         &self.series
     }
 
-    /// How long it becomes in the text format; an estimate.
+    /// An estimate of its length in the text format.
     pub(super) fn bytes(&self) -> usize {
         const LINE: usize = 24;
         let lines = match self.kind {
@@ -118,8 +118,8 @@ impl Shown {
     }
 }
 
-/// Of groups that have different help for one name, the text that is first in the alphabet is shown:
-/// that is the same whatever was pushed last, and after a restart.
+/// If groups have different help for one name, the text that sorts first is shown: this depends neither
+/// on what was pushed last nor on restarts.
 pub(super) fn shown(groups: &[Arc<Group>], own: Vec<OwnSnapshot>) -> Vec<Shown> {
     let mut shown: BTreeMap<Arc<str>, Shown> = BTreeMap::new();
     if !groups.is_empty() {

@@ -1,5 +1,5 @@
-//! Does a push go together with itself, with the other groups, and with our own metrics
-//! (pushgateway-contract 9)? Everything that does not is told at once.
+//! Checks whether a push is consistent with itself, with the other groups, and with our own metrics
+//! (pushgateway-contract 9). Reports all clashes at once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -13,17 +13,17 @@ use super::{Group, PUSH_FAILURE_TIME, PUSH_TIME, Replace, State};
 use crate::model::Kind;
 use crate::model::labels::value_of;
 
-/// Clashes that are told one by one.
+/// How many clashes are reported one by one.
 const CLASHES_MAX: usize = 50;
 
-/// All that is wrong with a push, or the first of it.
+/// Everything that is wrong with a push, or as much as is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub clashes: Vec<Clash>,
     pub left_out: usize,
 }
 
-/// One thing that does not go together.
+/// One contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Clash {
     /// Found while reading.
@@ -61,7 +61,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// A push, and what it is held against.
+/// A push, and what it is checked against.
 pub(super) struct Check<'a> {
     pub(super) own: &'a BTreeMap<&'static str, Kind>,
     pub(super) names: &'a Names,
@@ -69,7 +69,7 @@ pub(super) struct Check<'a> {
     pub(super) group: Option<&'a Group>,
     pub(super) key: &'a str,
     pub(super) replace: Replace,
-    /// In the order of their names.
+    /// Sorted by name.
     pub(super) families: &'a [Arc<Family>],
     pub(super) added_up: &'a dyn Fn(&str) -> Option<Kind>,
 }
@@ -105,14 +105,14 @@ impl Check<'_> {
         }
     }
 
-    /// A name that is taken when this push is stored, leaving aside its own families.
+    /// The type of a name that is taken once this push is stored, apart from its own families.
     fn stored(&self, name: &str) -> Option<Kind> {
         let there = self.names.get(name)?;
         let ours = self.goes(name);
         (there.groups > usize::from(ours)).then_some(there.kind)
     }
 
-    /// This push takes a family of this name out of the group.
+    /// Whether this push removes a family of this name from the group.
     fn goes(&self, name: &str) -> bool {
         let replaced = self.replace == Replace::Group || self.pushed(name).is_some();
         let there = self.group.and_then(|group| group.family(name));
@@ -124,7 +124,7 @@ impl Check<'_> {
         Some(&self.families[at])
     }
 
-    /// The type of a name when this push is stored.
+    /// The type of a name once this push is stored.
     fn after(&self, name: &str) -> Option<Kind> {
         let pushed = self.pushed(name).filter(|family| !family.series.is_empty());
         let bookkeeping = matches!(name, PUSH_TIME | PUSH_FAILURE_TIME).then_some(Kind::Gauge);
@@ -135,7 +135,7 @@ impl Check<'_> {
     }
 
     fn sample_names(&self, family: &Family, found: &mut Refused) {
-        // If the owner of a name was pushed as well, the clash is told there.
+        // If the owner of the name was pushed as well, the clash is reported there.
         let pushed = |name: &str| self.pushed(name).is_some_and(|owner| !owner.series.is_empty());
         let owner = |name: &str| self.after(name).filter(|_| !pushed(name));
         sample_names(&family.name, family.kind, |name| self.after(name), owner, found);
@@ -164,8 +164,8 @@ impl Check<'_> {
     }
 }
 
-/// `x_count` beside a histogram `x`, in either order: `part` tells the types of other families that
-/// may have the name of a sample, `owner` of those that may have samples of this name.
+/// Finds `x_count` next to a histogram `x`, whichever was pushed: `part` returns the type of the family
+/// with the name of a sample, `owner` that of a family that might have samples with this name.
 fn sample_names(
     name: &str,
     kind: Kind,
@@ -204,10 +204,10 @@ impl<'g> Held<'g> {
         Held { own, state }
     }
 
-    /// Whether families that are added up may have these names beside the groups.
+    /// Checks that families which are added up may have these names besides the groups.
     ///
     /// # Errors
-    /// With all that clash.
+    /// With all clashes.
     pub fn check<'n>(
         &self,
         families: impl IntoIterator<Item = (&'n str, Kind)>,

@@ -1,4 +1,4 @@
-//! A family of one group, as it was pushed: nothing is rounded, sorted or added.
+//! A family of one group, as it was pushed: nothing is rounded, sorted or added up.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::model::exposition::{Bucket, PushedFamily, PushedSeries, PushedValue};
 use crate::model::reading::BucketReading;
 use crate::model::{Exemplar, Exposition, HistogramReading, Kind, Number, Reading};
 
-/// Never changed once it is stored: a push puts another one in its place.
+/// Never changes once it is stored: a push puts another one in its place.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     pub name: Arc<str>,
@@ -48,7 +48,7 @@ pub struct Summary {
 }
 
 impl Series {
-    /// `kind` is that of the family.
+    /// `kind` is the kind of the family.
     pub fn reading(&self, kind: Kind) -> Reading<'_> {
         match &self.value {
             Value::Scalar(value) => match kind {
@@ -69,8 +69,8 @@ impl Series {
     }
 }
 
-/// The families of a push, in the order of their names. `with_empty` tells that a family without
-/// series counts as one: in protobuf it does, in text it is just a comment.
+/// The families of a push, sorted by name. `with_empty` says whether families without series count: in
+/// protobuf they do, in text they are just comments.
 pub fn families(pushed: &Exposition, with_empty: bool, pushed_ns: i64) -> Vec<Arc<Family>> {
     let mut series: Vec<Vec<Series>> = Vec::new();
     series.resize_with(pushed.families().count(), Vec::new);
@@ -123,7 +123,7 @@ fn owned(pushed: &PushedSeries<'_>) -> Series {
                 exemplars: pushed.exemplars.iter().cloned().collect(),
             }))
         }
-        // No format that the Pushgateway reads has state sets.
+        // Neither format of the Pushgateway has state sets.
         PushedValue::StateSet(_) => Value::Scalar(0.0),
     };
     Series { labels: pushed.labels.into(), hash: pushed.hash, created_ms: pushed.created_ms, value }

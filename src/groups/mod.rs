@@ -6,13 +6,12 @@
 //!        ── labels ─▶ Owner                                      one group per series
 //! ```
 //!
-//! A push is checked against the two tables at the bottom, so it costs what it holds and not what is
-//! stored. Groups and families are never changed but exchanged, so that a reader takes a list of
-//! pointers under the lock and looks at them when it has let go of it: it sees all of a push or
-//! nothing.
+//! A push is checked against the last two tables, so its cost depends on its size and not on how much
+//! is stored. Groups and families are never changed, only replaced. So a reader takes a list of
+//! pointers under the lock and follows them after releasing it, and sees all of a push or nothing.
 //!
-//! What is stored is consistent at any time: whatever is pushed, an exposition of all groups can be
-//! read. There is one lock, because a push has to be checked against everything.
+//! What is stored is always consistent: whatever is pushed, scrapers can read the exposition of all
+//! groups. There is a single lock, because a push has to be checked against everything.
 
 mod check;
 mod family;
@@ -30,18 +29,18 @@ pub use check::{Clash, Held, Refused};
 pub use family::{Family, Series, Summary, Value, families};
 use table::{Names, Owners};
 
-/// The gauge that tells when a group was last pushed to, in every group.
+/// A gauge in every group: when it was last pushed to.
 pub const PUSH_TIME: &str = "push_time_seconds";
-/// The gauge that tells when a push to a group was last refused.
+/// A gauge in every group: when a push to it was last refused.
 pub const PUSH_FAILURE_TIME: &str = "push_failure_time_seconds";
 
 /// Everything that was pushed under one grouping key.
 #[derive(Clone, Debug)]
 pub struct Group {
     pub grouping: Arc<Grouping>,
-    /// Those of its bookkeeping series: canonical text.
+    /// The labels of its bookkeeping series, as canonical text.
     pub labels: Arc<str>,
-    /// In the order of their names.
+    /// Sorted by name.
     pub families: Vec<Arc<Family>>,
     pub pushed: Stamp,
     pub failed: Stamp,
@@ -52,12 +51,12 @@ pub struct Group {
 pub struct Stamp {
     /// Nanoseconds since the Unix epoch; 0 if it never happened.
     pub at_ns: i64,
-    /// When this was noted: for what never happened, the first push.
+    /// When this was recorded; for something that never happened, the time of the first push.
     pub noted_ns: i64,
 }
 
 impl Stamp {
-    /// Seconds since the Unix epoch, as its gauge shows them.
+    /// Seconds since the Unix epoch, as the gauge shows them.
     pub fn seconds(self) -> f64 {
         self.at_ns as f64 / 1e9
     }
@@ -84,18 +83,18 @@ impl Group {
         Some(&self.families[found])
     }
 
-    /// False only if a push was refused since the last good one.
+    /// False only if a push was refused since the last one that was accepted.
     pub fn last_push_successful(&self) -> bool {
         self.failed.at_ns <= self.pushed.at_ns
     }
 }
 
-/// What a good push replaces.
+/// What a push replaces when it is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replace {
     /// PUT: the whole group.
     Group,
-    /// POST: the families of the same names.
+    /// POST: the families with the same names.
     Families,
 }
 
@@ -109,35 +108,35 @@ impl std::fmt::Debug for GroupPush<'_> {
 pub struct GroupPush<'a> {
     pub grouping: &'a Grouping,
     pub replace: Replace,
-    /// Of [`families`].
+    /// From [`families`].
     pub families: Vec<Arc<Family>>,
-    /// Why it cannot be stored, as far as the body alone tells.
+    /// Why it cannot be stored, as far as can be seen from the body alone.
     pub complaints: &'a [String],
     pub complaints_left_out: usize,
     pub now_ns: i64,
     pub room: Room,
-    /// The type of a family that is added up beside the groups: its name is taken.
+    /// The type of a family that is added up besides the groups: its name is taken.
     pub added_up: &'a dyn Fn(&str) -> Option<Kind>,
 }
 
-/// How much may be stored. 0 is no limit.
+/// How much may be stored. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Each group counts as [`SERIES_PER_GROUP`] besides those that were pushed: it is there also when
-    /// it is empty, or when nothing but failures is known of it.
+    /// Each group adds [`SERIES_PER_GROUP`] to the pushed series: it exists even if it is empty, or if
+    /// all pushes to it failed.
     pub series: usize,
-    /// Names that have series.
+    /// How many names have series.
     pub families: usize,
 }
 
-/// The gauges that tell when it was pushed to.
+/// The gauges for the times of pushes.
 const SERIES_PER_GROUP: usize = 2;
 
-/// A group that was kept elsewhere.
+/// A group from another server.
 #[derive(Debug)]
 pub struct ImportedGroup {
     pub grouping: Grouping,
-    /// One of each name.
+    /// No two with the same name.
     pub families: Vec<Arc<Family>>,
     pub pushed: Stamp,
     pub failed: Stamp,
@@ -146,13 +145,13 @@ pub struct ImportedGroup {
 /// Why a push was not stored.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushRefused {
-    /// It does not go together with itself or with what is stored. The group knows of it.
+    /// It contradicts itself or what is stored. The group records the failure.
     #[error(transparent)]
     Clash(#[from] Refused),
-    /// There are enough series; nothing has changed.
+    /// There are too many series. Nothing has changed.
     #[error("{max} series may be stored (limits.series), and with this push it would be {found}")]
     TooManySeries { max: usize, found: usize },
-    /// There are enough families; nothing has changed.
+    /// There are too many families. Nothing has changed.
     #[error(
         "{max} families may be stored (limits.families), and with this push it would be {found}"
     )]
@@ -163,9 +162,9 @@ pub enum PushRefused {
 #[derive(Debug)]
 pub struct Groups {
     hasher: SeriesHasher,
-    /// Families that are not pushed but shown with them: ours.
+    /// Our own families, which are shown with the pushed ones.
     own: BTreeMap<&'static str, Kind>,
-    /// What changes is collected by somebody.
+    /// Whether changes will be collected.
     kept: bool,
     state: Mutex<State>,
 }
@@ -175,7 +174,7 @@ struct State {
     groups: BTreeMap<Arc<str>, Arc<Group>>,
     names: Names,
     owners: Owners,
-    /// For those that keep records.
+    /// Only used if changes are collected.
     changed: record::Changed,
 }
 
@@ -188,8 +187,8 @@ pub struct Size {
 }
 
 impl Groups {
-    /// `own` are the families that an exposition has besides the pushed ones. `kept` tells that
-    /// somebody will [`collect`](Groups::collect) what changes.
+    /// `own` are the families that an exposition has besides the pushed ones. `kept` says whether
+    /// changes will be [collected](Groups::collect).
     pub fn new(
         hasher: SeriesHasher,
         own: impl IntoIterator<Item = (&'static str, Kind)>,
@@ -203,14 +202,14 @@ impl Groups {
         &self.hasher
     }
 
-    /// Stores a push, or refuses it whole; then only the failure time of its group changes.
+    /// Stores a push, or refuses all of it; then only the failure time of its group changes.
     ///
     /// # Errors
-    /// If the push does not fit to what is stored, or there is no room.
+    /// If the push contradicts itself or what is stored, or there is no room.
     pub fn push(&self, push: GroupPush<'_>) -> Result<(), PushRefused> {
         let GroupPush { grouping, replace, now_ns, .. } = push;
         let mut families = push.families;
-        // The bookkeeping is ours, whatever a body says (contract 8).
+        // We keep these ourselves, whatever a body says (contract 8).
         families.retain(|family| !matches!(&*family.name, PUSH_TIME | PUSH_FAILURE_TIME));
 
         let mut state = self.state.lock();
@@ -257,13 +256,14 @@ impl Groups {
         Ok(())
     }
 
-    /// Puts a group of elsewhere in place. What does not go together with what is there is left out:
-    /// the names of these families, and why.
+    /// Adds a group from another server. Families that contradict what is stored are left out: returns
+    /// their names, each with the reason.
     pub fn import(&self, imported: ImportedGroup) -> Vec<(String, String)> {
         let ImportedGroup { grouping, families, pushed, failed } = imported;
         let mut state = self.state.lock();
         let mut group = match state.groups.get(grouping.key()) {
-            // The Pushgateway has two groups where only one has an empty `instance` in its key.
+            // With the Pushgateway, a key with an empty `instance` and one without are two groups. Here
+            // they are one.
             Some(there) => Group::clone(there),
             None => Group { pushed, failed, ..Group::new(grouping, pushed.noted_ns) },
         };
@@ -300,12 +300,12 @@ impl Groups {
         left_out
     }
 
-    /// Lets no push to a group begin or end while it lives, so that names can be compared with others.
+    /// While it lives, no push to a group can begin or end, so that names can be compared with others.
     pub fn hold(&self) -> Held<'_> {
         Held::new(&self.own, self.state.lock())
     }
 
-    /// Forgets a group with its bookkeeping; false if there is none.
+    /// Forgets a group and its bookkeeping; false if there is no such group.
     pub fn delete(&self, key: &str) -> bool {
         let mut state = self.state.lock();
         let Some(group) = state.groups.remove(key) else { return false };
@@ -316,7 +316,7 @@ impl Groups {
         true
     }
 
-    /// Forgets all; how many groups there were.
+    /// Forgets all groups; returns how many there were.
     pub fn wipe(&self) -> usize {
         let mut state = self.state.lock();
         let State { groups, mut changed, .. } = std::mem::take(&mut *state);
@@ -327,7 +327,7 @@ impl Groups {
         groups.len()
     }
 
-    /// All groups as they are now, in the order of their keys.
+    /// All groups as they are now, sorted by key.
     pub fn snapshot(&self) -> Vec<Arc<Group>> {
         self.state.lock().groups.values().cloned().collect()
     }
@@ -347,7 +347,7 @@ impl State {
     }
 
     /// # Errors
-    /// If there would be more series than there may be, and than there are.
+    /// If there would be more series than allowed, and more than now.
     fn check_series(
         &self,
         Room { series: max, .. }: Room,
@@ -363,7 +363,7 @@ impl State {
     }
 
     /// # Errors
-    /// If there would be more families than there may be, and than there are.
+    /// If there would be more families than allowed, and more than now.
     fn check_families(
         &self,
         Room { families: max, .. }: Room,
@@ -371,7 +371,7 @@ impl State {
         come: &[Arc<Family>],
     ) -> Result<(), PushRefused> {
         let there = self.names.len();
-        // Each name but those that are in no other group and go.
+        // All names except those that are removed and in no other group.
         if max == 0 || there + come.len() <= max {
             return Ok(());
         }
@@ -389,7 +389,7 @@ impl State {
         if enough { Err(PushRefused::TooManyFamilies { max, found }) } else { Ok(()) }
     }
 
-    /// Takes `gone` out of the tables and puts `come` in.
+    /// Removes `gone` from the tables and adds `come`.
     fn exchange(&mut self, key: &str, gone: &[Arc<Family>], come: &[Arc<Family>]) {
         self.owners.claim(key, come);
         self.owners.release(key, gone);
@@ -398,7 +398,7 @@ impl State {
     }
 }
 
-/// The families of a group that a push takes the place of.
+/// The families of a group that a push replaces.
 fn replaced(group: &Group, replace: Replace, families: &[Arc<Family>]) -> Vec<Arc<Family>> {
     match replace {
         Replace::Group => group.families.clone(),
@@ -408,7 +408,7 @@ fn replaced(group: &Group, replace: Replace, families: &[Arc<Family>]) -> Vec<Ar
     }
 }
 
-/// Both sorted by name; of two with one name, the new one stays.
+/// Both are sorted by name; of two with the same name, the new one stays.
 fn merge(families: &mut Vec<Arc<Family>>, new: Vec<Arc<Family>>) {
     for family in new {
         match families.binary_search_by(|there| there.name.cmp(&family.name)) {

@@ -5,8 +5,9 @@
 //! key  \xff  family       version 1, i64 pushed, kind, help, unit, then messages of the family
 //! ```
 //!
-//! All in little endian, texts behind a length of 32 bits, messages in the delimited protobuf format.
-//! No key or name holds the byte 0xff. A push writes what it replaces, and not the whole group.
+//! Numbers are little endian, texts follow a 32-bit length, and messages are in the delimited protobuf
+//! format. No key or name contains the byte 0xff. A push only writes the families that it replaces, not
+//! the whole group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::persistence::{Batch, Table};
 const VERSION: u8 = 1;
 const SEPARATOR: u8 = 0xff;
 
-/// Names of families by group, that have changed since the last look.
+/// The families of each group that have changed since the last look, by name.
 #[derive(Debug, Default)]
 pub(super) struct Changed {
     groups: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
@@ -66,12 +67,12 @@ impl Groups {
         }
     }
 
-    /// Groups that wait to be collected.
+    /// How many groups wait to be collected.
     pub fn changed(&self) -> usize {
         self.state.lock().changed.groups()
     }
 
-    /// Takes one record back at start. They come in any order.
+    /// Restores one record at the start. Records may come in any order.
     ///
     /// # Errors
     /// If it is damaged, or of a later version.
@@ -154,7 +155,7 @@ fn family_value(family: &Family) -> Vec<u8> {
     out
 }
 
-/// Appends a family in the delimited protobuf format: nothing for one without series, several
+/// Appends a family in the delimited protobuf format: nothing for a family without series, several
 /// messages for a very large one.
 fn messages(out: &mut Vec<u8>, family: &Family) {
     let options = Options {
@@ -210,7 +211,7 @@ fn read_family(
     Ok(Family { name: name.into(), kind, help, unit, pushed_ns, series: series.into() })
 }
 
-/// What is left of a record.
+/// The rest of a record.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

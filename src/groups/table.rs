@@ -1,4 +1,4 @@
-//! What a push is checked against: names over all groups, and who has which series.
+//! What a push is checked against: names across all groups, and which group has which series.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use hashbrown::HashTable;
 use super::family::{Family, Series};
 use crate::model::Kind;
 
-/// Names of families that have series, with their type.
+/// The names of families that have series, with their types.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<Arc<str>, Name, RandomState>);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name {
     pub(super) kind: Kind,
-    /// Groups that have it, at least one.
+    /// How many groups have it; at least one.
     pub(super) groups: usize,
 }
 
@@ -55,7 +55,7 @@ impl Names {
     }
 }
 
-/// Which group has a series. The hash finds, the text decides.
+/// Which group has a series. Found by hash, confirmed by comparing the text.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     table: HashTable<Owned>,
@@ -84,7 +84,7 @@ impl Owners {
         found.map(|owned| &owned.key)
     }
 
-    /// Series that a group has from now on; nobody else has them.
+    /// The group has these series from now on. No other group may have them.
     pub(super) fn claim(&mut self, key: &str, families: &[Arc<Family>]) {
         self.round += 1;
         let round = self.round;
@@ -105,7 +105,7 @@ impl Owners {
         }
     }
 
-    /// Forgets the series of `gone` that the last claim has not named again.
+    /// Forgets the series of `gone`, except those that the last claim named again.
     pub(super) fn release(&mut self, key: &str, gone: &[Arc<Family>]) {
         for family in gone {
             for series in &family.series {

@@ -1,4 +1,4 @@
-//! Groups against a naive model that looks at everything for every push.
+//! Compares groups with a naive model that looks at everything for every push.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +87,7 @@ fn shown(families: &[Arc<Family>]) -> Group {
     families.iter().map(|family| (family.name.to_string(), (family.kind, series(family)))).collect()
 }
 
-/// All groups go together, with our own family.
+/// Whether all groups and our own family are consistent.
 fn consistent(groups: &BTreeMap<usize, Group>) -> bool {
     let mut kinds: BTreeMap<&str, Kind> = BTreeMap::from([("own", Kind::Gauge)]);
     let mut seen = BTreeSet::new();
@@ -184,7 +184,7 @@ proptest! {
     }
 }
 
-/// What a disk would hold.
+/// Writes the changes to the records, as to a disk.
 fn commit(groups: &Groups, records: &mut Records) {
     let mut batch = Batch::default();
     groups.collect(&mut batch);
@@ -224,9 +224,9 @@ fn everything_of_a_family_survives_in_a_record() {
     commit(&groups, &mut records);
     let restored = Groups::new(groups.hasher().clone(), [], true);
     restore(&restored, &records);
-    // As text, because NaN is not equal to itself.
+    // Compared as text, because NaN is not equal to itself.
     assert_eq!(format!("{:?}", restored.snapshot()), format!("{:?}", groups.snapshot()));
-    // A second copy would be somebody else's.
+    // A second copy of a series would belong to another group.
     let twin = records.iter().find(|record| record.key.ends_with(b"u")).unwrap();
     assert!(restored.restore(twin.key, twin.value).is_err());
     for Record { key, value, .. } in records.iter() {
@@ -280,7 +280,7 @@ fn all_clashes_are_told() {
     ] {
         assert!(told.contains(clash), "{clash}\n{told}");
     }
-    // Beside what is added up.
+    // Clashes with a family that is added up.
     let series: &[Pushed] = &[("sum", Kind::Summary, vec![]), ("sum_count", Kind::Gauge, vec![])];
     let Err(PushRefused::Clash(refused)) = push(&grouping(2), series) else { panic!("accepted") };
     assert!(refused.to_string().contains("cannot be both added up and replaced"), "{refused}");
@@ -295,7 +295,7 @@ fn all_clashes_are_told() {
         assert!(held.check([(name, kind)]).is_err(), "{name}");
     }
     drop(held);
-    // No trace of what there is no room for.
+    // A push for which there is no room leaves no trace.
     let many: &[Pushed] = &[("a", Kind::Gauge, vec![]), ("b", Kind::Gauge, vec![])];
     let found = push(&grouping(1), many);
     assert_eq!(found, Err(PushRefused::TooManySeries { max: 8, found: 11 }));

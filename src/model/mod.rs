@@ -105,6 +105,12 @@ pub struct Exemplar {
     pub timestamp_ms: Option<i64>,
 }
 
+impl Exemplar {
+    /// The most characters that the names and values of its labels may have together. OpenMetrics
+    /// allows no more and Prometheus stores no more; and every bucket can have an exemplar.
+    pub const CHARACTERS_MAX: usize = 128;
+}
+
 /// Exponential ("native") buckets of one histogram, counts absolute, not deltas (formats 10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NativeBuckets {

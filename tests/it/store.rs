@@ -151,7 +151,7 @@ fn a_series_reborn_after_a_restart_counts_from_later() {
 fn the_time_to_live_goes_on_over_a_restart() {
     let yaml = "ttl: {client_max: 1h, sweep_interval: 100ms}\n";
     let mut gateway = config(yaml).run();
-    gateway.accept_request(gateway.request("POST", "/metrics?ttl=2s").body("short 1\n"));
+    gateway.accept_request(gateway.request("POST", "/metrics?ttl=6s").body("short 1\n"));
     gateway.accept("/metrics", "long 1\n");
     let directory = gateway.directory.clone();
     gateway.signal("KILL");

@@ -208,3 +208,19 @@ fn scrapers_see_the_growth_of_pushes_that_take_their_time() {
     let missed = seen.growth.values().filter(|growth| **growth != 1.0).count();
     assert_eq!(missed, 0, "series whose first push no increase() contains");
 }
+
+/// 14: what was shown with its value is not shown at zero again, which would be a reset.
+#[test]
+fn a_clock_that_is_put_back_makes_nothing_fall() {
+    let gateway = Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)));
+    let sees = |ms| {
+        gateway.clock().advance(ms);
+        scrape(&gateway, Some(0)).into_values().collect::<Vec<_>>()
+    };
+    sees(0);
+    push(&gateway, 0, 5, &mut BTreeMap::new());
+    assert_eq!(sees(1_000), [0.0]);
+    for ms in [1_000, -3_600_000, 1_000, 1_000, 7_200_000] {
+        assert_eq!(sees(ms), [5.0], "after {ms} ms");
+    }
+}

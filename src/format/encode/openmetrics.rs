@@ -13,9 +13,6 @@ use super::plan::{OpenMetricsType, Planned};
 use crate::format::write_number::{openmetrics_count, openmetrics_float, openmetrics_seconds};
 use crate::model::{Exemplar, HistogramReading, Kind, Number, Reading};
 
-/// Label names and values of an exemplar, taken together.
-const EXEMPLAR_CHARACTERS_MAX: usize = 128;
-
 #[derive(Debug)]
 pub(super) struct Encoder {
     created_lines: bool,
@@ -283,7 +280,7 @@ fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar, names: &mut Rewriter) 
     else {
         return;
     };
-    if labels.len() > EXEMPLAR_CHARACTERS_MAX && characters(labels) > EXEMPLAR_CHARACTERS_MAX {
+    if labels.len() > Exemplar::CHARACTERS_MAX && characters(labels) > Exemplar::CHARACTERS_MAX {
         return;
     }
     // A NUL would fail the whole scrape: Prometheus accepts it in the labels of series, but not here.

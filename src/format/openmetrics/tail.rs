@@ -65,7 +65,6 @@ impl<'a> Tail<'a> {
     }
 
     fn exemplar(&mut self, mut cursor: Cursor<'a>) -> Lexed<Exemplar> {
-        const CODE_POINTS_MAX: usize = 128;
         let at = cursor.offset();
         if !cursor.eat_all("# {") {
             return Err(
@@ -84,9 +83,10 @@ impl<'a> Tail<'a> {
         };
         let length = list.labels.iter().map(|label| points(&label.name) + value_points(label));
         let length: usize = length.sum();
-        if length > CODE_POINTS_MAX {
+        if length > Exemplar::CHARACTERS_MAX {
             let message = format!(
-                "the labels of an exemplar have {length} characters, at most {CODE_POINTS_MAX} may"
+                "the labels of an exemplar have {length} characters, at most {} may",
+                Exemplar::CHARACTERS_MAX
             );
             return Err(Flaw::new(at, message));
         }

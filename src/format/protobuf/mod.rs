@@ -433,6 +433,10 @@ fn count(integer: Option<u64>, float: Option<f64>) -> Result<Option<Number>, Fau
 fn exemplar(exemplar: &wire::Exemplar) -> Option<Exemplar> {
     let mut pairs: Vec<_> =
         exemplar.label.iter().map(|pair| Label::raw(pair.name(), pair.value())).collect();
+    let characters = |pair: &Label<'_>| pair.name.chars().count() + pair.value.chars().count();
+    if pairs.iter().map(characters).sum::<usize>() > Exemplar::CHARACTERS_MAX {
+        return None;
+    }
     let mut text = String::new();
     labels::write_canonical(&mut text, &mut pairs, &Grouping::default()).ok()?;
     let timestamp_ms = match exemplar.timestamp {

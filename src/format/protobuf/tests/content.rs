@@ -398,6 +398,7 @@ fn an_exemplar_that_is_none_is_left_out() {
     let exemplars = [
         wire::Exemplar { label: vec![label("a", "1"), label("a", "2")], ..Default::default() },
         wire::Exemplar { label: vec![label("__x", "1")], ..Default::default() },
+        wire::Exemplar { label: vec![label("x", &"v".repeat(128))], ..Default::default() },
         wire::Exemplar {
             timestamp: Some(wire::Timestamp { seconds: Some(0), nanos: Some(-1) }),
             ..Default::default()
