@@ -14,10 +14,10 @@ use tallygate::model::{FamilyHead, HistogramReading, Kind, NativeBuckets, Number
 const COUNTERS: usize = 10_000;
 const HISTOGRAMS: usize = 1_000;
 
-/// How much a scrape is written at once.
+/// How much of a scrape is written at a time.
 const CHUNK: usize = 64 << 10;
 
-/// As services label their requests: 60 to 90 bytes.
+/// Labels like those of a service's requests: 60 to 90 bytes.
 fn labels(at: usize) -> String {
     let method = ["GET", "POST", "PUT", "DELETE"][at % 4];
     let code = [200, 201, 400, 404, 500][at / 4 % 5];

@@ -1,5 +1,5 @@
-//! Whole pushes and scrapes in process, without HTTP, at several sizes of the store. A push must
-//! cost what it brings, whatever is stored.
+//! Whole pushes and scrapes in process, without HTTP, at several sizes of the store. The cost of a push
+//! must depend only on its size, not on what is stored.
 
 mod common;
 

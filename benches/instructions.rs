@@ -1,5 +1,5 @@
-//! Work to be counted by `valgrind --tool=callgrind`; run by `benches/count`. Instruction counts do
-//! not depend on the load of the machine.
+//! Work to be measured by `valgrind --tool=callgrind`, which `benches/count` runs. Instruction counts
+//! do not depend on the load of the machine.
 //!
 //!   instructions push|push200|protobuf|gunzip|scrape STORED_SERIES TIMES
 

@@ -1,8 +1,9 @@
-//! Reading pushes, in bytes per second. `tokenise` is the scanner alone; `parse` fills an exposition
-//! whose buffers have grown, as those of a worker thread have.
+//! Reads pushes; the result is in bytes per second. `tokenise` is the scanner alone; `parse` fills an
+//! exposition whose buffers have grown, like those of a worker thread.
 //!
-//! The corpus looks like pushes do: `small` is one function's (4 counters, a gauge, a histogram; 13
-//! samples), `medium` a web service's (200 samples, of which 112 belong to histograms).
+//! The corpus consists of typical pushes: `small` comes from a function (4 counters, a gauge, a
+//! histogram; 13 samples), `medium` from a web service (200 samples, of which 112 belong to
+//! histograms).
 
 #![expect(clippy::unwrap_used, reason = "a corpus that is refused must stop the benchmark")]
 
@@ -74,7 +75,7 @@ fn parse(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The same push as a client of the other format would send it.
+/// The same push in the other format.
 fn as_protobuf(text: &[u8]) -> Vec<u8> {
     let gateway = common::gateway();
     common::push(&gateway, &Grouping::default(), PushFormat::Text, text);

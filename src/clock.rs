@@ -1,4 +1,4 @@
-//! The time. Whoever is below `gateway` gets it as an argument.
+//! The time. Modules below `gateway` get it as an argument.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default)]
 pub struct Clock {
     last_stamp: AtomicI64,
-    /// For tests: milliseconds to add.
+    /// Milliseconds to add, for tests.
     ahead_ms: AtomicI64,
 }
 

@@ -22,7 +22,7 @@ pub mod striped;
 pub mod telemetry;
 pub mod units;
 
-/// What this binary was built from, where the build says so.
+/// The revision this binary was built from, if the build provides it.
 pub const REVISION: &str = match option_env!("TALLYGATE_REVISION") {
     Some(revision) => revision,
     None => "unknown",

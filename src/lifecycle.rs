@@ -1,4 +1,4 @@
-//! Where the process is between start and end. The app writes it, probes and pushes read it.
+//! The phase of the process between its start and end. The app sets it; probes and pushes read it.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 

@@ -1,11 +1,11 @@
-//! `tallygate`: reads the command line, runs the command, ends with its exit code.
+//! `tallygate`: reads the command line, runs the command, and exits with its exit code.
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
 use tallygate::{app, cli};
 
-/// That of musl is slow, above all with several threads.
+/// The allocator of musl is slow, above all with several threads.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

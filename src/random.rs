@@ -1,14 +1,14 @@
 //! Randomness from the operating system, for secrets and unique names.
 
 /// # Panics
-/// If the system has none, like the hash tables of the standard library.
+/// If the system has no randomness, like the hash tables of the standard library.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random bytes");
     bytes
 }
 
-/// A `UUIDv7` (RFC 9562) of this time, in milliseconds since the Unix epoch.
+/// A `UUIDv7` (RFC 9562) for this time, in milliseconds since the Unix epoch.
 pub fn uuid7(now_ms: i64) -> String {
     let random = bytes::<10>();
     let time = now_ms.clamp(0, (1 << 48) - 1);

@@ -16,18 +16,18 @@ pub struct Striped<T>([Apart<T>; STRIPES]);
 struct Apart<T>(T);
 
 impl<T> Striped<T> {
-    /// Calls `new` for each.
+    /// Calls `new` for each stripe.
     pub fn of(mut new: impl FnMut() -> T) -> Striped<T> {
         Striped(std::array::from_fn(|_| Apart(new())))
     }
 
-    /// The one of this thread, which others may share.
+    /// The stripe of this thread, which other threads may share.
     #[inline]
     pub fn own(&self) -> &T {
         &self.0[stripe()].0
     }
 
-    /// All of them, always in the same order.
+    /// All stripes, always in the same order.
     pub fn all(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|Apart(stripe)| stripe)
     }

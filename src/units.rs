@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-/// Why a text is no size.
+/// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     #[error("it is not a size")]
@@ -71,7 +71,7 @@ impl FromStr for ByteSize {
 }
 
 impl fmt::Display for ByteSize {
-    /// In the largest unit that divides it.
+    /// In the largest unit of which it is a multiple.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [
             ("TiB", 1 << 40),
@@ -92,7 +92,7 @@ impl fmt::Display for ByteSize {
 
 // === durations ===
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     #[error("it is not a duration")]
@@ -122,7 +122,7 @@ const DURATION_UNITS: [(&str, u64); 9] = [
 /// Reads a duration as Go and Prometheus write them: `1h30m`, `90s`, `1.5h`, `7d`, `0`.
 ///
 /// # Errors
-/// If it is none; negative ones are not.
+/// If it is not a duration. Negative durations are not accepted.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -215,7 +215,7 @@ impl Secret {
         Secret(secret.into())
     }
 
-    /// For the one place that has to know it.
+    /// Only for the place that needs to know it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! What a push and a scrape allocate, which unlike their time is the same on every machine: a
-//! guard against costs that grow with the samples of a push or with what is stored.
+//! Counts the allocations of pushes and scrapes, which unlike their time are the same on every machine:
+//! a guard against costs that grow with the samples of a push or with what is stored.
 
 #[path = "../benches/common/mod.rs"]
 mod common;
@@ -18,7 +18,7 @@ use tallygate::telemetry::Telemetry;
 
 const MEDIUM_OPENMETRICS: &str = include_str!("../benches/corpus/medium.om.txt");
 
-/// Allocations of one push to series that are known, with buffers that have grown.
+/// The allocations of one push to known series, with buffers that have grown.
 fn allocations_of_push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> u64 {
     let grouping = grouping();
     for _ in 0..3 {
@@ -38,7 +38,7 @@ fn a_push_to_known_series_allocates_the_same_for_13_and_200_samples() {
     let protobuf = common::scrape_body(&gateway, Format::ProtobufDelimited);
     let protobuf = allocations_of_push(&gateway, PushFormat::Protobuf, &protobuf);
     assert!(protobuf <= 2, "as protobuf: {protobuf} allocations");
-    // An exemplar owns its labels; apart from that OpenMetrics takes a table of names.
+    // Exemplars own their labels, and OpenMetrics needs a table of names.
     let openmetrics =
         allocations_of_push(&gateway, PushFormat::OpenMetrics, MEDIUM_OPENMETRICS.as_bytes());
     let plain: String = MEDIUM_OPENMETRICS
@@ -65,7 +65,7 @@ fn what_is_stored_does_not_matter_to_a_push() {
 fn a_scrape_allocates_by_pieces_and_not_by_series() {
     let gateway = gateway();
     fill(&gateway, 50_000);
-    // What is kept for later scrapes has a limit of its own.
+    // Keep nothing for later scrapes: that has a limit of its own.
     gateway.set_settings(Settings { cache_bytes: 0, ..Settings::default() });
     scrape(&gateway);
     let counted = allocation_counter::measure(|| _ = scrape(&gateway));
@@ -77,7 +77,8 @@ fn scrape(gateway: &Gateway) -> usize {
     common::scrape(gateway, Format::Text004, Compression::Identity)
 }
 
-/// What 1,000 grouping keys with this body hold, per line; without what the allocator adds.
+/// The memory that 1,000 grouping keys with this body hold, per line, without overhead of the
+/// allocator.
 fn bytes_per_line(body: &[u8]) -> i64 {
     const GROUPS: i64 = 1_000;
     let lines = body
@@ -114,8 +115,8 @@ fn a_line_takes_few_bytes() {
     }
 }
 
-/// Labels that are different each time, with a time to live: a few instances push the same 400 series,
-/// which all expire, and then others. What that leaves behind is nothing, however long it goes on.
+/// A few instances push the same 400 series with a time to live, which all expire, and then others with
+/// different labels. However often this happens, it leaves nothing behind.
 #[test]
 fn what_comes_and_goes_leaves_nothing_behind() {
     const ROUNDS: usize = 30;
@@ -134,7 +135,7 @@ fn what_comes_and_goes_leaves_nothing_behind() {
             Some(engine) => gateway.load(engine, &mut |_| {}).expect("it is empty").commit,
             None => 0,
         };
-        // One of them stays, and with it the family.
+        // One series stays, and with it the family.
         let staying = b"# TYPE jobs_total counter\njobs_total 1\n";
         let grouping = Grouping::default();
         let request = PushRequest::new(&grouping, PushFormat::Text, staying);
@@ -160,8 +161,8 @@ fn what_comes_and_goes_leaves_nothing_behind() {
             });
             held.push(counted.bytes_current);
         }
-        // By then what may grow has grown, such as the texts that are kept for others to come. The
-        // engine holds what it copies for a while; anything else would be a few bytes for each series.
+        // By then, everything that may grow has grown, such as the texts that are kept for later
+        // series. The engine holds on to copies for a while; a leak would be a few bytes per series.
         let late = held[ROUNDS / 2..].iter().filter(|&&bytes| bytes > 2_400);
         assert!(late.count() <= 3, "kept: {kept}, scraped: {scraped}, by round: {held:?}");
         if engine.is_some() {

@@ -1,4 +1,4 @@
-//! What the documents say is what the source says, and what their examples show is what happens.
+//! The documents agree with the source, and their examples do what they show.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -38,7 +38,7 @@ fn read(document: &str) -> String {
     fs::read_to_string(path(document)).unwrap_or_else(|error| panic!("{document}: {error}"))
 }
 
-/// Fails with all of the complaints.
+/// Fails with all complaints, if there are any.
 #[track_caller]
 fn none(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
@@ -46,7 +46,7 @@ fn none(complaints: &[String]) {
 
 // === What is generated
 
-/// `UPDATE_DOCS=1 cargo test --test docs` writes the sections anew.
+/// `UPDATE_DOCS=1 cargo test --test docs` regenerates the sections.
 #[test]
 fn generated_sections_are_what_the_source_says() {
     let mut text = read("README.md");
@@ -67,8 +67,8 @@ fn generated_sections_are_what_the_source_says() {
     }
 }
 
-/// The chart refuses keys that the server does not know. `UPDATE_DOCS=1` writes this part of its
-/// schema anew, too.
+/// The chart refuses keys that the server does not know. `UPDATE_DOCS=1` regenerates this part of its
+/// schema, too.
 #[test]
 fn the_schema_of_the_chart_knows_the_keys_of_the_configuration() {
     const SCHEMA: &str = "helm/tallygate/values.schema.json";
@@ -90,7 +90,7 @@ fn the_schema_of_the_chart_knows_the_keys_of_the_configuration() {
     fs::write(path(SCHEMA), text).expect("write the schema");
 }
 
-/// A JSON schema of the configuration file, a line per key.
+/// A JSON schema of the configuration file, with one line per key.
 fn chart_keys() -> String {
     let sections = describe().expect("the defaults are right");
     let mut lines = Vec::new();
@@ -179,7 +179,7 @@ fn npm_dependencies(manifest: &str) -> Vec<String> {
     names.keys().cloned().collect()
 }
 
-/// Those that are asked for by name; the others in the file come with them.
+/// Those that are requested by name; the others in the file are their dependencies.
 fn python_dependencies(requirements: &str) -> Vec<String> {
     let text = read(requirements);
     let names = text.lines().filter_map(|line| line.split_once("==")).map(|(name, _)| name.into());
@@ -218,7 +218,7 @@ fn every_dependency_is_explained() {
     none(&complaints);
 }
 
-/// Paths in backquotes that look like files of ours.
+/// Checks paths in backquotes that look like our files.
 #[test]
 fn files_that_are_named_exist() {
     let mut complaints = Vec::new();
@@ -238,7 +238,7 @@ fn files_that_are_named_exist() {
 
 // === Links
 
-/// As GitHub makes them of headings.
+/// The anchor that GitHub makes from a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = heading.chars().filter(|&c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -292,10 +292,10 @@ fn links_lead_somewhere() {
 /// A block between fences.
 #[derive(Debug)]
 struct Block {
-    /// Of its first line in the document.
+    /// The number of its first line in the document.
     line: usize,
     language: String,
-    /// The last line before it that is not empty.
+    /// The last non-empty line before it.
     before: String,
     text: String,
 }
@@ -331,7 +331,7 @@ fn blocks(text: &str) -> Vec<Block> {
 #[test]
 fn configuration_examples_load() {
     let mut complaints = Vec::new();
-    // Those of the chart are its values, which tests/chart tries.
+    // Blocks in the documents of the chart are its values, which tests/chart tries.
     let of_chart = |document: &&&str| !["docs/kubernetes.md", CHART_README].contains(document);
     for document in DOCUMENTS.iter().filter(of_chart) {
         for block in blocks(&read(document)).iter().filter(|block| block.language == "yaml") {
@@ -366,7 +366,7 @@ fn examples_of_other_files_load() {
 struct Gateway {
     child: Child,
     address: String,
-    /// Where it runs, and its store is.
+    /// Its working directory, with its store.
     directory: PathBuf,
 }
 
@@ -388,7 +388,7 @@ impl Gateway {
             let (_, rest) = line.split_once("message=listening address=")?;
             rest.split(' ').next().map(str::to_owned)
         });
-        // Somebody must go on reading, or the gateway would wait for it.
+        // Keep reading, or the gateway would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Gateway { child, address: address.expect("it listens"), directory }
     }
@@ -402,8 +402,8 @@ impl Drop for Gateway {
     }
 }
 
-/// Every shell block behind `<!-- tested -->` is run, in order and against one fresh gateway per
-/// document. A block of text right behind it is what it must print.
+/// Every shell block after `<!-- tested -->` is run, in order, with one fresh gateway per document. A
+/// text block right after it is what it must print.
 #[test]
 fn tested_examples_print_what_they_say() {
     let mut run = 0;

@@ -1,10 +1,10 @@
-//! What a push costs in instructions, which unlike its time is the same on every machine, whatever
-//! else it does: a guard against shortcuts that are not taken any more, and costs that creep in.
+//! Counts the instructions of a push, which unlike its time do not depend on the machine or its load: a
+//! guard against shortcuts that are no longer taken, and costs that creep in.
 //!
-//! Valgrind counts, in this very binary or in the gateway itself, neither of which is optimised. So the
-//! ceilings say nothing of what a push costs in a release (`benches/count` does that); they are a third
-//! above what was counted when they were set, because processors differ in how they copy and compare
-//! bytes.
+//! Valgrind counts, in this binary or in the gateway itself, neither of which is optimised. So the
+//! ceilings say nothing about the cost of a push in a release build (see `benches/count` for that).
+//! They are a third above what was counted when they were set, because processors differ in how they
+//! copy and compare bytes.
 
 #[path = "../benches/common/mod.rs"]
 mod common;
@@ -15,7 +15,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use common::{SMALL, Work};
 
-/// What is counted, in a gateway with how many series, and the ceiling for doing it once.
+/// (work, stored series, ceiling for doing it once)
 const CEILINGS: [(Work, usize, u64); 5] = [
     (Work::Text, 0, 64_000),
     (Work::Text200, 0, 960_000),
@@ -24,14 +24,14 @@ const CEILINGS: [(Work, usize, u64); 5] = [
     (Work::Scrape, 100, 2_700_000),
 ];
 
-/// A push of 13 samples over HTTP, on a connection that is kept.
+/// The ceiling for a push of 13 samples over HTTP, on a connection that stays open.
 const OVER_HTTP: u64 = 228_000;
 
-/// Done so often in one process and so much oftener in another: what both do besides differs a
-/// little from run to run, as hashes do.
+/// How often it is done in one process, and how many more times in another. What they do besides
+/// differs a little from run to run, for example because of random hash seeds.
 const FEW: u64 = 20;
 const MORE: u64 = 100;
-/// The gateway has other things to do as well.
+/// More, because the gateway does other things as well.
 const MORE_OVER_HTTP: u64 = 300;
 
 #[expect(clippy::print_stdout, reason = "it tells what a test harness would")]
@@ -70,7 +70,7 @@ fn each(more: u64, count: impl Fn(u64) -> u64) -> u64 {
     count(FEW + more).saturating_sub(count(FEW)) / more
 }
 
-/// Instructions of a process that does it so often.
+/// The instructions of a process that does it `times` times.
 fn count(work: Work, stored: usize, times: u64) -> u64 {
     let binary = std::env::current_exe().expect("this binary");
     let mut process = counted(&binary.to_string_lossy())
@@ -82,7 +82,7 @@ fn count(work: Work, stored: usize, times: u64) -> u64 {
     instructions(&mut process, &told)
 }
 
-/// Instructions of a gateway that gets so many pushes.
+/// The instructions of a gateway that gets this many pushes.
 fn count_over_http(times: u64) -> u64 {
     let mut gateway = counted(env!("CARGO_BIN_EXE_tallygate"))
         .args(["--web.listen-address=127.0.0.1:0", "--web.workers=1", "--web.drain-delay=0s"])
@@ -122,7 +122,7 @@ fn count_over_http(times: u64) -> u64 {
     instructions(&mut gateway, &told)
 }
 
-/// Valgrind and this program. What both say is to be read from its standard error.
+/// The program, run by valgrind. The output of both is on standard error.
 fn counted(program: &str) -> Command {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", program]);
@@ -130,7 +130,7 @@ fn counted(program: &str) -> Command {
     command
 }
 
-/// What valgrind has told when the process has ended.
+/// The count that valgrind prints when the process ends.
 fn instructions(process: &mut Child, told: &str) -> u64 {
     assert!(process.wait().expect("it ends").success(), "{told}");
     let line = told.lines().find_map(|line| line.split_once("Collected : "));

@@ -1,5 +1,5 @@
-//! Exactly once: whatever is sent again, however often, at the same time or after a crash, counts as
-//! if it had been sent once (merge-semantics 7, properties 5 and 7).
+//! Exactly once: a push that is sent several times, at the same time or after a crash, counts as if it
+//! had been sent once (merge-semantics 7, properties 5 and 7).
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -24,7 +24,7 @@ use tallygate::persistence::memory::{Memory, Records};
 use tallygate::persistence::{Ack, Batch, Commits, Engine, EngineError};
 use tallygate::telemetry::Telemetry;
 
-/// One push that a client means to send once.
+/// A push that a client wants to count once.
 #[derive(Clone, Debug)]
 struct Push {
     id: PushId,
@@ -62,7 +62,7 @@ fn pushes() -> impl Strategy<Value = Vec<Push>> {
     })
 }
 
-/// Whether it was applied by this try; `None` while another one is in progress.
+/// Whether this attempt was applied; `None` while another one is in progress.
 fn send(gateway: &Gateway, push: &Push) -> Option<bool> {
     let request = PushRequest {
         merge: Some(GaugeRule::Sum),
@@ -72,7 +72,7 @@ fn send(gateway: &Gateway, push: &Push) -> Option<bool> {
     match gateway.push(&request) {
         Ok(pushed) => Some(!pushed.replayed),
         Err(PushError::Claim(ClaimError::InFlight)) => None,
-        // Another thread is far ahead, and has sent it.
+        // Another thread is far ahead, and has sent it already.
         Err(PushError::Claim(ClaimError::BelowWindow)) => Some(false),
         Err(error) => panic!("{push:?}: {error}"),
     }
@@ -91,7 +91,7 @@ fn in_memory() -> Gateway {
     Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)))
 }
 
-/// What it comes to if nothing ever goes wrong.
+/// The result if nothing ever goes wrong.
 fn expected(pushes: &[Push]) -> String {
     let gateway = in_memory();
     for push in pushes {
@@ -105,7 +105,7 @@ struct Lasting {
     gateway: Gateway,
     engine: Box<dyn Engine>,
     commit: u64,
-    /// What the next commit is to write, after a failure also what the last one could not.
+    /// What the next commit has to write, including what a failed one could not.
     pending: Batch,
 }
 
@@ -122,13 +122,13 @@ impl Lasting {
         Ok(Lasting { gateway, engine, commit, pending: Batch::default() })
     }
 
-    /// On a disk with small files, so that few commits make several.
+    /// On a disk with small files, so that a few commits take several of them.
     fn on(disk: &Simulated) -> Result<Lasting, EngineError> {
         let sizes = Sizes { segment_bytes: [2_000, 2_000], ahead_bytes: 700 };
         Lasting::over(Box::new(Disk::over(Box::new(disk.clone()), sizes)?))
     }
 
-    /// What the committer does.
+    /// Does what the committer would do.
     fn commit(&mut self) -> Result<(), EngineError> {
         self.gateway.collect(&mut self.pending);
         self.commit += 1;
@@ -138,7 +138,7 @@ impl Lasting {
         Ok(())
     }
 
-    /// The same with a disk that takes nothing.
+    /// The same with a disk that accepts no writes.
     fn fail_to_commit(&mut self) {
         self.gateway.collect(&mut self.pending);
         self.commit += 1;
@@ -147,13 +147,13 @@ impl Lasting {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// One of the pushes, sent for the first time or again.
+    /// Sends one of the pushes, for the first time or again.
     Send(prop::sample::Index),
     Commit,
     FailedCommit,
-    /// Time goes by, less than keys are remembered for, and what is old is forgotten.
+    /// Time passes, but not as long as keys are remembered, and what is old is forgotten.
     Wait(i64),
-    /// What was not committed is lost.
+    /// Everything that was not committed is lost.
     Crash,
 }
 
@@ -177,7 +177,7 @@ proptest! {
     ) {
         let disk = Arc::default();
         let mut lasting = Lasting::start(&disk);
-        // By push: whether it was applied, and whether that is on the disk.
+        // For each push: whether it was applied, and whether that is on the disk.
         let mut applied = vec![false; pushes.len()];
         let mut safe = applied.clone();
         for step in steps {
@@ -202,7 +202,7 @@ proptest! {
                 }
             }
         }
-        // Whoever has no answer tries again, and so may those who have one.
+        // Clients without an answer try again, and so may others.
         for (push, applied) in pushes.iter().zip(applied) {
             prop_assert_eq!(send(&lasting.gateway, push), Some(!applied));
         }
@@ -225,7 +225,7 @@ fn many_threads_that_send_the_same_count_once() {
             scope.spawn(move || {
                 barrier.wait();
                 for at in 0..pushes.len() {
-                    // Some go backwards, but not so far that nobody could tell.
+                    // Some go backwards, but stay within the window.
                     let at = if thread % 2 == 0 { at } else { at ^ 31 };
                     let Some(push) = pushes.get(at) else { continue };
                     while send(gateway, push).is_none() {
@@ -241,7 +241,7 @@ fn many_threads_that_send_the_same_count_once() {
     assert_eq!(shown(&gateway), expected(&pushes));
 }
 
-/// Pushes two to a commit until the disk stops; how many of them were acknowledged.
+/// Commits after every second push, until the disk stops. Returns how many pushes were acknowledged.
 fn push_until_it_stops(disk: &Simulated, pushes: &[Push]) -> usize {
     let Ok(mut lasting) = Lasting::on(disk) else { return 0 };
     for (at, two) in pushes.chunks(2).enumerate() {
@@ -272,7 +272,7 @@ fn key_and_effect_are_torn_off_together() {
         }
         for crash in crashes {
             let mut lasting = Lasting::on(&disk.after(crash)).unwrap();
-            // All are sent again by who has no answer, and by some who have.
+            // All are sent again: those without an answer, and some with one.
             let replayed =
                 pushes.iter().filter(|push| send(&lasting.gateway, push) == Some(false)).count();
             assert!(replayed >= acknowledged, "{stop} {crash:?}: an acknowledged key is missing");

@@ -1,4 +1,4 @@
-//! How the source is layered and laid out, as docs/ARCHITECTURE.md tells it. Cargo enforces the
+//! The layers and layout of the source, as described in docs/ARCHITECTURE.md. Cargo enforces the
 //! direction of imports between crates; within this one crate these tests do.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,10 +46,10 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("cli", &["model", "clock", "random", "format", "telemetry", "delivery", "gateway", "config"]),
 ];
 
-/// Names of the crate root that are no modules.
+/// Names of the crate root that are not modules.
 const ROOT_ITEMS: [&str; 1] = ["REVISION"];
 
-/// What only some files may name: the beginning of a name, and where it may stand.
+/// What only some files may name: the beginning of a name, and where it is allowed.
 const CONFINED: &[(&str, &[&str])] = &[
     ("actix", &["http/"]),
     ("getrandom", &["random.rs"]),
@@ -68,8 +68,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("xxhash", &["persistence/disk/format.rs", "persistence/disk/index.rs"]),
 ];
 
-/// What these layers do without: time comes as an argument, and nothing is logged, awaited, read
-/// or sent.
+/// Layers without side effects: time comes as an argument, and nothing is logged, awaited, read or
+/// sent.
 const PURE: [&str; 9] = [
     "model/",
     "units.rs",
@@ -93,24 +93,24 @@ const IMPURE: [&str; 9] = [
     "std::thread",
 ];
 
-/// Longer files are hard to enter.
+/// Longer files are hard to find one's way in.
 const LINES_MAX: usize = 700;
 
-/// Files that are too long today. Take them off when they are split; add none.
+/// Files that are too long today. Remove them from this list when they are split; add none.
 const TOO_LONG: [&str; 0] = [];
 
 /// One file below `src`.
 struct Source {
-    /// Below `src`, with slashes.
+    /// The path below `src`, with slashes.
     path: String,
     text: String,
-    /// It is compiled for tests only.
+    /// Whether it is only compiled for tests.
     test: bool,
     generated: bool,
 }
 
 impl Source {
-    /// Its lines without those of tests, with their numbers. Comments are empty lines.
+    /// Its lines, with their numbers, without those of tests. Comments become empty lines.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let until = match self.test {
             true => Some(0),
@@ -137,7 +137,7 @@ impl Source {
     }
 }
 
-/// All of them, in the order of their paths.
+/// All source files, sorted by path.
 fn sources() -> Vec<Source> {
     let mut sources = Vec::new();
     read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut sources);
@@ -163,14 +163,14 @@ fn read_folder(folder: &Path, prefix: &str, into: &mut Vec<Source>) {
     }
 }
 
-/// Fails with all of the complaints, and what to do about them.
+/// Fails with all complaints, if there are any, and what to do about them.
 #[track_caller]
 fn none(complaints: &[String], advice: &str) {
     assert!(complaints.is_empty(), "\n{}\n{advice}\n", complaints.join("\n"));
 }
 
-/// The first names of the paths in `text` that start at the root of the crate, with the byte each
-/// stands at. `at_root` tells that `super` is the root.
+/// The first names of the paths in `text` that start at the root of the crate, each with its byte
+/// offset. `at_root` says whether `super` is the root.
 fn root_names(text: &str, at_root: bool) -> Vec<(usize, &str)> {
     let mut names = Vec::new();
     let roots = if at_root { &["crate::", "super::"][..] } else { &["crate::"] };
@@ -215,7 +215,7 @@ fn identifier(text: &str) -> &str {
     &text[..end]
 }
 
-/// True if `name` begins a word of the line; `metrics::` does not match `api::metrics::`.
+/// Whether a word of the line begins with `name`; `metrics::` does not match `api::metrics::`.
 fn names(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -261,7 +261,7 @@ fn modules_import_only_what_lies_below_them() {
             complaints.push(format!("src/{}: module {module} has no layer", source.path));
             continue;
         };
-        // Numbers of lines must stay right, so comments and tests become empty lines.
+        // Comments and tests become empty lines, so that line numbers stay right.
         let code: String = source.code().flat_map(|(_, line)| [line, "\n"]).collect();
         let at_root =
             source.path == format!("{module}.rs") || source.path == format!("{module}/mod.rs");

@@ -1,4 +1,4 @@
-//! A gateway without HTTP, and what to do with it.
+//! A gateway without HTTP, and work for it to do.
 
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
@@ -47,7 +47,7 @@ pub(crate) fn fill(gateway: &Gateway, series: usize) {
     }
 }
 
-/// So many pushes of 13 samples under grouping keys of their own.
+/// Pushes 13 samples under each of `pushes` grouping keys.
 fn fill_mix(gateway: &Gateway, pushes: usize) {
     for at in 0..pushes {
         let instance = format!("i{at:07}");
@@ -56,7 +56,7 @@ fn fill_mix(gateway: &Gateway, pushes: usize) {
     }
 }
 
-/// The key that the pushes of the corpus come under, as HTTP remembers it.
+/// The grouping key of the corpus, numbered as HTTP would do it.
 pub(crate) fn grouping() -> Grouping {
     let pairs = [("job", "checkout"), ("instance", "10.0.3.17")];
     Grouping::new(pairs).expect("a grouping key").numbered()
@@ -82,18 +82,18 @@ pub(crate) fn scrape(gateway: &Gateway, format: Format, compression: Compression
     bytes
 }
 
-/// What `benches/count` and `tests/instructions.rs` count.
+/// The kinds of work that `benches/count` and `tests/instructions.rs` measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// A push of 13 samples to known series, as text or protobuf.
     Text,
     Protobuf,
-    /// One of 200 samples.
+    /// The same with 200 samples, as text.
     Text200,
     /// Decompressing the body with 13 samples.
     Gunzip,
-    /// A scrape of all that is stored, of which nothing was kept from the one before: counters,
-    /// or as many pushes of 13 samples.
+    /// A scrape of everything, without chunks kept from earlier ones. The store holds counters, or as
+    /// many pushes of 13 samples.
     Scrape,
     ScrapeMix,
 }
@@ -117,7 +117,7 @@ impl Work {
     }
 }
 
-/// Does it so often, in a gateway with so many series.
+/// Does it `times` times, in a gateway with `stored` series.
 pub(crate) fn work(work: Work, stored: usize, times: u64) {
     let settings = match work {
         Work::Scrape | Work::ScrapeMix => Settings { cache_bytes: 0, ..Settings::default() },
@@ -149,7 +149,7 @@ pub(crate) fn work(work: Work, stored: usize, times: u64) {
     }
 }
 
-/// A scrape in one piece.
+/// The body of a scrape, in one piece.
 pub(crate) fn scrape_body(gateway: &Gateway, format: Format) -> Vec<u8> {
     let mut scrape = gateway.scrape(request(format, Compression::Identity)).expect("memory");
     let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! The client: one thread, many connections, and a note of how long each request took.
+//! The client: one thread, many connections, and a record of how long each request took.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -12,28 +12,29 @@ use tokio::task::{LocalSet, spawn_local};
 /// Appends the request with this number, head and body.
 pub(crate) type Write = Rc<dyn Fn(u64, &mut Vec<u8>)>;
 
-/// How much load, and how.
+/// How much load to make, and how.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) connections: usize,
     /// A new connection for each request.
     pub(crate) fresh: bool,
-    /// Number of the first request.
+    /// The number of the first request.
     pub(crate) from: u64,
-    /// It ends after so many requests, or after this time.
+    /// Stop after this many requests, or after this time.
     pub(crate) count: u64,
     pub(crate) time: Duration,
-    /// So many requests a second in all; as fast as it goes if there is none.
+    /// Requests per second over all connections; as fast as possible if `None`.
     pub(crate) rate: Option<f64>,
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) seconds: f64,
-    /// CPU of the client itself.
+    /// CPU time of the client itself.
     pub(crate) busy_seconds: f64,
-    /// Microseconds, ascending. Of paced requests the time counts from when they were due.
+    /// Microseconds, ascending. With a rate, they count from when a request was due, or from when a
+    /// connection took it up if that was later.
     pub(crate) latencies: Vec<u32>,
 }
 
@@ -112,7 +113,7 @@ async fn connection(shared: Rc<Shared>) -> io::Result<()> {
         if let Some(rate) = load.rate {
             let due = shared.started + Duration::from_secs_f64(at as f64 / rate);
             tokio::time::sleep_until(due.into()).await;
-            // The timer wakes in whole milliseconds; what comes after is the server's.
+            // Counted from `due`, although the timer may wake up to a millisecond later.
             begun = due.max(begun);
         }
         if load.fresh || stream.is_none() {
@@ -129,7 +130,7 @@ async fn connection(shared: Rc<Shared>) -> io::Result<()> {
     }
 }
 
-/// One request on a connection of its own. The bytes of the answer's body.
+/// Sends one request on a connection of its own. Returns the body of the answer.
 pub(crate) fn fetch(address: SocketAddr, request: &[u8], keep: bool) -> io::Result<Vec<u8>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -157,7 +158,7 @@ async fn send(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads one answer: its length is told, or it comes in chunks.
+/// Reads one answer, with a length or in chunks.
 async fn receive(
     stream: &TcpStream,
     buffer: &mut Vec<u8>,
@@ -211,7 +212,7 @@ async fn receive(
 async fn more(stream: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
     const PIECE: usize = 512 << 10;
     let start = buffer.len();
-    // What a push gets is short; a scrape's pieces are long.
+    // The answer to a push is short, but the pieces of a scrape are long.
     let room = if start == 0 { 4096 } else { PIECE };
     buffer.resize(start + room, 0);
     let read = loop {

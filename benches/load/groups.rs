@@ -1,5 +1,5 @@
-//! What a push and a scrape cost in pushgateway mode with so many groups stored, beside Debian's
-//! Pushgateway with its consistency check: the table of docs/pushgateway-mode.md.
+//! The cost of a push and a scrape in pushgateway mode by the number of stored groups, compared with
+//! Debian's Pushgateway with its consistency check: the table of docs/pushgateway-mode.md.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,9 +10,10 @@ use crate::report::{machine, note};
 use crate::shapes::{self, Form};
 use crate::target::{Kind, Target};
 
-/// Groups stored, and pushes to the Pushgateway in a turn: it holds each against all that is stored.
+/// How many groups are stored, and how many pushes the Pushgateway gets per turn: it checks each
+/// against everything stored.
 const SIZES: [(u64, u64); 4] = [(1, 300), (1_000, 20), (10_000, 3), (50_000, 1)];
-/// Pushes to ours in a turn.
+/// How many pushes our gateway gets per turn.
 const OWN: u64 = 1000;
 const TURNS: usize = 3;
 
@@ -36,7 +37,7 @@ pub(crate) fn measure() -> io::Result<String> {
         let fill = |address| client::run(address, load(8, groups), &write).map(|_| ());
         let own = Target::start(Kind::Groups)?;
         fill(own.address)?;
-        // With the check on that would take hours.
+        // This would take hours with the check on.
         let real = Target::start(Kind::PushgatewayUnchecked)?;
         fill(real.address)?;
         let servers = [(own, OWN), (real.with_check()?, pushes)];

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `--quick` takes fewer and shorter rounds and less data, `--own` leaves the Pushgateway out, and
-//! `--only` takes the rows whose names hold a word. Only ratios to the null server mean something
-//! beyond the machine they were measured on.
+//! `--only` takes only the rows whose names contain a word. Nothing but the ratios to the null server
+//! has a meaning beyond the machine.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -27,15 +27,15 @@ use std::time::Duration;
 
 use report::Report;
 
-/// What to measure, and how long.
+/// What to measure, and for how long.
 #[derive(Debug)]
 struct Plan {
     rounds: usize,
     segment: Duration,
     scrapes: u64,
-    /// Series lines at the end of growth.
+    /// How many series lines are stored at the end of the row "growth".
     lines: u64,
-    /// Also the Pushgateway.
+    /// Whether to measure the Pushgateway, too.
     others: bool,
     only: Vec<String>,
 }
@@ -94,7 +94,7 @@ fn main() -> io::Result<()> {
             println!("{}", report.markdown());
             document.map_or(Ok(()), |document| report.write(&document))
         }
-        // `cargo bench` runs all benchmarks; this one only when it is asked to.
+        // `cargo bench` runs all benchmarks, but this one needs an explicit command.
         _ => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! The null server: the least that an actix server can do with a push, and with a scrape. What a
-//! gateway costs beyond it is what it does itself.
+//! The null server: the least that an actix server can do with a push or a scrape. Any cost beyond that
+//! is the gateway's own.
 
 use std::future::poll_fn;
 use std::io;
@@ -58,8 +58,8 @@ async fn answer(
     HttpResponse::Ok().finish()
 }
 
-/// Bytes in pieces as long as those of a gateway. A server that is given many at once copies them into
-/// a buffer of that size first, which is not the least that can be done.
+/// Bytes in pieces as long as those of a gateway. If actix is given many bytes at once, it first copies
+/// them to a buffer of that size, which would not be the least possible work.
 struct Pieces(Bytes);
 
 impl Stream for Pieces {

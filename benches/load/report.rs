@@ -1,4 +1,4 @@
-//! What was measured, as the tables of docs/performance.md and a plot beside it.
+//! The results, as the tables of docs/performance.md and a plot.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -36,14 +36,14 @@ pub(crate) struct PushRow {
     pub(crate) servers: Vec<Server>,
 }
 
-/// How one server did in one row.
+/// The result of one server in one row.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) cpu_us: f64,
     pub(crate) ratio: f64,
     pub(crate) per_second: f64,
-    /// The part of the time that the client was busy, in percent.
+    /// How much of the time the client was busy, in percent.
     pub(crate) client_busy: f64,
     /// p50, p99, p999
     pub(crate) latency_ms: [f64; 3],
@@ -53,14 +53,14 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Growth {
     pub(crate) kind: Kind,
-    /// Stored lines, and microseconds of CPU for a push then.
+    /// (stored lines, microseconds of CPU per push)
     pub(crate) points: Vec<(f64, f64)>,
     pub(crate) p999_ms: f64,
     pub(crate) max_ms: f64,
 }
 
 impl Growth {
-    /// The exponent of cost against stored lines, by least squares of the logarithms.
+    /// The exponent of the cost as a function of stored lines: a least-squares fit of the logarithms.
     fn exponent(&self) -> f64 {
         let points: Vec<_> = self.points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
         let n = points.len() as f64;
@@ -79,7 +79,7 @@ pub(crate) struct ScrapeRow {
     pub(crate) goal: f64,
     pub(crate) bytes: usize,
     pub(crate) cpu_ms: f64,
-    /// Of the null server that has the whole body at once.
+    /// For the null server that sends the whole body at once.
     pub(crate) null_ms: f64,
     pub(crate) ratio: f64,
     /// The ratio to the null server that sends in pieces.
@@ -87,7 +87,7 @@ pub(crate) struct ScrapeRow {
     pub(crate) resident: u64,
 }
 
-/// Says how far it is.
+/// Reports progress.
 #[expect(clippy::print_stderr, reason = "a tool that takes minutes says what it does")]
 pub(crate) fn note(text: &str) {
     eprintln!("load: {text}");
@@ -235,7 +235,7 @@ impl Report {
         }
     }
 
-    /// Cost of a push against stored lines, both axes logarithmic.
+    /// A plot of the cost of a push against stored lines; both axes are logarithmic.
     pub(crate) fn plot(&self) -> String {
         let (width, height) = (760.0, 420.0);
         let (left, top, right, bottom) = (70.0, 30.0, 190.0, 50.0);
@@ -282,7 +282,7 @@ impl Report {
                 Kind::PushgatewayUnchecked => "#e90",
                 _ => "#07c",
             };
-            // What lies beyond the axes would be drawn over their labels.
+            // Points beyond the axes would be drawn over the labels.
             let shown = |&&(stored, cost): &&(f64, f64)| stored >= 1e3 && cost >= 10.0;
             let points = growth.points.iter().filter(shown);
             let points: String =
@@ -336,7 +336,7 @@ fn ratio(ratio: f64) -> String {
     if ratio < 10.0 { format!("**{ratio:.2}**") } else { format!("**{ratio:.0}**") }
 }
 
-/// What it was measured on.
+/// The machine of the measurement.
 pub(crate) fn machine() -> String {
     let first = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();

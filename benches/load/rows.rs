@@ -1,4 +1,4 @@
-//! The rows of the tables: what is done to which server, and what is read off.
+//! The rows of the tables: which load each server gets, and what is measured.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,7 +22,8 @@ const fn load(connections: usize, count: u64, time: Duration) -> Load {
 struct Row {
     name: &'static str,
     goal: f64,
-    /// CPU of gravel-gateway 1.7 in null servers, as measured elsewhere: it cannot be had here.
+    /// CPU of gravel-gateway 1.7 relative to the null server, as measured elsewhere: it is not
+    /// available here.
     gravel: Option<f64>,
     connections: usize,
     form: Form,
@@ -66,7 +67,7 @@ const MEDIUM_ROW: Row = Row {
     fresh: false,
 };
 
-/// What a push costs, compared with the null server.
+/// The cost of a push, relative to the null server.
 pub(crate) fn pushes(plan: &Plan, report: &mut Report) -> io::Result<()> {
     let mut kinds = vec![Kind::Null, Kind::Gateway];
     if plan.others {
@@ -90,12 +91,12 @@ pub(crate) fn pushes(plan: &Plan, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts servers and makes the label sets.
+/// Starts servers and creates the label sets.
 fn start(kinds: &[Kind], body: &[u8]) -> io::Result<Vec<Target>> {
     let write = shapes::push(body, Form::Text, LABEL_SETS, false);
     let start = |&kind| {
         let checked = kind == Kind::PushgatewayChecked;
-        // With its check on, making label sets of 200 samples would take minutes.
+        // With its check on, creating label sets of 200 samples would take minutes.
         let target = Target::start(if checked { Kind::PushgatewayUnchecked } else { kind })?;
         client::run(target.address, load(16, LABEL_SETS, FOR_EVER), &write)?;
         if checked { target.with_check() } else { Ok(target) }
@@ -124,7 +125,7 @@ fn push_row(plan: &Plan, row: &Row, targets: &[Target], body: &[u8]) -> io::Resu
     }
     let mut servers = Vec::new();
     for (target, own) in targets.iter().zip(&rounds) {
-        // Each round is compared with the null server of the same round.
+        // Each round is relative to the null server in the same round.
         let ratios = own.iter().zip(&rounds[0]).map(|((cpu, _), (null, _))| cpu / null);
         let latency = |q| median(own.iter().map(|(_, outcome)| outcome.quantile(q)));
         servers.push(crate::report::Server {
@@ -140,7 +141,7 @@ fn push_row(plan: &Plan, row: &Row, targets: &[Target], body: &[u8]) -> io::Resu
     Ok(PushRow { name: row.name, goal: row.goal, gravel: row.gravel, servers })
 }
 
-/// New label sets until `lines` series lines are stored; cost and pauses on the way.
+/// Pushes new label sets until `lines` series lines are stored, and measures cost and pauses.
 pub(crate) fn growth(plan: &Plan, report: &mut Report) -> io::Result<Option<Target>> {
     if !plan.wants("growth") && !plan.wants("scrape") {
         return Ok(None);
@@ -172,7 +173,7 @@ pub(crate) fn growth(plan: &Plan, report: &mut Report) -> io::Result<Option<Targ
     Ok(last)
 }
 
-/// The second number is by how much resident memory has grown.
+/// The second number is the growth of resident memory.
 fn grow(target: &Target, lines: u64) -> io::Result<(Growth, u64)> {
     const STEPS: u64 = 25;
     let write = shapes::push(&shapes::small(), Form::Text, u64::MAX, false);
@@ -197,12 +198,12 @@ fn grow(target: &Target, lines: u64) -> io::Result<(Growth, u64)> {
 fn scrape_cpu(target: &Target, request: &[u8]) -> io::Result<f64> {
     let before = target.cpu();
     client::fetch(target.address, request, false)?;
-    // What ends a scrape runs after its last byte was sent.
+    // The end of a scrape is still processed after its last byte was sent.
     std::thread::sleep(Duration::from_millis(5));
     Ok(target.cpu().since(&before) as f64)
 }
 
-/// What a scrape costs, compared with sending as many bytes that are ready. `grown` holds 1 M lines.
+/// The cost of a scrape, relative to sending as many bytes that are ready. `grown` holds 1 M lines.
 pub(crate) fn scrapes(plan: &Plan, grown: &Target, report: &mut Report) -> io::Result<()> {
     if !plan.wants("scrape") {
         return Ok(());
@@ -257,7 +258,7 @@ fn scrape_row(
     let body = client::fetch(target.address, &request, true)?;
     client::fetch(null.address, &shapes::keep(&body), false)?;
     row.bytes = body.len();
-    // One sending of few bytes is too short to be measured.
+    // Sending a few bytes once takes too little time to measure.
     let times = (100_000_000 / body.len().max(1)).clamp(1, 50);
     let ready = |request: &[u8]| {
         let before = null.cpu();
@@ -280,7 +281,7 @@ fn scrape_row(
     Ok(row)
 }
 
-/// How pushes feel scrapes of everything; also those to a null server that sends the same bytes.
+/// How much scrapes of everything slow down pushes, also on a null server that sends the same bytes.
 pub(crate) fn scrapes_felt(plan: &Plan, grown: &Target, report: &mut Report) -> io::Result<()> {
     if !plan.wants("felt") {
         return Ok(());
@@ -307,14 +308,14 @@ pub(crate) fn scrapes_felt(plan: &Plan, grown: &Target, report: &mut Report) -> 
     Ok(())
 }
 
-/// Of a thousand pushes a second, in milliseconds.
+/// The p99 of a thousand pushes per second, in milliseconds.
 fn p99(plan: &Plan, target: &Target) -> io::Result<f64> {
     let write = shapes::push(&shapes::small(), Form::Text, plan.lines / SMALL_SAMPLES, false);
     let paced = Load { rate: Some(1000.0), ..load(16, u64::MAX, plan.segment * 4) };
     Ok(client::run(target.address, paced, &write)?.quantile(0.99))
 }
 
-/// Does something while a server is scraped without a break.
+/// Does something while a server is scraped continuously.
 fn during<T>(
     target: &Target,
     scrape: &[u8],

@@ -1,4 +1,4 @@
-//! What is pushed, as bytes on the wire.
+//! The requests, as bytes on the wire.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -72,7 +72,7 @@ pub(crate) fn family(number: u64) -> Vec<u8> {
     body.into_bytes()
 }
 
-/// The same push as another client would send it.
+/// The same push in the form of another client.
 pub(crate) fn in_form(text: &[u8], form: Form) -> Vec<u8> {
     match form {
         Form::Text => text.to_vec(),
@@ -125,7 +125,7 @@ pub(crate) fn push_families(every: u64) -> Write {
     })
 }
 
-/// A scrape as Prometheus asks for it.
+/// A scrape request like that of Prometheus.
 pub(crate) fn scrape(gzip: bool) -> Vec<u8> {
     let encoding = if gzip { "Accept-Encoding: gzip\r\n" } else { "" };
     format!(
@@ -140,7 +140,7 @@ pub(crate) fn at_once() -> &'static [u8] {
     b"GET /at-once HTTP/1.1\r\nHost: null\r\n\r\n"
 }
 
-/// Gives the null server the bytes to send.
+/// Gives the null server the bytes that it will send.
 pub(crate) fn keep(bytes: &[u8]) -> Vec<u8> {
     let mut request =
         format!("PUT / HTTP/1.1\r\nHost: null\r\nContent-Length: {}\r\n\r\n", bytes.len())

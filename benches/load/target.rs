@@ -1,4 +1,5 @@
-//! The servers under load: started on a free port, watched through `/proc`, stopped by their id.
+//! The servers under load: started on a free port, observed through `/proc`, and stopped by their
+//! process id.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What can be put under load.
+/// The kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Null,
-    /// State in memory only.
+    /// With state in memory only.
     Gateway,
-    /// Every push is on disk when it is answered.
+    /// Every push is on disk before it is answered.
     Synced,
     /// In pushgateway mode, in memory.
     Groups,
@@ -35,13 +36,13 @@ impl Kind {
     }
 }
 
-/// A server that runs; stopped when dropped.
+/// A running server, which is stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
     child: Child,
-    /// Where it keeps its state, if it does.
+    /// Where it keeps its state, if anywhere.
     folder: Option<PathBuf>,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Target {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cpu {
     threads: BTreeMap<u32, u64>,
-    /// Of the whole process, threads that have ended included; counted in hundredths of a second.
+    /// For the whole process, including threads that have ended; counted in hundredths of a second.
     process: u64,
 }
 
@@ -59,7 +60,7 @@ impl Target {
         Target::start_in(kind, None)
     }
 
-    /// `kept` is a folder with what a Pushgateway has kept.
+    /// `kept` is a folder with the state of a Pushgateway.
     fn start_in(kind: Kind, kept: Option<PathBuf>) -> io::Result<Target> {
         let port = free_port()?;
         let listen = format!("127.0.0.1:{port}");
@@ -123,7 +124,7 @@ impl Target {
         Ok(target)
     }
 
-    /// A Pushgateway started anew with what it has, and its check.
+    /// Restarts a Pushgateway with the same state, and with its check.
     ///
     /// # Errors
     /// If it does not stop or start.
@@ -178,7 +179,8 @@ impl Drop for Target {
 }
 
 impl Cpu {
-    /// Nanoseconds used since `before`: by thread, which is precise, unless one of them has ended.
+    /// Nanoseconds used since `before`: from the threads, which is precise, unless one of them has
+    /// ended.
     pub(crate) fn since(&self, before: &Cpu) -> u64 {
         let ended = before.threads.keys().any(|id| !self.threads.contains_key(id));
         if ended || self.threads.is_empty() {

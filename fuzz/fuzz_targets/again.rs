@@ -9,8 +9,8 @@ use tallygate::rules::{RawRule, Rules};
 use tallygate::telemetry::Telemetry;
 use tallygate_fuzz::{push, scrape};
 
-// A gateway that remembers bodies and one that reads each anew come to the same, also with a body that
-// is like one before but for a few bytes.
+// A gateway that remembers bodies and one that parses each of them have the same result, even for a
+// body that differs from an earlier one in a few bytes.
 fuzz_target!(|input: &[u8]| {
     let [how, count, rest @ ..] = input else { return };
     let format = if how % 2 == 0 { PushFormat::Text } else { PushFormat::Protobuf };
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(shown[0], shown[1]);
 });
 
-/// With a rule, which decides nothing here, each body is read anew.
+/// With a rule, even one that decides nothing here, every body is parsed.
 fn gateway(with_rule: bool) -> Gateway {
     let rule = RawRule { selector: "never".to_owned(), drop: Some(true), ..RawRule::default() };
     let rules = Rules::compile(&[rule][..usize::from(with_rule)]).expect("a rule");

@@ -4,7 +4,7 @@ use libfuzzer_sys::fuzz_target;
 use tallygate::config::Config;
 
 fuzz_target!(|text: &str| {
-    // What is accepted is printed so that it loads back.
+    // An accepted configuration can be printed and loaded again.
     if let Ok(config) = Config::from_yaml(text) {
         let printed = config.to_yaml();
         let again = Config::from_yaml(&printed).expect("what is printed loads");

@@ -11,7 +11,7 @@ fuzz_target!(|body: &[u8]| {
             assert!(out.len() <= MAX);
         }
     }
-    // Our own deflater, read by another's.
+    // What our deflater writes, another library can inflate.
     let packed = encode(Compression::Gzip, Levels::default(), body).expect("memory");
     decode(Coding::Gzip, &packed, body.len(), &mut out).expect("what we wrote");
     assert!(out == body);

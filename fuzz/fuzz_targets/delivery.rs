@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     if kind % 2 == 0 { read(rest) } else { count(rest) }
 });
 
-/// What is read can be written and read again.
+/// A key that is accepted can be written and read again.
 fn read(field: &[u8]) {
     let Ok(key) = Key::parse(field) else { return };
     assert!((1..=TEXT_BYTES_MAX).contains(&key.as_str().len()));
@@ -35,8 +35,8 @@ fn read(field: &[u8]) {
     }
 }
 
-/// No number counts twice, and one that is new and not far behind counts. Each step is two bytes: a
-/// number, relative to the highest one, and whether the push is accepted.
+/// No number counts twice, and every new one that is not too far behind counts once. Each step is two
+/// bytes: a number, relative to the highest one, and whether the push is accepted.
 fn count(steps: &[u8]) {
     let delivery = Delivery::new([0; 16], START, true);
     let grouping = Grouping::default();

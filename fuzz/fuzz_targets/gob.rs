@@ -1,4 +1,4 @@
-//! Persistence files of a Pushgateway: whatever the bytes, reading them ends, and without a panic.
+//! Persistence files of a Pushgateway: reading any bytes ends, and without a panic.
 
 #![no_main]
 

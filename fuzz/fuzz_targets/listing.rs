@@ -1,5 +1,5 @@
-//! What a running Pushgateway answers: whatever the bytes, reading them ends, and without a panic.
-//! The input is a listing in JSON, a line feed, and an exposition in protobuf.
+//! Answers of a running Pushgateway: reading any bytes ends, and without a panic. The input is a
+//! listing in JSON, a line feed, and an exposition in protobuf.
 
 #![no_main]
 

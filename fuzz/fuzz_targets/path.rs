@@ -5,7 +5,7 @@ use tallygate::http::grouping;
 use tallygate::model::{Grouping, labels};
 
 fuzz_target!(|path: &str| {
-    // The key reads back as the labels it was made of.
+    // The labels can be read back from the key.
     if let Ok(grouping) = grouping::parse(path) {
         let again = Grouping::new(labels::pairs(grouping.key())).expect("a key is a label set");
         assert_eq!(again.key(), grouping.key());

@@ -5,8 +5,8 @@ use tallygate::model::ReadBuffer;
 use tallygate::persistence::{Change, Record, Table};
 use tallygate::store::Store;
 
-// Records are behind checksums, but what passes them is not trusted either. Changes as a commit
-// holds them.
+// Records have checksums, but are not trusted even if these are right. The input is the changes of a
+// commit.
 fuzz_target!(|bytes: &[u8]| {
     let store = Store::default();
     let mut restore = store.restore();

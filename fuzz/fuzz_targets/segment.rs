@@ -9,8 +9,8 @@ use tallygate::persistence::memory::Records;
 use tallygate::persistence::{Batch, Engine, EngineError, each};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-// A segment of format 1 or 2 whose checksums are right and whose commits hold anything, or of which
-// nothing is right: it is refused, or what it holds can be written and is found again.
+// A segment of format 1 or 2, with right checksums around arbitrary commits, or with nothing right at
+// all: it is refused, or its content can be written and read again.
 fuzz_target!(|bytes: &[u8]| {
     let Some((&how, bytes)) = bytes.split_first() else { return };
     let disk = Simulated::with(&BTreeMap::from([
@@ -44,7 +44,7 @@ fn load(disk: &Simulated) -> Result<(Disk, Records), EngineError> {
         records.put(record);
         Ok(())
     }))?;
-    // A last number that nothing can follow.
+    // A last commit number that would leave no room for more.
     if records.commit > u64::MAX / 2 {
         return Err(EngineError::Missing { path: String::new() });
     }
@@ -64,7 +64,7 @@ fn with_sum(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Nothing is acknowledged.
+/// A mark that acknowledges nothing.
 fn mark() -> Vec<u8> {
     let slot = with_sum(words(&[0; 3]), MAGIC);
     let mut mark = slot.clone();
@@ -73,7 +73,7 @@ fn mark() -> Vec<u8> {
     mark
 }
 
-/// Two commits; how many records there are afterwards is as the fuzzer likes.
+/// Two commits; the fuzzer chooses how many records they claim to have.
 fn segment(how: u8, bytes: &[u8]) -> Vec<u8> {
     let first = how % 2 == 1;
     let magic = if first { MAGIC } else { u64::from_le_bytes(*b"TALLYLG2") };

@@ -7,7 +7,7 @@ use tallygate::auth::{PasswordMemory, Policy};
 use tallygate::config::{UsersFile, WebFile};
 
 fuzz_target!(|text: &str| {
-    // What is accepted makes a policy, or two users cannot be told apart.
+    // An accepted file makes a policy, unless two users cannot be told apart.
     let mut accounts = Vec::new();
     if let Ok(file) = WebFile::parse(text, Path::new("/etc")) {
         assert!(file.tls.is_none_or(|tls| tls.min_version <= tls.max_version));

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: a gateway to push to, and what must hold of it at any time.
+//! What the fuzz targets share: a gateway to push to, and checks that must always hold for it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -37,7 +37,7 @@ fn scrape_escaped(gateway: &Gateway, format: Format, escaping: Escaping) -> Vec<
 }
 
 pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
-    // As HTTP has it: without a number nothing is remembered of a push.
+    // Numbered, as by HTTP: without a number, nothing is remembered of a push.
     static GROUPING: LazyLock<Grouping> = LazyLock::new(|| Grouping::default().numbered());
     gateway.push(&PushRequest::new(&GROUPING, format, body)).is_ok()
 }
@@ -45,8 +45,8 @@ pub fn push(gateway: &Gateway, format: PushFormat, body: &[u8]) -> bool {
 const ESCAPINGS: [Escaping; 4] =
     [Escaping::AllowUtf8, Escaping::Underscores, Escaping::Dots, Escaping::Values];
 
-/// A body that is accepted can be exposed in every format and with every escaping, and what is exposed
-/// can be read again. A body that is refused leaves nothing.
+/// An accepted body can be exposed in every format and with every escaping, and each exposition can be
+/// read again. A refused body leaves nothing behind.
 pub fn check_body(format: PushFormat, body: &[u8]) {
     let first = gateway();
     if !push(&first, format, body) {

@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::Hidden;
 
-/// What a request says of who sends it.
+/// The credentials in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// RFC 7617
@@ -15,7 +15,7 @@ pub enum Credentials {
     Bearer(Hidden),
 }
 
-/// Why a header tells nothing.
+/// Why a header contains no credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     #[error("Authorization must be Basic or Bearer")]
@@ -32,7 +32,7 @@ pub enum HeaderError {
     Token,
 }
 
-/// Some clients leave the padding out.
+/// Accepts missing padding, since some clients leave it out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -41,7 +41,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Reads the value of the header.
 ///
 /// # Errors
-/// If it names nobody; it never tells what was in it.
+/// If it contains no credentials. The error never shows the content of the header.
 pub fn parse(header: &[u8]) -> Result<Credentials, HeaderError> {
     let end = header.iter().position(|&byte| byte == b' ').unwrap_or(header.len());
     let (scheme, rest) = header.split_at(end);
@@ -74,12 +74,12 @@ mod tests {
             ("Basic YWxpY2U6c2VjcmV0", basic("alice", b"secret")),
             ("basic YWxpY2U6c2VjcmV0", basic("alice", b"secret")),
             ("BASIC   YWxpY2U6c2VjcmV0 ", basic("alice", b"secret")),
-            // Only the first colon divides.
+            // Only the first colon is a separator.
             ("Basic YTpiOmM=", basic("a", b"b:c")),
             ("Basic YTpiOmM", basic("a", b"b:c")),
             ("Basic Og==", basic("", b"")),
             ("Basic YTo=", basic("a", b"")),
-            // A password is bytes.
+            // A password need not be UTF-8.
             ("Basic YTr/", basic("a", b"\xff")),
             ("Bearer abc.DEF-_~+/=", Credentials::Bearer(Hidden(b"abc.DEF-_~+/=".to_vec()))),
             ("bearer  x", Credentials::Bearer(Hidden(b"x".to_vec()))),

@@ -1,13 +1,13 @@
-//! Who may do what: users with passwords or tokens, the rights each has, the labels each is bound
+//! Who may do what: users with passwords or tokens, their rights, and the labels that they are bound
 //! to.
 //!
-//! A [`Policy`] is made from lists of [`Account`]s and never changes; a reload makes another one.
-//! [`Policy::identify`] is quick. Only a password that was not seen before has to be compared with
-//! its bcrypt hash, which takes long on purpose: that is a [`PasswordCheck`], to be run where
-//! nobody waits for the thread.
+//! A [`Policy`] is made from a list of [`Account`]s and never changes; a reload makes a new one.
+//! [`Policy::identify`] is fast. Only a password that has not been seen before must be compared with
+//! its bcrypt hash, which is slow on purpose: that is a [`PasswordCheck`], to be run on a thread that
+//! may block.
 //!
-//! Nothing here tells names that exist from names that do not: an unknown user costs as many runs
-//! of bcrypt, at the cost of the known ones, and every comparison of secrets is constant in time.
+//! Timing does not reveal which names exist: an unknown user takes as many runs of bcrypt as a known
+//! one, at the same cost, and all comparisons of secrets take constant time.
 
 mod header;
 mod password;
@@ -33,16 +33,16 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// What one may be allowed to do. Every request needs one of these.
+/// What a user may do. Every request needs one of these rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
-    /// Push, and delete the groups one can push to.
+    /// Push, and delete the groups that the user can push to.
     Push,
-    /// Read all that is stored and how the gateway is set up: scrapes, the API, the page.
+    /// Read everything that is stored, and the configuration: scrapes, the API, the page.
     Scrape,
-    /// Remove what others have pushed, stop the gateway, load its configuration again.
+    /// Remove what others have pushed, stop the gateway, reload its configuration.
     Admin,
-    /// Ask whether the gateway is alive, and what there is on a path. Every user may.
+    /// Ask whether the gateway is alive, and what there is on a path. Every user has this right.
     Probe,
 }
 
@@ -63,7 +63,7 @@ impl Right {
     }
 }
 
-/// Several rights. `Default` is none.
+/// A set of rights. The default is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights(BTreeSet<Right>);
 
@@ -83,13 +83,13 @@ impl FromIterator<Right> for Rights {
     }
 }
 
-/// Somebody who can be told from others.
+/// A user, with secrets.
 #[derive(Clone, Debug)]
 pub struct Account {
     pub name: String,
-    /// Those listed; [`Right::Probe`] comes with any account.
+    /// Besides [`Right::Probe`], which every account has.
     pub rights: Rights,
-    /// What pushes are bound to; `None` leaves them free.
+    /// What pushes are bound to; `None` for no restriction.
     pub scope: Option<LabelScope>,
     pub password: Option<PasswordHash>,
     pub tokens: Vec<TokenHash>,
@@ -103,16 +103,16 @@ struct User {
     scope: Option<Arc<LabelScope>>,
 }
 
-/// Who sends a request that is let through.
+/// The sender of a request that is allowed.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    /// `None` for somebody without credentials, and where nobody is asked for any.
+    /// `None` for a request without credentials, and if no credentials are needed.
     pub name: Option<Arc<str>>,
     /// What pushes and deletions of groups are bound to.
     pub scope: Option<Arc<LabelScope>>,
 }
 
-/// Why a request is not let through.
+/// Why a request is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("credentials are needed: a user name with a password, or a token")]
@@ -125,16 +125,16 @@ pub enum Refusal {
     Right(Right),
 }
 
-/// What the header of a request has told.
+/// The result of looking at the header of a request.
 #[derive(Debug)]
 pub enum Identified {
     Caller(Caller),
     Refused(Refusal),
-    /// It takes a run of bcrypt to tell.
+    /// A run of bcrypt is needed to decide.
     Ask(PasswordCheck),
 }
 
-/// Why accounts make no policy.
+/// Why some accounts cannot make up a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     #[error("there are two users {0:?}")]
@@ -143,7 +143,7 @@ pub enum PolicyError {
     SameToken(String, String),
 }
 
-/// Everybody who is known, and what those may do who are not.
+/// All users, and what anybody may do without credentials.
 #[derive(Debug)]
 pub struct Policy {
     anonymous: Rights,
@@ -153,8 +153,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// `anonymous` is what anybody may do without credentials. `memory` is that of the policy before
-    /// this one, or a new one.
+    /// `anonymous` is what anybody may do without credentials. `memory` is that of the previous policy,
+    /// or a new one.
     ///
     /// # Errors
     /// If two accounts cannot be told apart.
@@ -191,8 +191,7 @@ impl Policy {
         Ok(Policy { anonymous, users, tokens, passwords: Passwords::new(hashes, memory) })
     }
 
-    /// Whether the sender of a request may do what needs `right`. `header` is the value of
-    /// `Authorization`.
+    /// Decides whether the sender of a request has `right`. `header` is the value of `Authorization`.
     pub fn identify(self: &Arc<Policy>, header: Option<&[u8]>, right: Right) -> Identified {
         let found = match header.map(parse_header) {
             None if self.anonymous.has(right) => return Identified::Caller(Caller::default()),
@@ -210,12 +209,12 @@ impl Policy {
         found.and_then(|user| self.allow(user, right)).into()
     }
 
-    /// Whether anybody has a token.
+    /// Whether any user has a token.
     pub fn has_tokens(&self) -> bool {
         !self.tokens.is_empty()
     }
 
-    /// Compares with all of them, so that time tells nothing.
+    /// Compares with all tokens, so that timing reveals nothing.
     fn by_token(&self, token: &Hidden) -> Option<usize> {
         let hash = TokenHash::of(&token.0);
         let matching = self.tokens.iter().filter(|(other, _)| other.is_same(&hash));

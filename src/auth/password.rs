@@ -1,8 +1,8 @@
-//! Passwords against their bcrypt hashes, and the memory of what was compared before.
+//! Compares passwords with their bcrypt hashes, and remembers the outcomes.
 //!
-//! A run of bcrypt takes a tenth of a second or so; a pusher sends its password with each push. So
-//! outcomes are remembered, under a keyed hash of user and password that says nothing without its
-//! key, which is made at start and never leaves the process.
+//! A run of bcrypt takes about a tenth of a second, and a client sends its password with every push. So
+//! outcomes are remembered, under a keyed hash that reveals nothing without its key, which is generated
+//! at the start and never leaves the process.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -19,11 +19,11 @@ use crate::random;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     text: String,
-    /// Two to the power of it is how much work a comparison is.
+    /// A comparison takes 2^`cost` units of work.
     cost: u32,
 }
 
-/// Why a text is no hash of a password.
+/// Why a text is not a password hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordHashError {
     #[error("a bcrypt hash is expected, such as htpasswd -nBC 10 NAME prints")]
@@ -32,19 +32,19 @@ pub enum PasswordHashError {
     Cost(u32),
 }
 
-/// Less is no bcrypt.
+/// The minimum of bcrypt.
 const COST_MIN: u32 = 4;
-/// Some seconds on a slow core.
+/// A few seconds on a slow core.
 const COST_MAX: u32 = 16;
 
-/// Outcomes that are remembered. Anybody can make wrong ones; the right ones are about as many as
-/// there are users.
+/// How many outcomes are remembered. Anybody can add wrong ones; there are about as many right ones as
+/// users.
 const WRONG_MAX: usize = 1000;
 const RIGHT_MAX: usize = 10_000;
 
 impl PasswordHash {
     /// # Errors
-    /// If it is none, or one that takes minutes.
+    /// If it is not such a hash, or would take minutes to compare.
     pub fn parse(text: &str) -> Result<PasswordHash, PasswordHashError> {
         let parts: bcrypt::HashParts = text.parse().map_err(|_| PasswordHashError::NotBcrypt)?;
         if !["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
@@ -57,7 +57,7 @@ impl PasswordHash {
         }
     }
 
-    /// Well-formed, and of a password that was forgotten at once.
+    /// A well-formed hash that no known password has.
     fn nobody(cost: u32) -> PasswordHash {
         const DIGITS: &str = "NobodyHasThisPassword.8RHJ7/mkH/khEtRXFtEnf3L5NEfnedq";
         PasswordHash { text: format!("$2b${cost:02}${DIGITS}"), cost }
@@ -70,8 +70,8 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// What is known of passwords already. It outlives the policies that use it, so that a reload costs
-/// nobody a run of bcrypt; an outcome holds for one user, one hash and one password.
+/// Outcomes of comparisons. It outlives the policies that use it, so that a reload does not make
+/// anybody wait for bcrypt again. An outcome is for one user, one hash and one password.
 #[derive(Clone)]
 pub struct PasswordMemory(Arc<Memory>);
 
@@ -87,7 +87,7 @@ struct Outcomes {
     wrong: HashSet<Mark>,
 }
 
-/// Stands for a user, a hash and a password, without telling them.
+/// Stands for a user, a hash and a password, without revealing them.
 pub type Mark = [u8; 32];
 
 impl Default for PasswordMemory {
@@ -105,14 +105,14 @@ impl fmt::Debug for PasswordMemory {
 }
 
 impl PasswordMemory {
-    /// How often bcrypt has run.
+    /// How many times bcrypt has run.
     pub fn runs(&self) -> u64 {
         self.0.runs.load(Relaxed)
     }
 
     fn mark(&self, user: &str, hash: &PasswordHash, password: &[u8]) -> Mark {
         let mut context = hmac::Context::with_key(&self.0.key);
-        // All hashes have the same length, and the length of the user stands before it.
+        // Unambiguous, since all hashes have the same length and the user comes after its length.
         context.update(&(user.len() as u64).to_le_bytes());
         context.update(user.as_bytes());
         context.update(hash.text.as_bytes());
@@ -144,12 +144,12 @@ impl PasswordMemory {
     }
 }
 
-/// The hashes of all who have one.
+/// The password hashes of all users that have one.
 #[derive(Debug)]
 pub(super) struct Passwords {
-    /// With the index of the user.
+    /// By user name; with the index of the user.
     hashes: BTreeMap<String, (PasswordHash, usize)>,
-    /// Compared with where there is no such user. It costs as much as the dearest of the others.
+    /// For unknown users. It costs as much as the most expensive of the others.
     nobody: PasswordHash,
     memory: PasswordMemory,
 }
@@ -173,7 +173,7 @@ impl Passwords {
     }
 }
 
-/// A password that is to be compared with the hash of its user.
+/// A password to be compared with the hash of its user.
 #[derive(Clone, Debug)]
 pub struct PasswordCheck {
     policy: Arc<Policy>,
@@ -195,17 +195,17 @@ impl PasswordCheck {
         PasswordCheck { policy, user, password, mark, right }
     }
 
-    /// The same for every request that brings the same user and password.
+    /// The same for all requests with the same user and password.
     pub fn mark(&self) -> Mark {
         self.mark
     }
 
-    /// Whether the password was right when it was compared earlier, if it was.
+    /// The outcome of an earlier comparison, if there was one.
     pub fn recall(&self) -> Option<bool> {
         self.policy.passwords.memory.recall(&self.mark)
     }
 
-    /// Whether the password is right. It takes long, on purpose.
+    /// Whether the password is right. Slow on purpose.
     pub fn run(&self) -> bool {
         let passwords = &self.policy.passwords;
         passwords.memory.0.runs.fetch_add(1, Relaxed);
@@ -215,7 +215,7 @@ impl PasswordCheck {
         right
     }
 
-    /// What is to be done with the request, once it is known whether the password is right.
+    /// What to do with the request, once it is known whether the password is right.
     ///
     /// # Errors
     /// If it is wrong, or the user lacks the right.

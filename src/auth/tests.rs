@@ -1,11 +1,11 @@
-//! Who is let through, and what it costs to find out.
+//! Which requests are allowed, and what it costs to find out.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-/// Of `secret`, at the lowest cost.
+/// The hash of `secret`, at the lowest cost.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 
 fn account(name: &str, rights: &[Right]) -> Account {
@@ -76,7 +76,7 @@ fn nobody_else_has_any() {
         (Some(basic("tokens-only", "secret")), Refusal::Wrong),
         (Some("Bearer token-of-eve".into()), Refusal::Wrong),
         (Some("Bearer token-of-ada2".into()), Refusal::Wrong),
-        // A password is no token, and a token is no password.
+        // A password is not a token, nor the reverse.
         (Some("Bearer secret".into()), Refusal::Wrong),
         (Some(basic("ada", "token-of-ada")), Refusal::Wrong),
         (Some("Digest x".into()), Refusal::Malformed(HeaderError::Scheme)),
@@ -136,7 +136,8 @@ fn guesses_do_not_push_out_what_is_known() {
     assert_eq!(policy.passwords.memory().runs(), before);
 }
 
-/// A reload must not let all clients wait for bcrypt again, nor take a password for right that is not.
+/// A reload must not make all clients wait for bcrypt again, nor let an old outcome decide about a new
+/// hash.
 #[test]
 fn what_is_known_outlives_a_policy_as_long_as_it_holds() {
     let memory = PasswordMemory::default();

@@ -1,4 +1,4 @@
-//! Tokens are kept as their SHA-256. They are long and random, so nothing slower is needed.
+//! Tokens are kept as their SHA-256. They are long and random, so no slow hash is needed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenHash([u8; 32]);
 
-/// Why a text is no hash of a token.
+/// Why a text is not a token hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a SHA-256 in 64 hexadecimal digits is expected")]
 pub struct TokenHashError;

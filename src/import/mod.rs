@@ -18,7 +18,7 @@ pub use running::{Listing, import_running};
 pub struct Imported {
     pub groups: usize,
     pub families: usize,
-    /// What is missing and why, one line each.
+    /// What was not imported and why, one line each.
     pub left_out: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::format::protobuf::{self, RawMetric};
 use crate::groups::{Groups, ImportedGroup, PUSH_FAILURE_TIME, PUSH_TIME, Stamp};
 use crate::model::{FamilyHead, Grouping, Kind};
 
-/// Prefixes of families that a gateway has of itself.
+/// Prefixes of a gateway's own metrics.
 const OWN: [&str; 5] = ["go_", "process_", "promhttp_", "pushgateway_", "tallygate_"];
 
 type Labels = BTreeMap<String, String>;
@@ -21,7 +21,7 @@ type Labels = BTreeMap<String, String>;
 /// The answer of `/api/v1/metrics`. Two answers are equal if nothing was pushed in between.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// In the order of their labels.
+    /// Sorted by their labels.
     groups: Vec<Group>,
 }
 
@@ -49,7 +49,7 @@ struct Metric {
 
 impl Listing {
     /// # Errors
-    /// If the answer is another one.
+    /// If the answer is something else.
     pub fn read(answer: &[u8]) -> Result<Listing, ImportError> {
         #[derive(Deserialize)]
         struct Document {
@@ -66,7 +66,7 @@ impl Listing {
 
 impl Group {
     fn read(mut object: Map<String, Value>) -> Result<Group, ImportError> {
-        // A metric with such a name takes the place of the entry.
+        // A metric with this name would replace the entry.
         let key = object.get("labels").and_then(|labels| Labels::deserialize(labels).ok());
         if key.is_some() {
             object.remove("labels");
@@ -114,7 +114,7 @@ pub fn import_running(
     for (at, group) in listing.groups.iter().enumerate() {
         for (name, family) in group.pushed() {
             for metric in family.metrics() {
-                // If two groups have one series, the later one loses it below.
+                // If two groups have the same series, the later one loses it below.
                 owners.entry((name, &metric.labels)).or_insert(at);
             }
         }

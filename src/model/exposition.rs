@@ -1,9 +1,9 @@
 //! One parsed push: families and series in flat, reusable buffers.
 //!
 //! Parsers fill it through a [`Builder`], which owns what all formats share: label sets become
-//! canonical text with the grouping labels applied, equal series meet whatever the order of their
-//! lines, and nothing may be said twice (formats G4). The store then reads it. All text lives in
-//! one arena, so a push whose buffers have grown once allocates nothing per sample.
+//! canonical text with the grouping labels applied, samples of the same series come together whatever
+//! the order of their lines, and nothing may be given twice (formats G4). The store then reads it. All
+//! text is in one arena, so once the buffers have grown, a push allocates nothing per sample.
 
 mod builder;
 mod slots;
@@ -18,8 +18,8 @@ use super::{Exemplar, Grouping, Kind, NativeBuckets, Number};
 pub use builder::Builder;
 pub use slots::{Given, Place, Slot, Wanted};
 
-/// Hashes series identities. Seeded per process, so that clients cannot choose collisions; clones
-/// agree with each other. A hash only ever finds candidates, text comparison decides.
+/// Hashes series identities. Seeded per process, so that clients cannot provoke collisions; clones
+/// agree with each other. A hash only finds candidates, and a comparison of text decides.
 #[derive(Clone, Debug, Default)]
 pub struct SeriesHasher(RandomState);
 
@@ -30,7 +30,7 @@ impl SeriesHasher {
         hasher.finish()
     }
 
-    /// `family` is what [`SeriesHasher::family`] gave for the family's name.
+    /// `family` is the result of [`SeriesHasher::family`] for the name of the family.
     pub fn series(&self, family: u64, labels: impl AsRef<[u8]>) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write_u64(family);
@@ -66,7 +66,7 @@ impl SeriesId {
     }
 }
 
-/// Why a body is no exposition although its syntax is right. A parser adds the place.
+/// Why a body is not a valid exposition although its syntax is. A parser adds the position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     #[error(transparent)]
@@ -81,20 +81,20 @@ pub enum BuildError {
     TooMuchText,
 }
 
-/// Which names of metrics and labels a push may bear.
+/// Which names of metrics and labels a push may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// Those of the classic alphabet.
+    /// Only those with legacy characters.
     Legacy,
     Utf8,
 }
 
-/// Complaints that are told one by one.
+/// How many complaints are reported one by one.
 const COMPLAINTS_MAX: usize = 50;
 
-/// What the labels of a push may take. Grouping labels are written once per series, so that a body
-/// of short lines under a long URL can become many times its size. Far below `u32::MAX`, so that
-/// names and help texts of the body still fit behind them.
+/// How much text the labels of a push may take. Grouping labels are written once per series, so a body
+/// of short lines under a long URL can grow to many times its size. Far below `u32::MAX`, so that names
+/// and help texts of the body still fit after them.
 const TEXT_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ pub struct Exposition {
     natives: Vec<NativeBuckets>,
     exemplars: Vec<Member<Exemplar>>,
     slots: Vec<Slot>,
-    /// Members were given in another order than they now have.
+    /// Whether members were given in another order than they now have.
     reordered: bool,
     family_index: HashTable<u32>,
     series_index: HashTable<u32>,
@@ -188,7 +188,7 @@ pub struct PushedFamily<'a> {
     /// [`SeriesHasher::family`] of the name.
     pub hash: u64,
     pub kind: Kind,
-    /// The body named the type; otherwise `kind` is [`Kind::Untyped`].
+    /// Whether the body named a type; if not, `kind` is [`Kind::Untyped`].
     pub typed: bool,
     pub help: Option<&'a str>,
     pub unit: Option<&'a str>,
@@ -196,7 +196,7 @@ pub struct PushedFamily<'a> {
     pub series: usize,
 }
 
-/// A series as pushed. Which fields mean something depends on the kind of the family.
+/// A series as pushed. Which fields are used depends on the kind of the family.
 #[derive(Clone, Copy, Debug)]
 pub struct PushedSeries<'a> {
     pub id: SeriesId,
@@ -207,7 +207,7 @@ pub struct PushedSeries<'a> {
     pub hash: u64,
     pub value: PushedValue<'a>,
     pub exemplars: ExemplarsOf<'a>,
-    /// Start time the client gave, milliseconds since the epoch.
+    /// The start time that the client gave, in milliseconds since the Unix epoch.
     pub created_ms: Option<i64>,
 }
 
@@ -258,7 +258,7 @@ members_of!(/** Sorted by name, names unique. */ StatesOf, State);
 members_of!(/** Of the whole series: at most one on a counter, any number on native buckets. */ ExemplarsOf, Exemplar);
 
 impl Exposition {
-    /// `hasher` must be (a clone of) the one of the store that the push goes to.
+    /// `hasher` must be (a clone of) that of the store that the push is for.
     pub fn new(hasher: SeriesHasher) -> Exposition {
         Exposition { hasher, ..Exposition::default() }
     }
@@ -270,20 +270,20 @@ impl Exposition {
     }
 
     /// As [`Exposition::build`], for a push that replaces what is stored (pushgateway-contract 9).
-    /// What cannot be stored then does not end the reading, because it makes a difference whether
-    /// the rest can be read: it is noted, see [`Exposition::complaints`]. The members of a series
-    /// stay in the order of the body, and `_created` samples are like others.
+    /// Reading then continues after something that cannot be stored, because it makes a difference
+    /// whether the rest can be read. It is noted instead, see [`Exposition::complaints`]. The members
+    /// of a series stay in the order of the body, and `_created` samples are treated like any others.
     pub fn build_replacing<'e>(&'e mut self, grouping: &'e Grouping, names: Names) -> Builder<'e> {
         self.clear();
         Builder { to: self, grouping, replaces: Some(names) }
     }
 
-    /// Why the push cannot be stored although it could be read to its end, the first of them.
+    /// Why the push cannot be stored although all of it could be read: the first reasons.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
 
-    /// How many more there are.
+    /// How many more complaints there are.
     pub fn complaints_left_out(&self) -> usize {
         self.complaints_left_out
     }
@@ -308,7 +308,7 @@ impl Exposition {
         self.complaints_left_out = 0;
     }
 
-    /// Bytes held by the buffers, so that an owner can let go of unusually large ones.
+    /// How many bytes the buffers hold, so that their owner can drop unusually large ones.
     pub fn capacity_bytes(&self) -> usize {
         self.text.capacity()
             + self.series.capacity() * size_of::<SeriesEntry>()
@@ -320,17 +320,17 @@ impl Exposition {
         &self.hasher
     }
 
-    /// Samples in the body: lines of the text format, or what would be lines.
+    /// How many samples there are: lines in the text format, or what would be such lines.
     pub fn samples(&self) -> usize {
         self.samples
     }
 
-    /// `_created` pseudo samples that were left out (merge-semantics 1, "created samples").
+    /// How many `_created` pseudo samples were left out (merge-semantics 1, "created samples").
     pub fn created_dropped(&self) -> usize {
         self.created_dropped
     }
 
-    /// Quantiles of summaries.
+    /// How many quantiles of summaries there are.
     pub fn quantiles(&self) -> usize {
         self.quantiles.len()
     }
@@ -344,13 +344,13 @@ impl Exposition {
         self.series().next().is_none()
     }
 
-    /// How many series there are, those left out by a rule included; every [`SeriesId::index`] is
-    /// below it.
+    /// How many series there are, including those that a rule has dropped; every [`SeriesId::index`] is
+    /// below this.
     pub fn series_len(&self) -> usize {
         self.series.len()
     }
 
-    /// In order of appearance, also those without series.
+    /// In order of appearance, including those without series.
     pub fn families(&self) -> impl Iterator<Item = PushedFamily<'_>> {
         (0..self.families.len() as u32).map(|id| self.family(FamilyId(id)))
     }
@@ -385,7 +385,8 @@ impl Exposition {
             .map(|(at, entry)| self.view(SeriesId(at as u32), entry))
     }
 
-    /// As [`Exposition::series`], for who knows them already: without labels, and so in less time.
+    /// As [`Exposition::series`], but faster, because the labels are left out: for callers that know
+    /// them already.
     pub fn values(&self) -> impl Iterator<Item = PushedSeries<'_>> {
         let live = self.series.iter().enumerate().filter(|(_, entry)| !entry.dropped);
         live.map(|(at, entry)| {
@@ -404,7 +405,7 @@ impl Exposition {
         })
     }
 
-    /// `None` if there is no such series, or a rule has left it out.
+    /// `None` if there is no such series, or a rule has dropped it.
     pub fn get(&self, id: SeriesId) -> Option<PushedSeries<'_>> {
         self.series.get(id.index()).filter(|entry| !entry.dropped).map(|entry| self.view(id, entry))
     }
@@ -440,7 +441,7 @@ impl Exposition {
         }
     }
 
-    /// Leaves a series out from here on, as a rule asks.
+    /// Leaves a series out from now on, because of a rule.
     pub fn drop_series(&mut self, id: SeriesId) {
         let entry = &mut self.series[id.0 as usize];
         if !entry.dropped {
@@ -449,8 +450,8 @@ impl Exposition {
         }
     }
 
-    /// Gives a series another family name or label set, as a rule asks. Two series may become one
-    /// so; they then add up (merge-semantics 0).
+    /// Gives a series another family name or label set, because of a rule. Two series that become one
+    /// that way add up (merge-semantics 0).
     pub fn rename_series(&mut self, id: SeriesId, family: Option<&str>, labels: Option<&str>) {
         let SeriesEntry { family: old, labels: old_labels, .. } = self.series[id.0 as usize];
         let new = match family {
@@ -465,8 +466,8 @@ impl Exposition {
         (entry.family, entry.labels, entry.hash) = (new, labels, hash);
     }
 
-    /// The family of this name with the kind of `model`: one family of a push can be both a target
-    /// of a renaming and have samples of its own, with another kind, so kinds are told apart.
+    /// The family with this name and the kind of `model`. Families with the same name but different
+    /// kinds are kept apart: a push may have samples for a name to which a rule renames others.
     fn family_like(&mut self, name: &str, model: FamilyId) -> FamilyId {
         let FamilyEntry { kind, help, unit, typed, .. } = self.families[model.0 as usize];
         let hash = self.hasher.family(name);
@@ -507,8 +508,8 @@ impl Exposition {
     }
 }
 
-/// Clearing costs what the table could hold, so after a large push it gives most of that back: a
-/// small push must not pay for the large one before.
+/// Clearing takes time in proportion to the capacity of the table. So most of it is given back after a
+/// large push, or small pushes would pay for it.
 fn clear_table(table: &mut HashTable<u32>) {
     const SMALL: usize = 64;
     let used = table.len().max(SMALL);

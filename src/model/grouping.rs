@@ -1,4 +1,4 @@
-//! The grouping key: the labels that stand in the URL of a push.
+//! The grouping key: the labels in the URL of a push.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use super::labels::{self, Extent, LabelError};
 /// Prometheus adds this label to series that lack it, unless they have an empty one.
 pub(super) const INSTANCE: &str = "instance";
 
-/// A sorted set of grouping labels. Order in the URL does not matter. Where pushes add up, an empty
-/// value means the label is absent (merge-semantics 0), so it is part of [`Grouping::labels`], where
-/// it removes a body label of the same name, but not of the key. Where pushes replace, it is a value
-/// like any other ([`Grouping::of_group`]).
+/// A sorted set of grouping labels. Their order in the URL does not matter. If pushes add up, an empty
+/// value means that the label is absent (merge-semantics 0): it is part of [`Grouping::labels`], to
+/// remove a label of the body, but not of the key. If pushes replace, it is a value like any other
+/// ([`Grouping::of_group`]).
 #[derive(Clone, Default)]
 pub struct Grouping {
     labels: Vec<GroupingLabel>,
@@ -22,7 +22,7 @@ pub struct Grouping {
     number: Option<NonZeroU64>,
 }
 
-/// All but the number, which tells nothing about it.
+/// Leaves out the number, which does not describe the key.
 impl fmt::Debug for Grouping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Grouping { labels, keeps_empty, .. } = self;
@@ -43,12 +43,12 @@ impl Eq for Grouping {}
 pub struct GroupingLabel {
     pub name: Box<str>,
     pub value: Box<str>,
-    /// `name="value"` in canonical form; empty where the label counts as absent.
+    /// `name="value"` in canonical form; empty if the label counts as absent.
     text: Box<str>,
 }
 
 impl Grouping {
-    /// Of a name given twice, the last one counts (pushgateway-contract 2).
+    /// If a name is given twice, the last one counts (pushgateway-contract 2).
     ///
     /// # Errors
     /// For empty names and names that start with `__`.
@@ -62,7 +62,7 @@ impl Grouping {
 
     /// By the rules of the Pushgateway (pushgateway-contract 2 and 7): an empty value is part of the
     /// key and of every series, and a series without a label `instance` gets an empty one. So a key
-    /// with an empty `instance` is the same as one without: both would name the same series.
+    /// with an empty `instance` is the same as one without: both would have the same series.
     ///
     /// # Errors
     /// As [`Grouping::new`].
@@ -104,36 +104,36 @@ impl Grouping {
         Ok(Grouping { labels, key, keeps_empty, number: None })
     }
 
-    /// The same with a new [number](Grouping::number). Only for one that is kept to be used again:
-    /// things are remembered by numbers, and would be for nothing.
+    /// The same key with a new [number](Grouping::number). Only for a key that is kept and used again:
+    /// otherwise, whatever is remembered by this number would never be used.
     #[must_use]
     pub fn numbered(self) -> Grouping {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Grouping { number: NonZeroU64::new(NEXT.fetch_add(1, Relaxed)), ..self }
     }
 
-    /// What has the same number is the same grouping key, but not the other way round: it is that of
-    /// one value and its clones, and spares them the comparison.
+    /// Keys with the same number are equal, which saves comparing them. The converse does not hold:
+    /// only a key and its clones share a number.
     pub fn number(&self) -> Option<NonZeroU64> {
         self.number
     }
 
-    /// It is one of [`Grouping::of_group`].
+    /// Whether this comes from [`Grouping::of_group`].
     pub fn keeps_empty(&self) -> bool {
         self.keeps_empty
     }
 
-    /// What is to be held against the limits on labels.
+    /// What to check against the limits on labels.
     pub fn extent(&self) -> Extent {
         let mut extent = Extent::default();
         self.labels.iter().for_each(|label| extent.note(&label.name, label.value.len()));
         extent
     }
 
-    /// Labels that a series of this group has if its own say nothing: canonical text.
+    /// The labels of a series in this group without labels of its own, as canonical text.
     pub fn series_labels(&self) -> String {
         let mut text = String::new();
-        // Without labels of its own there is nothing to refuse.
+        // There is nothing to refuse without labels of its own.
         let _extent = labels::write_canonical(&mut text, &mut [], self);
         text
     }
@@ -142,7 +142,7 @@ impl Grouping {
         &self.labels
     }
 
-    /// Canonical label text of the key, empty for pushes to plain `/metrics`.
+    /// Canonical label text of the key; empty for pushes to plain `/metrics`.
     pub fn key(&self) -> &str {
         &self.key
     }

@@ -1,7 +1,7 @@
 //! Label sets as canonical text: `a="x",b="y"`, sorted by name, escaped, no braces.
 //!
-//! The text *is* the identity of a series within its family (DESIGN 3): it is compared in full,
-//! stored, and copied into text scrapes. Rules of its form:
+//! The text *is* the identity of a series within its family (DESIGN 3): it is compared as a whole,
+//! stored, and copied into text scrapes. Its rules:
 //!
 //! - sorted by the bytes of the (unescaped) name, names unique, empty values left out;
 //! - `\\`, `\"` and LF (`\n`) are the only escapes in values and quoted names (formats 7);
@@ -18,7 +18,7 @@ pub struct Label<'a> {
     /// Unescaped.
     pub name: Cow<'a, str>,
     pub value: Cow<'a, str>,
-    /// `value` still has the three escapes above, and no other, so it can be copied as it stands.
+    /// `value` still has the three escapes above, and no others, so it can be copied as it is.
     pub escaped: bool,
     /// The whole label, if the body has it in canonical form: `name="value"`.
     pub text: Option<&'a str>,
@@ -29,7 +29,7 @@ impl<'a> Label<'a> {
         Label { name: name.into(), value: value.into(), escaped: true, text: None }
     }
 
-    /// `text` is the two others in canonical form.
+    /// `text` is the canonical form of `name` and `value`.
     #[inline]
     pub fn canonical(name: &'a str, value: &'a str, text: &'a str) -> Label<'a> {
         let (name, value) = (Cow::Borrowed(name), Cow::Borrowed(value));
@@ -41,7 +41,7 @@ impl<'a> Label<'a> {
     }
 }
 
-/// Why a set of labels is no label set (formats G3).
+/// Why labels are not a valid label set (formats G3).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
     #[error("label {0:?} is given twice")]
@@ -56,7 +56,7 @@ pub enum LabelError {
     Nul(String),
 }
 
-/// The largest figures met while writing label sets, to be held against the limits.
+/// The largest figures seen while writing label sets, to check against the limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     pub labels: usize,
@@ -64,8 +64,8 @@ pub struct Extent {
     pub value_bytes: usize,
 }
 
-/// Appends the canonical text of `labels` to `out`. Labels of `grouping` replace those of the same
-/// name (formats G20), a grouping label with an empty value just removes it. Sorts `labels`.
+/// Appends the canonical text of `labels` to `out`. Labels of `grouping` replace those with the same
+/// name (formats G20), or just remove them if they have an empty value. Sorts `labels`.
 pub fn write_canonical(
     out: &mut String,
     labels: &mut [Label<'_>],
@@ -113,7 +113,7 @@ pub fn write_canonical(
     Ok(extent)
 }
 
-/// As [`write_canonical`] by the rules of [`Grouping::of_group`]; `labels` are sorted and unique.
+/// As [`write_canonical`], by the rules of [`Grouping::of_group`]; `labels` are sorted and unique.
 fn write_of_group(
     out: &mut String,
     labels: &[Label<'_>],
@@ -152,7 +152,7 @@ fn write_of_group(
     }
 }
 
-/// Appends one label in canonical form, with a comma before it if `out` holds some already.
+/// Appends one label in canonical form, after a comma if `out` is not empty.
 pub fn write_label(out: &mut String, name: &str, value: &str) {
     open_label(out, 0, name);
     escape_into(out, value);
@@ -181,7 +181,7 @@ impl Extent {
     }
 }
 
-/// Writes `,name="` (without the comma where the text begins at `start`).
+/// Writes `,name="`, without the comma if the text begins here, at `start`.
 pub(super) fn open_label(out: &mut String, start: usize, name: &str) {
     if out.len() > start {
         out.push(',');
@@ -211,7 +211,7 @@ pub fn escape_into(out: &mut String, raw: &str) {
     out.push_str(rest);
 }
 
-/// Takes the three escapes back; other backslashes stay as they are.
+/// Undoes the three escapes; other backslashes stay as they are.
 pub fn unescape(text: &str) -> Cow<'_, str> {
     let Some(first) = memchr::memchr(b'\\', text.as_bytes()) else {
         return Cow::Borrowed(text);
@@ -234,9 +234,9 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Some label name in a canonical text stands in quotes.
+/// Whether some label name in a canonical text is quoted.
 pub fn has_quoted_name(text: &str) -> bool {
-    // Inside a value the quote would be escaped.
+    // Within a value, the quote would be escaped.
     text.starts_with('"') || memchr::memmem::find(text.as_bytes(), b",\"").is_some()
 }
 
@@ -257,7 +257,7 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-/// Iterates over the pairs of a canonical text as they stand there, for copying.
+/// Iterates over the pairs of a canonical text as they are written, for copying.
 pub fn raw_pairs(text: &str) -> RawPairs<'_> {
     RawPairs { rest: text }
 }
@@ -306,7 +306,7 @@ pub fn value_of<'a>(text: &'a str, name: &str) -> Option<Cow<'a, str>> {
     pairs(text).find(|(n, _)| n == name).map(|(_, value)| value)
 }
 
-/// Offset of the first `"` that no backslash escapes.
+/// Offset of the first `"` that is not escaped.
 fn closing_quote(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;

@@ -1,8 +1,8 @@
-//! Plain values shared by everything else: what a push says and what a scrape shows.
+//! Plain values that everything else shares: the content of pushes and of scrapes.
 //!
-//! Nothing here does I/O, locks, logs or knows the time. Terms are Prometheus' own: a *family* is
-//! one metric name with its kind, help and unit; a *series* is one label set of a family; an
-//! *exposition* is a set of families as one body carries them.
+//! Nothing here does I/O, locks, logs or knows the time. Terms are Prometheus' own: a *family* is one
+//! metric name with its kind, help and unit; a *series* is one label set of a family; an *exposition*
+//! is the set of families in one body.
 
 pub mod exposition;
 pub mod grouping;
@@ -49,12 +49,12 @@ impl Kind {
         Kind::StateSet,
     ];
 
-    /// Back from `kind as u8`.
+    /// The inverse of `kind as u8`.
     pub fn from_u8(kind: u8) -> Kind {
         Kind::ALL[kind as usize]
     }
 
-    /// The word of the JSON API and of error messages (OpenMetrics spelling, but `untyped`).
+    /// The word in the JSON API and in error messages: as in OpenMetrics, except for `untyped`.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Counter => "counter",
@@ -68,8 +68,8 @@ impl Kind {
         }
     }
 
-    /// Name suffixes, besides the bare name, under which the samples of a family of this kind
-    /// appear in the text formats (formats 3, "suffix logic"). Another family may not bear them.
+    /// Name suffixes, besides the bare name, under which the samples of a family of this kind appear in
+    /// the text formats (formats 3, "suffix logic"). No other family may have such a name.
     pub fn sample_suffixes(self) -> &'static [&'static str] {
         match self {
             Kind::Summary => &["_sum", "_count"],
@@ -78,8 +78,8 @@ impl Kind {
         }
     }
 
-    /// The label that tells the samples of one series apart in the text formats, so that no series
-    /// may have it. Of a stateset it is the name of the family.
+    /// The label that distinguishes the samples of a series in the text formats, so that no series may
+    /// have it. For a stateset it is the name of the family.
     pub fn sample_label(self) -> Option<&'static str> {
         match self {
             Kind::Histogram | Kind::GaugeHistogram => Some("le"),
@@ -95,7 +95,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// One observation kept beside a counter or bucket.
+/// One observation that is kept with a counter or bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exemplar {
     /// Canonical label text, see [`labels`].
@@ -111,7 +111,7 @@ impl Exemplar {
     pub const CHARACTERS_MAX: usize = 128;
 }
 
-/// Exponential ("native") buckets of one histogram, counts absolute, not deltas (formats 10).
+/// Exponential ("native") buckets of one histogram, with absolute counts, not deltas (formats 10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NativeBuckets {
     /// -4 to 8; bucket `i` ends at `2^(i * 2^-schema)`.

@@ -19,7 +19,7 @@ fn is_legacy(name: &str, class: u8) -> bool {
 pub const LABEL_NAME: u8 = 1;
 pub const METRIC_NAME: u8 = 2;
 
-/// Whether a byte may stand in an unquoted name of the class, where digits may.
+/// Whether a byte may occur in an unquoted name of the class, after its first character.
 #[inline]
 pub fn is_name_byte(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0

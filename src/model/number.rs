@@ -1,4 +1,4 @@
-//! A count as it is written: exact while it is an integer.
+//! A count, which is exact as long as it is an integer.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -58,7 +58,7 @@ impl PartialOrd for Number {
     }
 }
 
-/// Exact: as f64, `int` could round to `float` or past it.
+/// Compares exactly: converted to f64, `int` could be rounded to `float` or past it.
 fn compare(int: u64, float: f64) -> Option<Ordering> {
     match float {
         _ if float.is_nan() => None,
@@ -71,7 +71,7 @@ fn compare(int: u64, float: f64) -> Option<Ordering> {
     }
 }
 
-/// A value in a message, spelled as in the text format.
+/// Shows a value in a message, spelled as in the text format.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown(pub f64);
 
@@ -80,7 +80,7 @@ impl fmt::Display for Shown {
         match self.0 {
             f64::INFINITY => f.write_str("+Inf"),
             f64::NEG_INFINITY => f.write_str("-Inf"),
-            // Plain decimals of it could have 300 digits.
+            // Without an exponent, it could have 300 digits.
             value if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) => write!(f, "{value:e}"),
             value => value.fmt(f),
         }
@@ -117,7 +117,7 @@ mod tests {
         assert!(Number::Int(1 << 53) < Number::Float(1e300));
         assert_ne!(Number::Float(f64::NAN), Number::Float(f64::NAN));
         assert_eq!(Number::Int(1).partial_cmp(&Number::Float(f64::NAN)), None);
-        // As f64, both would be 2^64, or 2^53.
+        // Converted to f64, both would be 2^64, or 2^53.
         assert!(Number::Int(u64::MAX) < Number::Float(18_446_744_073_709_551_616.0));
         assert!(Number::Float(9_007_199_254_740_992.0) < Number::Int((1 << 53) + 1));
         assert!(Number::Float(4_503_599_627_370_495.5) > Number::Int((1 << 52) - 1));

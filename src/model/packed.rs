@@ -1,11 +1,10 @@
-//! Plain values as bytes, for records that are kept: small numbers short, and nothing that is read
-//! is trusted.
+//! Plain values as bytes, for stored records. Small numbers take few bytes, and reading trusts nothing.
 //!
-//! Integers are varints of seven bits per byte, lowest first; signed ones fold their sign into bit
-//! 0; floats are their eight bytes, so that every NaN stays what it is; texts and lists begin with
-//! their length.
+//! Integers are varints of seven bits per byte, lowest first; signed ones fold their sign into bit 0.
+//! Floats are their eight bytes, so that every NaN keeps its bits. Texts and lists begin with their
+//! length.
 
-/// Why bytes are not what they should be.
+/// What is wrong with some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub &'static str);
@@ -35,7 +34,7 @@ impl Packer<'_> {
         self.word(value.to_bits());
     }
 
-    /// All eight bytes.
+    /// Always eight bytes.
     pub fn word(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
@@ -48,13 +47,13 @@ impl Packer<'_> {
         self.bytes(text.as_bytes());
     }
 
-    /// Begins with their number, as a text does.
+    /// After their number, as for texts.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.length(bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
-    /// Whether there is a value, and then the value.
+    /// A flag that says whether there is a value, and then the value.
     pub fn option<T>(&mut self, value: Option<T>, pack: impl FnOnce(&mut Self, T)) {
         self.u8(value.is_some().into());
         if let Some(value) = value {
@@ -63,7 +62,7 @@ impl Packer<'_> {
     }
 }
 
-/// Reads from the front of what a [`Packer`] has written.
+/// Reads what a [`Packer`] has written, from the front.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpacker<'b>(pub &'b [u8]);
 
@@ -121,7 +120,8 @@ impl<'b> Unpacker<'b> {
         Ok(u64::from_le_bytes(*bytes))
     }
 
-    /// A number of things that take at least one byte each, so that no claim makes memory grow.
+    /// The number of things to come that take at least one byte each, so that no false claim can make
+    /// memory grow.
     ///
     /// # Errors
     /// If there are not that many bytes left.
@@ -146,7 +146,7 @@ impl<'b> Unpacker<'b> {
     }
 
     /// # Errors
-    /// If the flag is none, or `unpack` fails.
+    /// If the flag is invalid, or `unpack` fails.
     pub fn option<T>(
         &mut self,
         unpack: impl FnOnce(&mut Self) -> Result<T, Malformed>,

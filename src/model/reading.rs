@@ -30,18 +30,18 @@ pub enum Reading<'a> {
     },
     /// Histograms and gauge histograms.
     Histogram(&'a HistogramReading),
-    /// (state, is it on), sorted by state.
+    /// (state, whether it is on), sorted by state.
     StateSet(&'a [(Box<str>, bool)]),
 }
 
-/// Classic buckets, native buckets, or both. Reused from series to series, hence the vectors.
+/// Classic buckets, native buckets, or both. Vectors, because it is reused for the next series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistogramReading {
     pub count: Number,
     pub sum: Option<f64>,
-    /// Cumulative, ascending by bound, ending in `+Inf` with `count`. Empty only if the histogram
-    /// has native buckets alone. Of a series that is kept as it was pushed: in the order of the
-    /// push, perhaps without `+Inf`.
+    /// Cumulative, ascending by bound, ending in `+Inf` with `count`. Empty only if the histogram has
+    /// nothing but native buckets. If a series is kept as it was pushed, they are in the order of the
+    /// push, and may lack `+Inf`.
     pub buckets: Vec<BucketReading>,
     pub native: Option<NativeBuckets>,
     /// Of the native buckets, oldest first.
@@ -61,8 +61,8 @@ impl Default for Number {
     }
 }
 
-/// A [`Reading`] that owns its parts: filled while a series is locked, encoded when it no longer
-/// is. Reused from series to series.
+/// A [`Reading`] that owns its parts: filled while a series is locked, and encoded after that. Reused
+/// for the next series.
 #[derive(Debug, Default)]
 pub struct ReadBuffer {
     form: Form,
@@ -103,7 +103,7 @@ impl ReadBuffer {
         self.quantiles.clear();
     }
 
-    /// (quantile, value) of the summary that was set.
+    /// (quantile, value) of the summary that was set before.
     pub fn set_quantiles(&mut self, quantiles: &[(f64, f64)]) {
         self.quantiles.extend_from_slice(quantiles);
     }
@@ -114,7 +114,7 @@ impl ReadBuffer {
         self.states.extend_from_slice(states);
     }
 
-    /// As it was before the first push: nothing was counted, in the same buckets.
+    /// The state before the first push: nothing was counted, in the same buckets.
     pub fn set_to_zero(&mut self) {
         self.value = 0.0;
         self.exemplar = None;
@@ -124,7 +124,7 @@ impl ReadBuffer {
         self.histogram.set_to_zero();
     }
 
-    /// Empty, to be filled.
+    /// Returns an empty histogram, to be filled.
     pub fn set_histogram(&mut self) -> &mut HistogramReading {
         self.form = Form::Histogram;
         self.histogram.clear();

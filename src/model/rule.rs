@@ -1,13 +1,12 @@
-//! How gauges and untyped samples merge; chosen by a rule, a header, or the default
-//! (merge-semantics 1.4).
+//! How gauges and untyped samples merge. A rule, a header or the default chooses (merge-semantics 1.4).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a gauge makes of several pushes.
+/// The value of a gauge after several pushes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GaugeRule {
-    /// The latest one.
+    /// The latest value.
     #[default]
     Last,
     Sum,
@@ -16,7 +15,7 @@ pub enum GaugeRule {
     Mean,
 }
 
-/// What is made of samples whose type the push does not tell.
+/// How to treat samples whose type the push does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UntypedRule {
     #[default]
@@ -25,7 +24,7 @@ pub enum UntypedRule {
     Reject,
 }
 
-/// A word that names no rule.
+/// A word that is not the name of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not one of {accepted}")]
 pub struct UnknownRule {

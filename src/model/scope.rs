@@ -1,13 +1,14 @@
-//! What a sender is bound to: labels that each of its pushes must carry, with the values it may use.
+//! What a sender is bound to: labels that each of its pushes must have, with the values it may use.
 
 use super::Grouping;
 use super::labels;
 
-/// Label names, each with the values that are allowed for it. It is not empty, and no value is.
+/// Label names, each with the values that are allowed for it. There is at least one, and no value is
+/// empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelScope(Vec<(String, Vec<String>)>);
 
-/// What is outside of a scope.
+/// Why a push is out of scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfScope {
     #[error("the path must have the label {label} with the value {}", .allowed.join(" or "))]
@@ -17,8 +18,8 @@ pub enum OutOfScope {
 }
 
 impl LabelScope {
-    /// `None` if nothing is bound, or if a label has no value that it could have. An empty value
-    /// means that a label is absent, so it counts for none.
+    /// `None` if there are no labels, or one without any value that it could have. An empty value does
+    /// not count, since it means that a label is absent.
     pub fn new(labels: impl IntoIterator<Item = (String, Vec<String>)>) -> Option<LabelScope> {
         let labels: Vec<_> = labels.into_iter().collect();
         let possible =
@@ -27,8 +28,8 @@ impl LabelScope {
         sound.then_some(LabelScope(labels))
     }
 
-    /// Every bound label must stand in the grouping key: labels of the path win over those of the
-    /// body, so a body cannot say anything else. One that is absent there could come from the body.
+    /// Every bound label must be in the grouping key. Labels of the path override those of the body, so
+    /// a body cannot change it. If it were not in the path, it could come from the body.
     ///
     /// # Errors
     /// With the first label that is missing or has another value.
@@ -45,8 +46,8 @@ impl LabelScope {
         Ok(())
     }
 
-    /// For series whose labels were changed after that, given as canonical text: a rule of the
-    /// operator may take a bound label away, but it must not let a sender choose another value.
+    /// For series whose labels were changed after that; `series` is canonical text. A rule of the
+    /// operator may remove a bound label, but must not let a sender choose another value.
     ///
     /// # Errors
     /// With the first label that has another value.

@@ -1,4 +1,4 @@
-//! How long a series outlives the last push that named it (DESIGN 6).
+//! How long a series lives after the last push that contained it (DESIGN 6).
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub enum Ttl {
 }
 
 impl Ttl {
-    /// Zero is how people write "never".
+    /// Zero means never.
     pub fn from_duration(ttl: Duration) -> Ttl {
         if ttl.is_zero() { Ttl::Never } else { Ttl::After(ttl) }
     }
@@ -24,7 +24,7 @@ impl Ttl {
         }
     }
 
-    /// Whole seconds, rounded up, so that a short one does not become never; zero if never.
+    /// Whole seconds, rounded up, so that a short time does not become never; zero if never.
     pub fn seconds(self) -> u32 {
         let ttl = self.duration();
         let up = u64::from(ttl.subsec_nanos() > 0);

@@ -1,13 +1,13 @@
-//! Rules: what an operator says about series whose type alone does not say enough.
+//! Rules: an operator's settings for some of the series.
 //!
-//! A rule is a [`Selector`] and some settings. All rules look at what was pushed, path labels
-//! included, before any of them changed it, and of several that match a series the first one wins,
-//! *for each setting apart*. So a rule for few series stands before one for many.
+//! A rule is a [`Selector`] and some settings. All rules look at the series as it was pushed, including
+//! path labels, before any rule has changed it. If several match, the first one wins, *separately for
+//! each setting*. So a rule for few series goes before one for many.
 //!
-//! A push asks [`Rules::for_family`] once per family. The answer is empty for a family that no
-//! rule is about, settles everything that only the name decides, and owns what it needs, so it can
-//! be kept beside the family for as long as the rules stay the same. [`FamilyRules::decide`] then
-//! says what holds for one series.
+//! A push calls [`Rules::for_family`] once per family. The result is empty for a family that no rule is
+//! about, and has already decided everything that depends only on the name. It owns what it needs, so
+//! it can be kept with the family until the rules change. [`FamilyRules::decide`] then decides for one
+//! series.
 
 mod parse;
 mod relabel;
@@ -23,7 +23,7 @@ pub use relabel::Relabel;
 pub use rule::{RawRule, Rule, RuleProblem, Setting};
 pub use selector::{NameMatch, SELECTOR_BYTES_MAX, Selector, SelectorError, SelectorProblem};
 
-/// All rules, in order. Equal if they were written alike. Cheap to clone.
+/// All rules, in order. Equal if they were written the same. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Arc<[Rule]>);
 
@@ -37,19 +37,19 @@ pub struct RuleError {
     pub problem: RuleProblem,
 }
 
-/// What the rules say about one series. `None` leaves it to the pusher's hint and the default.
+/// What the rules decide for one series. `None` leaves it to the hint of the push and the default.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Decision<'r> {
     pub gauge: Option<GaugeRule>,
     pub untyped: Option<UntypedRule>,
     pub ttl: Option<Ttl>,
-    /// Of the series as it is stored; all other settings are about the series as it is pushed.
+    /// About the series as it is stored; all other settings are about the series as it is pushed.
     pub native_buckets: Option<NonZeroUsize>,
     /// Whether a push of the series needs an idempotency key.
     pub require_key: Option<bool>,
     /// The series is left out of the push.
     pub drop: bool,
-    /// The name its family goes by instead.
+    /// The new name of its family.
     pub family: Option<&'r str>,
     pub relabel: Relabel<'r>,
 }
@@ -58,9 +58,9 @@ pub struct Decision<'r> {
 #[derive(Clone, Debug, Default)]
 pub struct FamilyRules {
     rules: Rules,
-    /// In order; empty if the name alone decides everything.
+    /// In order; empty if everything depends only on the name.
     candidates: Box<[Candidate]>,
-    /// What the name alone decides; where there are candidates it is not used.
+    /// What was decided by the name alone; not used if there are candidates.
     settled: Picks,
 }
 
@@ -70,7 +70,7 @@ struct Candidate {
     by_labels: bool,
 }
 
-/// Which rule decides each setting, by [`Setting`] as index.
+/// Which rule decides each setting; indexed by [`Setting`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Picks([Option<u32>; Setting::ALL.len()]);
 
@@ -78,7 +78,8 @@ struct Picks([Option<u32>; Setting::ALL.len()]);
 
 impl Rules {
     /// # Errors
-    /// For the first rule that cannot be used. [`Rule::compile`] and collecting tell of each.
+    /// For the first rule that cannot be used. To find all of them, call [`Rule::compile`] for each and
+    /// collect the rules.
     pub fn compile(rules: &[RawRule]) -> Result<Rules, RuleError> {
         let compile = |(index, raw): (usize, &RawRule)| {
             Rule::compile(raw).map_err(|problem| RuleError {
@@ -125,8 +126,7 @@ impl Rules {
         FamilyRules { rules: self.clone(), candidates: candidates.into(), settled }
     }
 
-    /// What holds for a single series. Where there are several of one family, ask
-    /// [`Rules::for_family`].
+    /// Decides for a single series. If there are several of one family, use [`Rules::for_family`].
     pub fn decide(&self, name: &str, labels: &str) -> Decision<'_> {
         let mut picks = Picks::default();
         for (index, rule) in (0..).zip(self.iter()) {
@@ -175,22 +175,22 @@ impl PartialEq for Rules {
 // === impl FamilyRules ===
 
 impl FamilyRules {
-    /// No rule is about this family.
+    /// Whether no rule is about this family.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// What holds for every series of the family, if the labels make no difference.
+    /// The decision for every series of the family, if it does not depend on labels.
     pub fn for_every_series(&self) -> Option<Decision<'_>> {
         self.candidates.is_empty().then(|| self.rules.decision(&self.settled))
     }
 
-    /// `labels` is the canonical text of the series as it was pushed, path labels included.
+    /// `labels` is the canonical text of the series as it was pushed, including path labels.
     pub fn decide(&self, labels: &str) -> Decision<'_> {
         self.rules.decision(&self.picks(labels))
     }
 
-    /// The number (from 1) of the rule that decides `setting` for a series, for explaining it.
+    /// The number (from 1) of the rule that decides `setting` for a series, to explain the decision.
     pub fn deciding_rule(&self, setting: Setting, labels: &str) -> Option<usize> {
         self.picks(labels).0[setting as usize].map(|index| index as usize + 1)
     }
@@ -211,7 +211,7 @@ impl FamilyRules {
 }
 
 impl Picks {
-    /// A rule that matches decides what no earlier one has.
+    /// Lets a matching rule decide what no earlier one has decided.
     fn add(&mut self, index: u32, rule: &Rule) {
         for setting in Setting::ALL {
             let pick = &mut self.0[setting as usize];

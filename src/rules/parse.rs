@@ -1,4 +1,4 @@
-//! Reads the text of a selector: Prometheus' grammar for vector selectors, nothing around them.
+//! Parses a selector, by Prometheus' grammar for vector selectors.
 
 use super::selector::{
     Matcher, REGEXES_MAX, SELECTOR_BYTES_MAX, SelectorError, SelectorProblem, Test, anchored,
@@ -6,7 +6,7 @@ use super::selector::{
 
 const NAME: &str = "__name__";
 
-/// The tests of the name, and the matchers of labels in the order they were written.
+/// Returns the tests of the name, and the matchers of labels in the order they were written.
 pub(super) fn parse(text: &str) -> Result<(Vec<Test>, Vec<Matcher>), SelectorError> {
     if text.len() > SELECTOR_BYTES_MAX {
         return Err(SelectorError { column: 1, problem: SelectorProblem::TooLong(text.len()) });
@@ -66,7 +66,7 @@ enum Operator {
 }
 
 impl<'a> Cursor<'a> {
-    /// After the opening brace, to behind the closing one.
+    /// Reads from after the opening brace to after the closing one.
     fn matchers(
         &mut self,
         parsed: &mut Parsed,
@@ -135,7 +135,7 @@ impl<'a> Cursor<'a> {
 
     fn operator(&mut self) -> Option<Operator> {
         let rest = self.rest();
-        // The longer ones first.
+        // Longer operators first.
         let (operator, length) = match rest.get(..2) {
             Some("!=") => (Operator::NotEqual, 2),
             Some("=~") => (Operator::Matches, 2),
@@ -147,7 +147,7 @@ impl<'a> Cursor<'a> {
         Some(operator)
     }
 
-    /// A name that needs no quotes; a metric name may have colons.
+    /// A name without quotes; `colon` says whether it may contain colons, as metric names may.
     fn name(&mut self, colon: bool) -> Option<&'a str> {
         let rest = self.rest();
         let inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || (colon && c == ':');
@@ -159,7 +159,7 @@ impl<'a> Cursor<'a> {
         Some(&rest[..length])
     }
 
-    /// A string in any of the three kinds of quotes, `None` if there is none.
+    /// A string in one of the three kinds of quotes; `None` if there is none.
     fn string(&mut self) -> Result<Option<String>, SelectorError> {
         let start = self.at;
         let Some(quote @ ('"' | '\'' | '`')) = self.peek() else {
@@ -180,14 +180,14 @@ impl<'a> Cursor<'a> {
             }
         }
         self.at += 1;
-        // `\xNN` and octal escapes write single bytes.
+        // `\xNN` and octal escapes stand for single bytes.
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(text)),
             Err(_) => Err(self.error_at(start, SelectorProblem::NotUtf8)),
         }
     }
 
-    /// One escape of Go's strings, which PromQL takes over.
+    /// One escape of a Go string, which PromQL has adopted.
     fn escape(
         &mut self,
         quote: char,
@@ -249,7 +249,7 @@ impl<'a> Cursor<'a> {
         self.error_at(start, SelectorProblem::Escape(shown))
     }
 
-    /// Neither a name nor a brace stands at the beginning.
+    /// The error for a text that begins with neither a name nor a brace.
     fn no_selector(&mut self) -> SelectorError {
         let start = self.at;
         match self.string() {
@@ -283,7 +283,7 @@ impl<'a> Cursor<'a> {
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
     }
 
-    /// What stands here, for a message.
+    /// What is at the cursor, for a message.
     fn found(&self) -> String {
         let rest = self.rest();
         match rest.chars().next() {

@@ -1,4 +1,4 @@
-//! Taking labels away and giving them other names, on canonical label text.
+//! Removes and renames labels in canonical label text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use crate::model::Grouping;
 use crate::model::labels::{self, Label, RawPair};
 
-/// What happens to the labels of a series: first all but the kept ones go, then the dropped ones,
-/// then those left are renamed, all at once (`a` to `b` and `b` to `a` swaps them). A label renamed
-/// onto one that the series also has takes its place.
+/// What to do with the labels of a series: first all except the kept ones are removed, then the dropped
+/// ones; then those left are renamed, all at once (`a` to `b` and `b` to `a` swaps them). A label that
+/// is renamed to the name of another replaces it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Relabel<'r> {
     pub(super) keep: Option<&'r NameSet>,
@@ -17,15 +17,15 @@ pub struct Relabel<'r> {
 }
 
 impl Relabel<'_> {
-    /// No series can be changed by it.
+    /// Whether it changes no series at all.
     pub fn is_identity(&self) -> bool {
         self.keep.is_none()
             && self.drop.is_none_or(NameSet::is_empty)
             && self.rename.is_none_or(BTreeMap::is_empty)
     }
 
-    /// If any of `labels` (canonical text) is touched, appends the canonical text of the relabelled
-    /// ones to `out` and returns true.
+    /// If any of `labels` (canonical text) changes, appends the new canonical text to `out` and returns
+    /// true.
     pub fn apply(&self, labels: &str, out: &mut String) -> bool {
         let stays = |pair: &RawPair<'_>| {
             self.keep.is_none_or(|keep| keep.contains(&pair.name))
@@ -38,7 +38,7 @@ impl Relabel<'_> {
         }
         let kept = pairs.filter(stays);
         if kept.clone().all(|pair| renamed(&pair.name).is_none()) {
-            // Taking away keeps the order.
+            // Removing labels keeps the order.
             let start = out.len();
             for pair in kept {
                 if out.len() > start {

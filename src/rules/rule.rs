@@ -1,4 +1,4 @@
-//! One rule: as it is written, and as it is applied.
+//! One rule, as it is written and as it is applied.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -8,13 +8,13 @@ use super::selector::{Selector, SelectorError};
 use crate::model::labels::{self, LabelError};
 use crate::model::{GaugeRule, Ttl, UntypedRule};
 
-/// Own metrics start so, and nothing else may (DESIGN 5).
+/// The prefix of our own metrics, which no other may have (DESIGN 5).
 const RESERVED_PREFIX: &str = "tallygate_";
-/// Written by histograms and summaries beside their own labels.
+/// Histograms and summaries write these in addition to the labels of a series.
 const RESERVED_LABELS: [&str; 2] = ["le", "quantile"];
 
-/// A rule as somebody wrote it. A setting that is `None` is left to later rules; one that is there
-/// but empty (`drop_labels: []`) is decided by this rule.
+/// A rule as it was written. A setting that is `None` is left to later rules; one that is given but
+/// empty (`drop_labels: []`) is decided by this rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawRule {
     /// `match` in the configuration: which series the rule is about.
@@ -22,22 +22,22 @@ pub struct RawRule {
     pub gauge: Option<GaugeRule>,
     pub untyped: Option<UntypedRule>,
     pub ttl: Option<Ttl>,
-    /// How many native histogram buckets to show at the most.
+    /// How many native histogram buckets to show at most.
     pub native_buckets: Option<NonZeroUsize>,
     /// A push of the series needs an idempotency key.
     pub require_key: Option<bool>,
     /// Leave the series out of the push.
     pub drop: Option<bool>,
-    /// The family goes by this name instead.
+    /// The new name of the family.
     pub rename: Option<String>,
     pub drop_labels: Option<Vec<String>>,
-    /// All other labels go.
+    /// All other labels are removed.
     pub keep_labels: Option<Vec<String>>,
     /// Old name to new name.
     pub rename_labels: Option<BTreeMap<String, String>>,
 }
 
-/// What a rule may set. Also the words of the configuration.
+/// What a rule can set; also the keys in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Setting {
     Gauge,
@@ -115,7 +115,7 @@ fn words() -> String {
     Setting::ALL.map(Setting::word).join(", ")
 }
 
-/// A rule that can be applied.
+/// A rule that is ready to be applied.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub(super) raw: RawRule,
@@ -126,7 +126,7 @@ pub struct Rule {
 
 impl Rule {
     /// # Errors
-    /// If the selector is wrong, or the settings contradict each other.
+    /// If the selector is invalid, or the settings contradict each other.
     pub fn compile(raw: &RawRule) -> Result<Rule, RuleProblem> {
         let selector = Selector::parse(&raw.selector)?;
         let rule = Rule {
@@ -216,7 +216,7 @@ impl Rule {
         if self.drop_labels.contains(old) || (kept && !self.keep_labels.contains(old)) {
             return Err(RuleProblem::RenamedButDropped(old.to_owned()));
         }
-        // A target that is itself renamed makes room first.
+        // A target that is itself renamed is out of the way.
         let moves = raw.rename_labels.as_ref().is_some_and(|names| names.contains_key(new));
         if self.keep_labels.contains(new) && !moves {
             return Err(RuleProblem::OverwritesKept(old.to_owned(), new.to_owned()));

@@ -1,13 +1,12 @@
 //! Series selectors as Prometheus writes them: `name{a="b",c=~"x.*"}`.
 //!
-//! Used by rules and by `match[]` of the API. As in Prometheus, regular expressions match the
-//! whole value, `.` matches a line break too, and a label that is missing counts as empty. The
-//! syntax of expressions is that of the `regex` crate, which is RE2's but for `\Q..\E`, and for
-//! `\d`, `\w` and `\s`, which know Unicode here.
+//! Used by rules and by `match[]` of the API. As in Prometheus, regular expressions match the whole
+//! value, `.` matches a line break too, and a label that is missing counts as empty. The syntax of
+//! expressions is that of the `regex` crate, which differs from RE2 in that it lacks `\Q..\E`, and that
+//! `\d`, `\w` and `\s` include Unicode.
 //!
-//! Callers that hold families first ask [`Selector::matches_name`] once per family, then
-//! [`Selector::matches_labels`] per series, and only where the answer was
-//! [`NameMatch::ByLabels`].
+//! For whole families, callers use [`Selector::matches_name`] once per family, and
+//! [`Selector::matches_labels`] per series only if the result was [`NameMatch::ByLabels`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,22 +16,22 @@ use regex::{Regex, RegexBuilder};
 use super::parse;
 use crate::model::labels;
 
-/// Longest selector that is read.
+/// The longest selector that is accepted.
 pub const SELECTOR_BYTES_MAX: usize = 64 << 10;
-/// Compiled size of one regular expression, and how many a selector may have, so that a query
-/// cannot eat memory.
+/// The largest compiled size of a regular expression, and how many a selector may have, so that a query
+/// cannot use up memory.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 pub(super) const REGEXES_MAX: usize = 32;
-/// Nesting of one regular expression, so that a query cannot eat the stack.
+/// How deep a regular expression may be nested, so that a query cannot use up the stack.
 const REGEX_DEPTH_MAX: u32 = 100;
 
-/// A compiled selector. Two are equal if they were written alike.
+/// A compiled selector. Two are equal if they were written the same.
 #[derive(Clone)]
 pub struct Selector {
     text: Box<str>,
     /// Tests of the metric name, all of which must hold.
     name: Vec<Test>,
-    /// Sorted by label, so that one pass over a (sorted) label text does.
+    /// Sorted by label, so that one pass over the label text, which is sorted as well, is enough.
     labels: Vec<Matcher>,
 }
 
@@ -50,7 +49,7 @@ pub(super) enum Test {
     MatchesNot(Regex),
 }
 
-/// What the name of a family says about its series.
+/// Which series of a family are selected, judging by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameMatch {
     /// No series of this name is selected.
@@ -61,7 +60,7 @@ pub enum NameMatch {
     ByLabels,
 }
 
-/// Why a text is no selector, and where. The column counts characters from 1.
+/// Why a text is not a selector, and where. The column counts characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {problem}")]
 pub struct SelectorError {
@@ -107,7 +106,7 @@ pub enum SelectorProblem {
 
 impl Selector {
     /// # Errors
-    /// If `text` is no selector, or one of its regular expressions is wrong or too large.
+    /// If `text` is not a selector, or one of its regular expressions is invalid or too large.
     pub fn parse(text: &str) -> Result<Selector, SelectorError> {
         let (name, mut labels) = parse::parse(text)?;
         labels.sort_by(|a, b| a.label.cmp(&b.label));
@@ -138,13 +137,13 @@ impl Selector {
         }
     }
 
-    /// Whether the matchers that are not about the name hold for this canonical label text.
+    /// Whether all matchers except those of the name hold for this canonical label text.
     pub fn matches_labels(&self, labels: &str) -> bool {
         let mut pairs = labels::raw_pairs(labels).peekable();
         self.labels.iter().all(|matcher| {
             while pairs.next_if(|pair| *pair.name < *matcher.label).is_some() {}
             match pairs.peek() {
-                // Not taken off: the next matcher may be about the same label.
+                // Stay at this pair: the next matcher may be about the same label.
                 Some(pair) if *pair.name == *matcher.label => {
                     matcher.test.holds(&labels::unescape(pair.value))
                 }
@@ -153,7 +152,7 @@ impl Selector {
         })
     }
 
-    /// The only name that can match, where the selector says so; a direct look-up then does.
+    /// The only name that can match, if there is one, for a direct look-up.
     pub fn exact_name(&self) -> Option<&str> {
         self.name.iter().find_map(|test| match test {
             Test::Equal(name) => Some(&**name),
@@ -161,8 +160,8 @@ impl Selector {
         })
     }
 
-    /// Prometheus refuses `match[]` selectors such as `{}` or `{a=~".*"}`, which name nothing, as
-    /// they are likely mistakes. Rules may well match everything.
+    /// Prometheus refuses `match[]` selectors that demand nothing, such as `{}` or `{a=~".*"}`, because
+    /// they are probably mistakes. Rules may match everything.
     ///
     /// # Errors
     /// If every matcher matches the empty value.
@@ -189,9 +188,10 @@ impl Test {
     }
 }
 
-/// Compiles `pattern` so that it must match whole values.
+/// Compiles `pattern` so that it matches only whole values.
 pub(super) fn anchored(pattern: &str) -> Result<Regex, SelectorProblem> {
-    // Alone first: messages then quote what was written, and `a)(b` does not get balanced.
+    // On its own first: messages then quote what was written, and `a)(b` is refused, which the added
+    // parentheses would balance.
     limited(pattern).map_err(|error| SelectorProblem::Regex(reason(&error)))?;
     limited(&format!("^(?s:{pattern})$")).map_err(|error| SelectorProblem::Regex(reason(&error)))
 }
@@ -204,7 +204,7 @@ fn limited(pattern: &str) -> Result<Regex, regex::Error> {
         .build()
 }
 
-/// The crate draws the expression over several lines; the last one says what is wrong.
+/// The crate prints the expression over several lines; the last one says what is wrong.
 fn reason(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(_) => {

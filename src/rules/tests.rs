@@ -23,7 +23,7 @@ fn renames(pairs: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {
     Some(pairs.iter().map(|(old, new)| ((*old).to_owned(), (*new).to_owned())).collect())
 }
 
-/// The labels of a series named `a` after the one rule.
+/// The labels of a series named `a` after a single rule.
 #[track_caller]
 fn relabelled(change: impl FnOnce(&mut RawRule), labels: &str) -> String {
     let rules = Rules::compile(&[rule("a", change)]).unwrap();
@@ -130,12 +130,12 @@ fn labels_are_kept_dropped_and_renamed() {
             RawRule { rename_labels: renames(&[("c.d", "a.b")]), ..RawRule::default() },
             r#"a="1","a.b"="3",b="\"\\\n""#,
         ),
-        // Onto a label that is there: the renamed one wins.
+        // Renamed to a label that exists: the renamed one wins.
         (
             RawRule { rename_labels: renames(&[("a", "b")]), ..RawRule::default() },
             r#"b="1","c.d"="3""#,
         ),
-        // All at once: a swap is a swap.
+        // All at once, so labels can be swapped.
         (
             RawRule { rename_labels: renames(&[("a", "b"), ("b", "a")]), ..RawRule::default() },
             r#"a="\"\\\n",b="1","c.d"="3""#,
@@ -198,7 +198,7 @@ fn canonical(set: &BTreeMap<String, String>) -> String {
 }
 
 proptest! {
-    /// Against the plain meaning of the settings, on maps.
+    /// Compares with a direct implementation of the settings, on maps.
     #[test]
     fn relabelling_is_canonical(
         set in label_set(),
@@ -206,7 +206,7 @@ proptest! {
         drop in prop::option::of(prop::collection::vec(label_name(), 0..4)),
         rename in prop::option::of(prop::collection::btree_map(label_name(), label_name(), 0..4)),
     ) {
-        // In rules of their own, as one rule may not contradict itself.
+        // Each setting in a rule of its own, since a rule must not contradict itself.
         let raw = [
             keep.clone().map(|keep| rule("{}", |r| r.keep_labels = Some(keep))),
             drop.clone().map(|drop| rule("{}", |r| r.drop_labels = Some(drop))),
@@ -237,7 +237,7 @@ proptest! {
         prop_assert!(changed || out.is_empty());
     }
 
-    /// The two ways to ask agree.
+    /// Both ways to decide agree.
     #[test]
     fn by_family_as_by_series(
         set in label_set(),

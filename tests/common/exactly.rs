@@ -1,5 +1,5 @@
-//! Numbers as big integers in units of 2^-1074, of which every finite `f64` is a multiple. Nothing
-//! here shares a line with the sums under test.
+//! Numbers as big integers in units of 2^-1074, of which every finite `f64` is a multiple. This shares
+//! no code with the sums under test.
 
 use num_bigint::{BigInt, Sign};
 use tallygate::model::Number;
@@ -17,7 +17,7 @@ pub(crate) fn units(value: f64) -> BigInt {
     if value.is_sign_negative() { -magnitude } else { magnitude }
 }
 
-/// `None` for what is no finite number.
+/// `None` unless the number is finite.
 pub(crate) fn units_of(number: Number) -> Option<BigInt> {
     match number {
         Number::Int(count) => Some(BigInt::from(count) << UNITS_PER_ONE),
@@ -25,8 +25,8 @@ pub(crate) fn units_of(number: Number) -> Option<BigInt> {
     }
 }
 
-/// Rounds to nearest, ties to even: through decimal digits, which the standard library reads
-/// correctly however many there are.
+/// Rounds to nearest, ties to even, through decimal digits: the standard library reads any number of
+/// them correctly.
 pub(crate) fn nearest(units: &BigInt) -> f64 {
     // units / 2^1074 = units * 5^1074 / 10^1074
     let digits = units * BigInt::from(5).pow(UNITS_PER_ONE as u32);
@@ -46,8 +46,8 @@ pub(crate) fn nearest_mean(units: &BigInt, count: usize) -> f64 {
     around.min_by_key(|x| (distance(x), x.to_bits() & 1)).unwrap() + 0.0
 }
 
-/// A count as it is shown: whole while it is and fits, and above 2^53, where f64 has no fractions,
-/// without its fraction.
+/// A count as it is shown: an integer if it is one and fits, or if it is above 2^53, where its fraction
+/// is cut off because f64 has none.
 pub(crate) fn number(units: &BigInt) -> Number {
     let one = BigInt::from(1) << UNITS_PER_ONE;
     let fraction = units % &one;

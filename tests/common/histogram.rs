@@ -1,5 +1,5 @@
-//! Histograms of the [model](super::model): every push kept, bounds and buckets found by the
-//! formulas of merge-semantics 1.2 and 1.3 whenever they are read.
+//! Histograms of the [model](super::model): every push is kept, and bounds and buckets are computed by
+//! the formulas of merge-semantics 1.2 and 1.3 whenever they are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::model::{Bound, by_merit, only_infinite};
 
 #[derive(Clone, Debug)]
 pub(crate) struct HistogramModel {
-    /// One that all pushes add to, or one for each push, of which the latest is shown.
+    /// A single entry to which all pushes add, or one for each push, of which the latest is shown.
     entries: Vec<Entry>,
     /// Finite bounds of all pushes.
     bounds: BTreeSet<Bound>,
@@ -39,7 +39,7 @@ impl HistogramModel {
         self.bounds.iter()
     }
 
-    /// `last`: the stamp of a push that does not add to the others. False if it is refused.
+    /// `last` is the stamp of a push that does not add to the others. Returns false if it is refused.
     pub(crate) fn push(
         &mut self,
         pushed: &PushHistogram,
@@ -65,7 +65,7 @@ impl HistogramModel {
         true
     }
 
-    /// What is shown is gone on from, as the earliest there is.
+    /// Continues from the value that is shown, which becomes the earliest one.
     pub(crate) fn change_rule(&mut self) {
         let mut shown = self.latest().clone();
         shown.stamp = i64::MIN;
@@ -141,7 +141,7 @@ fn bucket(entry: &Entry, upper_bound: f64) -> BucketReading {
     }
 }
 
-/// L(x) of one push: what is certain to lie at or below `bound`.
+/// L(x) of one push: how many observations are certain to be at or below `bound`.
 fn known_up_to(pushed: &PushHistogram, bound: f64) -> BigInt {
     if bound == f64::INFINITY {
         return count_of(pushed);
@@ -169,7 +169,7 @@ fn bounds(pushed: &PushHistogram) -> impl Iterator<Item = Bound> + '_ {
     finite.filter(|bound| *bound != f64::INFINITY).map(|bound| Bound(bound + 0.0))
 }
 
-/// Whether a push is a histogram at all.
+/// Whether a push is a valid histogram.
 pub(crate) fn fits(pushed: &PushHistogram) -> bool {
     let Some(count) = pushed.count.or(infinite(pushed)) else { return false };
     let mut given: Vec<Number> = vec![count];
@@ -212,7 +212,8 @@ fn fits_native(native: &NativeBuckets, count: Number) -> bool {
         && (!whole || number(&total) == count)
 }
 
-/// All layouts at once: the smallest schema, then the zero threshold to a fixed point.
+/// Combines all layouts at once: first the smallest schema, then the zero threshold, up to a fixed
+/// point.
 fn resolve(parts: &[&NativeBuckets], limit: usize) -> NativeBuckets {
     let mut schema = parts.iter().map(|part| part.schema).min().unwrap();
     let mut sides = sides_at(parts, schema);

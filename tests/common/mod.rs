@@ -1,4 +1,4 @@
-//! What the tests of the store share: pushes as plain data, and all that can be seen of a store.
+//! What the tests of the store share: pushes as plain data, and everything that is visible of a store.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -19,10 +19,10 @@ use tallygate::store::{
     AdmitError, Applied, ChosenBy, Plan, PushContext, Store, StoreLimits, Terms,
 };
 
-/// Native buckets shown, where a test does not look at the limit itself.
+/// How many native buckets are shown, in tests that are not about this limit.
 pub(crate) const NATIVE_LIMIT: usize = 160;
 
-/// One push, and how it is to be merged.
+/// One push, and how to merge it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Push {
     pub(crate) grouping: Vec<(String, String)>,
@@ -31,11 +31,11 @@ pub(crate) struct Push {
     pub(crate) now_ms: i64,
     pub(crate) ttl_s: u32,
     pub(crate) limits: StoreLimits,
-    /// Rule of the gauges; `None`: what the name of the family says, see [`rule_by_name`].
+    /// The rule of gauges; if `None`, it depends on the name of the family, see [`rule_by_name`].
     pub(crate) gauge: Option<GaugeRule>,
     pub(crate) chosen_by: ChosenBy,
     pub(crate) untyped: UntypedRule,
-    /// Leave out this label of the body, as a rule of the operator would; series may meet then.
+    /// Drop this label of the body, as a rule of the operator would, which may make series equal.
     pub(crate) drop_label: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Push {
         Terms { rules, chosen_by: self.chosen_by, ttl_s: self.ttl_s }
     }
 
-    /// Parsed, as it were.
+    /// The exposition that a parser would return.
     pub(crate) fn exposition(&self, store: &Store) -> Exposition {
         let mut exposition = Exposition::new(store.hasher().clone());
         let grouping = self.grouping();
@@ -147,7 +147,7 @@ impl Push {
         exposition
     }
 
-    /// The store checks and merges it, or refuses it.
+    /// Has the store check and merge the push, or refuse it.
     pub(crate) fn apply(&self, store: &Store) -> Result<Applied, AdmitError> {
         let exposition = self.exposition(store);
         self.apply_parsed(store, &exposition)
@@ -191,7 +191,7 @@ fn drop_label(exposition: &mut Exposition, dropped: &str) {
     }
 }
 
-/// The tests name gauges after the rule they merge by.
+/// In these tests, the name of a gauge ends in its merge rule.
 pub(crate) fn rule_by_name(family: &str) -> GaugeRule {
     let (_, rule) = family.rsplit_once('_').unwrap_or_default();
     rule.parse().unwrap_or_default()
@@ -226,7 +226,7 @@ pub(crate) struct ShownFamily {
     pub(crate) kind: Kind,
     pub(crate) help: String,
     pub(crate) unit: String,
-    /// By label text, every bit of the value written out.
+    /// By label text; values are written out to the last bit.
     pub(crate) series: BTreeMap<String, String>,
 }
 
@@ -258,7 +258,7 @@ pub(crate) fn shown_within(store: &Store, native_limit: usize) -> Shown {
     shown
 }
 
-/// A reading as text that differs wherever a bit does.
+/// A reading as text that shows every bit.
 pub(crate) fn bits(reading: Reading<'_>) -> String {
     match reading {
         Reading::Gauge(value) | Reading::Untyped(value) if value.is_nan() => {
@@ -268,7 +268,7 @@ pub(crate) fn bits(reading: Reading<'_>) -> String {
     }
 }
 
-/// Everything there is, exact state and bookkeeping included.
+/// The whole store, including exact state and bookkeeping.
 pub(crate) fn dump(store: &Store) -> String {
     let mut dump = String::new();
     for family in store.families().iter() {
@@ -284,7 +284,7 @@ pub(crate) fn dump(store: &Store) -> String {
     dump
 }
 
-/// How many cases a property runs: `default`, or what PROPTEST_CASES says.
+/// How many cases a property runs: PROPTEST_CASES, or else `default`.
 pub(crate) fn cases(default: u32) -> proptest::test_runner::Config {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     proptest::test_runner::Config {

@@ -1,5 +1,5 @@
-//! The store as one would write it to be plainly right and nothing else: one thread, every push
-//! remembered as it came, sums made when they are looked at, by big integers.
+//! A store that is written only to be obviously right: one thread, every push is remembered as it was,
+//! and sums are computed from big integers when they are read.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ struct Series {
     created_ms: i64,
     touched_s: u32,
     ttl_s: u32,
-    /// Of kinds that have one.
+    /// For kinds that have one.
     rule: Option<GaugeRule>,
     content: Content,
 }
@@ -51,7 +51,7 @@ struct Pushed {
     exemplars: Vec<Exemplar>,
 }
 
-/// A bucket bound: no NaN, one zero.
+/// A bucket bound: not NaN, and never -0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bound(pub(crate) f64);
 
@@ -72,7 +72,7 @@ impl Ord for Bound {
 /// Group, birth in milliseconds, last push and expiry in seconds.
 pub(crate) type Life = (String, i64, u32, Option<u32>);
 
-/// The push may not be merged, for whatever reason.
+/// The push is refused, for whatever reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
@@ -81,9 +81,9 @@ fn accept_if(fine: bool) -> Result<(), Refused> {
 }
 
 impl Model {
-    /// The number of series that were born.
+    /// Returns the number of series that were created.
     pub(crate) fn push(&mut self, push: &Push) -> Result<usize, Refused> {
-        // Only the families named can change, so a copy of them is all that is to be taken back.
+        // Only the pushed families can change, so a copy of these is enough to undo the push.
         let names = || push.families.iter().map(|family| &family.name);
         let before: BTreeMap<String, Family> = names()
             .filter_map(|name| Some((name.clone(), self.families.get(name)?.clone())))
@@ -168,7 +168,7 @@ impl Model {
         self.families.len()
     }
 
-    /// The number of series removed, or to be removed.
+    /// Returns the number of series that were or would be removed.
     pub(crate) fn remove_group(&mut self, group: &str, dry_run: bool) -> usize {
         self.remove(dry_run, |_, _, series| series.group == group)
     }
@@ -244,7 +244,7 @@ impl Family {
         let labels = canonical(push, pushed);
         let is_gauge = matches!(self.kind, Kind::Gauge | Kind::GaugeHistogram);
         let asked = match self.kind {
-            // Where nobody has chosen, the series goes on as it is.
+            // Unless somebody chose a rule, the series keeps its own.
             _ if is_gauge && push.chosen_by == ChosenBy::Default => {
                 self.series.get(&labels).map_or(Some(rules.gauge), |series| series.rule)
             }
@@ -350,7 +350,7 @@ impl Series {
                 for pushed in pushes {
                     let PushValue::Summary { count, sum } = pushed.value else { continue };
                     total += count.and_then(units_of).unwrap_or_default();
-                    // Once missing, it stays missing.
+                    // Once a sum is missing, it stays missing.
                     total_sum = total_sum.zip(sum).map(|(total, sum)| total + units(sum));
                 }
                 let sum = total_sum.as_ref().map(nearest);
@@ -405,7 +405,7 @@ fn fits(kind: Kind, rule: Option<GaugeRule>, value: &PushValue) -> bool {
     }
 }
 
-/// Label text as DESIGN 3 tells, for values without anything to escape.
+/// Canonical label text (DESIGN 3), for values without anything to escape.
 fn canonical(push: &Push, series: &PushSeries) -> String {
     let mut labels: BTreeMap<&str, &str> =
         series.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -417,7 +417,7 @@ fn canonical(push: &Push, series: &PushSeries) -> String {
     pairs.map(|(name, value)| format!("{name}=\"{value}\"")).collect::<Vec<_>>().join(",")
 }
 
-/// The one bucket of a histogram of which nothing else is known.
+/// The only bucket of a histogram without any other.
 pub(crate) fn only_infinite(reading: &HistogramReading) -> BucketReading {
     BucketReading { upper_bound: f64::INFINITY, cumulative_count: reading.count, exemplar: None }
 }

@@ -1,5 +1,5 @@
-//! Pushes to draw from. Names are few, so that pushes meet; each name has one kind and, if it is a
-//! gauge, says its rule.
+//! Strategies for pushes. There are few names, so that pushes meet. Each has one kind and, if it is a
+//! gauge, ends in its rule.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -37,7 +37,7 @@ pub(crate) fn push() -> impl Strategy<Value = Push> {
     })
 }
 
-/// The same, of families whose values only ever add up.
+/// The same, but only families whose values add up.
 pub(crate) fn adding_push() -> impl Strategy<Value = Push> {
     let kinds = [Kind::Counter, Kind::Histogram, Kind::Summary, Kind::Info];
     let adding = FAMILIES
@@ -87,7 +87,7 @@ pub(crate) fn wild_push() -> impl Strategy<Value = Push> {
     )
 }
 
-/// A family that should mostly not be let in, and where it stands in the push.
+/// A family that will usually be refused, and its position in the push.
 fn mishap() -> impl Strategy<Value = (prop::sample::Index, PushFamily)> {
     let odd = select(vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 2.0, 0.0]);
     let kind = select(vec![Kind::Counter, Kind::Gauge, Kind::Untyped, Kind::Info]);
@@ -148,7 +148,7 @@ fn families(of: Vec<(&'static str, Kind)>) -> impl Strategy<Value = Vec<PushFami
 }
 
 fn family(name: &'static str, kind: Kind) -> BoxedStrategy<PushFamily> {
-    // What is pushed without a type has no exemplars.
+    // Untyped samples have no exemplars.
     let kind = match name {
         "d_total" => prop_oneof![Just(Kind::Counter), Just(Kind::Untyped)].boxed(),
         _ => Just(kind).boxed(),
@@ -171,12 +171,12 @@ fn family(name: &'static str, kind: Kind) -> BoxedStrategy<PushFamily> {
         .boxed()
 }
 
-/// `text`: the value of the label `a`, then that of `instance`.
+/// `text` is the value of the label `a`, followed by that of `instance`.
 fn series(name: &'static str, kind: Kind, text: &'static str) -> BoxedStrategy<PushSeries> {
     let names = ["a", "instance"];
     let labels = names.iter().zip(text.chars()).map(|(n, c)| ((*n).to_owned(), c.to_string()));
     let labels: Vec<_> = labels.collect();
-    // Missing sums depend on order, unless it is always the same series that lack them.
+    // Whether a sum is shown depends on the order, unless it is always missing in the same series.
     let with_sum = !text.starts_with('2');
     let no_exemplars = || Just(Vec::new()).boxed();
     let (value, exemplars) = match kind {
@@ -206,7 +206,7 @@ fn series(name: &'static str, kind: Kind, text: &'static str) -> BoxedStrategy<P
             (value.boxed(), no_exemplars())
         }
         Kind::Histogram | Kind::GaugeHistogram => {
-            // Which exemplars the latest gauge histogram has is a matter of ties.
+            // The exemplars of the latest gauge histogram depend on ties.
             let exemplars = if name == "gh_last" {
                 no_exemplars()
             } else {
@@ -221,7 +221,7 @@ fn series(name: &'static str, kind: Kind, text: &'static str) -> BoxedStrategy<P
         .boxed()
 }
 
-/// What a counter can take in; sums stay finite.
+/// Amounts for counters; sums stay finite.
 pub(crate) fn amount() -> impl Strategy<Value = f64> {
     prop_oneof![
         4 => (0..100u32).prop_map(f64::from),
@@ -256,7 +256,7 @@ pub(crate) fn exemplar() -> impl Strategy<Value = Exemplar> {
     })
 }
 
-/// Classic, native or both, well formed.
+/// Classic, native or both; always valid.
 fn histogram(with_sum: bool, exemplars: bool) -> impl Strategy<Value = PushHistogram> {
     let sum = finite().prop_map(move |sum| with_sum.then_some(sum));
     let form = prop_oneof![
@@ -267,7 +267,7 @@ fn histogram(with_sum: bool, exemplars: bool) -> impl Strategy<Value = PushHisto
     (form, sum).prop_map(|((classic, native), sum)| {
         let mut pushed = PushHistogram { sum, ..classic.unwrap_or_default() };
         if let Some((native, count)) = native {
-            // The parts agree on the count.
+            // Both parts must have the same count.
             for bucket in &mut pushed.buckets {
                 let infinite = bucket.upper_bound == f64::INFINITY;
                 if infinite || bucket.cumulative_count > count {
@@ -320,7 +320,7 @@ fn classic(exemplars: bool) -> impl Strategy<Value = PushHistogram> {
     )
 }
 
-/// With the count that belongs to it.
+/// Native buckets with their count.
 pub(crate) fn native() -> impl Strategy<Value = (NativeBuckets, Number)> {
     let thresholds =
         vec![0.0, -0.0, 1e-3, 0.3, 0.5, std::f64::consts::FRAC_1_SQRT_2, 0.75, 1.0, 2.5];

@@ -1,4 +1,4 @@
-//! `/api/v1/…`: what is stored as JSON, what is running, and removal by selector.
+//! `/api/v1/…`: what is stored, as JSON; what is running; and removal by selector.
 
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ fn deletion_by_selector() {
         "# TYPE a untyped\na{job=\"k\",x=\"1\"} 1\n\
          # TYPE b untyped\nb{job=\"j\"} 1\nb{job=\"k\"} 1\n"
     );
-    // What selects everything by mistake selects nothing.
+    // Selectors that match everything, probably by mistake, are refused.
     assert_eq!(delete(&[], "").status, 400);
     for selector in ["", "{}", "{job=~\".*\"}", "{x=\"\"}"] {
         assert_eq!(delete(&[selector], "").status, 400, "{selector}");
@@ -148,7 +148,7 @@ fn wipe() {
     assert_eq!(gateway.sample("a{job=\"j\"}"), 7.0);
 }
 
-/// Who may not, learns which flag is missing, and changes nothing.
+/// Without the flag nothing changes, and the answer names it.
 #[test]
 fn removal_needs_its_flag() {
     let gateway = start();

@@ -1,5 +1,5 @@
-//! Who may do what: every route with every role, labels that pushes are bound to, and files that
-//! change.
+//! Who may do what: every route with every role, labels that pushes are bound to, and changes to the
+//! files.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use crate::harness::{
 };
 use crate::routes::{METHODS, TABLE};
 
-/// Of `secret`, at the lowest cost.
+/// The hash of `secret`, at the lowest cost.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
-/// Of `token-of-pusher`, `token-of-scraper`, …
+/// With the hashes of `token-of-pusher`, `token-of-scraper`, …
 const USERS: &str = "
 users:
   pusher:
@@ -83,7 +83,7 @@ impl Files {
         self.0.join(name).display().to_string()
     }
 
-    /// Whole at once, as anybody should.
+    /// Replaces the file atomically, as anybody should.
     fn write(&self, name: &str, text: &str) {
         let new = self.0.join("new");
         std::fs::write(&new, text).unwrap();
@@ -129,7 +129,7 @@ fn sums(gateway: &Gateway) -> String {
         .join("\n")
 }
 
-/// What a request needs, told from outside.
+/// The right that a request needs, written down independently of the code.
 fn right(method: &str, path: &str, status: &str) -> &'static str {
     let path = path.split('?').next().unwrap().trim_start_matches('/');
     match method {
@@ -142,7 +142,7 @@ fn right(method: &str, path: &str, status: &str) -> &'static str {
     }
 }
 
-/// A role: what it is called, its credentials, and its rights, or `None` if it is nobody.
+/// A role: its name, its credentials, and its rights, or `None` for unknown users.
 type Role = (&'static str, Option<String>, Option<&'static [&'static str]>);
 
 fn roles() -> Vec<Role> {
@@ -166,13 +166,13 @@ fn roles() -> Vec<Role> {
     ]
 }
 
-/// While a password is checked nobody looks at what comes of the body.
+/// While a password is checked, nobody reads the body.
 #[test]
 fn bodies_that_stall_behind_a_password_get_408() {
     let files = Files::new("", Some(&users()));
     let mut gateway = files.run(&["--web.read-body-timeout=300ms"]);
     gateway.expect_log("push refused");
-    // Each is another sender, so that none is known already.
+    // A different sender each time, so that no password is known already.
     for (user, sent) in [("scraper", ""), ("checkout", ""), ("both", "a_")] {
         let path = "/metrics/job/checkout/team/a";
         let push = gateway.request("POST", path).body("a_total 1\n");
@@ -187,7 +187,7 @@ fn bodies_that_stall_behind_a_password_get_408() {
     }
 }
 
-/// What is remembered of a push to a path is not remembered of who may push there.
+/// What is remembered of a push to a path does not include the right to push there.
 #[test]
 fn known_pushes_of_another_sender() {
     let files = Files::new("", Some(&users()));
@@ -232,7 +232,7 @@ fn every_route_with_every_role() {
         }
     }
     assert!(tried > 2000, "{tried}");
-    // The one that ends the process.
+    // The route that ends the process comes last.
     for (role, credentials, rights) in roles() {
         if rights.is_some_and(|rights| rights.contains(&"admin")) {
             continue;
@@ -270,7 +270,7 @@ fn check_refusal(method: &str, needed: &str, answer: &Response) {
     }
 }
 
-/// A new route has a new handler, and so it must be in the table above.
+/// A new route has a new handler, so it has to be added to the table.
 fn every_handler_was_tried(gateway: &Gateway) {
     let request = with(gateway.request("GET", "/metrics"), Some(&bearer("scraper")));
     let text = request.send().text();
@@ -287,7 +287,7 @@ fn without_users_everybody_may_do_everything() {
     let mut gateway = files.run(&[]);
     gateway.last_scrape(Some("/metrics"));
     gateway.accept("/metrics/job/j", "a 1\n");
-    // Credentials that nobody asks for do no harm.
+    // Credentials that are not needed do no harm.
     assert_eq!(push(&gateway, &basic("x", "y"), "/metrics/job/j", "a 1\n").status, 200);
     assert_eq!(gateway.sample("a{job=\"j\"}"), 2.0);
 }
@@ -354,7 +354,7 @@ fn it_is_told_before_the_body_is_sent() {
     connection.write("POST /metrics/job/j HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
     assert_eq!(connection.read().status, 401);
     assert!(started.elapsed() < Duration::from_secs(10));
-    // A small one is read and forgotten, and the connection goes on.
+    // A small body is read and discarded, and the connection can be used again.
     let mut connection = Connection::open(gateway.address);
     let push = gateway.request("POST", "/metrics/job/j").body("a 1\n");
     assert_eq!(connection.send(&push).status, 401);
@@ -434,12 +434,12 @@ fn pushes_are_bound_to_labels() {
         ("/metrics/team/a", "a{job=\"checkout\"} 1\n"),
         ("/metrics", "a{job=\"checkout\",team=\"a\"} 1\n"),
         ("/metrics/", "a 1\n"),
-        // An empty value is no label, and an other one could come from the body.
+        // An empty value means no label, so the label could come from the body.
         ("/metrics/job/checkout/team/", "a{team=\"z\"} 1\n"),
         ("/metrics/job@base64/=/team/a", "a{job=\"other\"} 1\n"),
         ("/metrics/job/checkout/team/A", "a 1\n"),
         ("/metrics/job/checkout%20/team/a", "a 1\n"),
-        // Of two jobs the first one counts, of two other labels the last one.
+        // The first of two jobs counts, but the last of two other labels.
         ("/metrics/job/other/job/checkout/team/a", "a 1\n"),
         ("/metrics/job/checkout/team/a/team/z", "a 1\n"),
     ] {
@@ -455,10 +455,10 @@ fn pushes_are_bound_to_labels() {
     assert_eq!(answer.json()["detail"], "label job is \"other\", but may only be checkout");
     let answer = push(&gateway, &mine, "/metrics/job/checkout", "a 1\n");
     assert_eq!(answer.json()["detail"], "the path must have the label team with the value a or b");
-    // What is malformed stays 400.
+    // Malformed requests still get 400.
     assert_eq!(push(&gateway, &mine, "/metrics/job/checkout/team", "a 1\n").status, 400);
     assert_eq!(push(&gateway, &mine, "/metrics/job/checkout/team/a", "nonsense{\n").status, 400);
-    // Others are not bound.
+    // Other users are not bound.
     assert_eq!(push(&gateway, &bearer("pusher"), "/metrics/job/other", "a 1\n").status, 200);
     let delete =
         with(gateway.request("DELETE", "/metrics/team/a/job/checkout"), Some(&mine)).send();
@@ -469,7 +469,7 @@ fn pushes_are_bound_to_labels() {
     );
 }
 
-/// A key is its sender's own: nobody can use up or ask about the keys of others.
+/// Keys are separate per user: nobody can use up the keys of others, or find out about them.
 #[test]
 fn idempotency_keys_belong_to_users() {
     let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), Some(&users()));
@@ -489,7 +489,7 @@ fn idempotency_keys_belong_to_users() {
     assert_eq!(sums(&gateway), "a{job=\"j\"} 3");
 }
 
-/// Rules of the operator may take a label away, but a sender must not use them to become another.
+/// Rules of the operator may remove a label, but must not let a sender choose another value.
 #[test]
 fn rules_do_not_loosen_what_binds() {
     let files = Files::new("", Some(&users()));
@@ -587,14 +587,14 @@ fn users_come_and_go_while_it_runs() {
     files.write("web.yml", &format!("basic_auth_users: {{root: {HASH}}}\n"));
     eventually("a new user", || (status(&gateway, &basic("root", "secret")) == 200).then_some(()));
 
-    // One goes, though its password was right a moment ago.
+    // A user is removed, whose credentials were right a moment ago.
     files.write("users.yml", &users().replace("  scraper:", "  renamed:"));
     eventually("a user is gone", || {
         (status(&gateway, &basic("scraper", "secret")) == 401).then_some(())
     });
     assert_eq!(status(&gateway, &bearer("scraper")), 200, "its token is the renamed one's");
 
-    // What cannot be read changes nothing.
+    // A file that cannot be read changes nothing.
     for (name, text, reason) in [
         (
             "users.yml",
@@ -627,7 +627,7 @@ fn users_come_and_go_while_it_runs() {
         });
     }
 
-    // `/-/reload` tells what is wrong.
+    // `/-/reload` says what is wrong.
     gateway.expect_log("configuration");
     let reload = |gateway: &Gateway| {
         with(gateway.request("POST", "/-/reload"), Some(&bearer("admin"))).send()
@@ -640,7 +640,7 @@ fn users_come_and_go_while_it_runs() {
     assert_eq!(status(&gateway, &basic("root", "secret")), 401);
 }
 
-/// What the real one answers, in the mode that takes its place.
+/// As with the real Pushgateway, in the mode that replaces it.
 #[test]
 fn in_pushgateway_mode_a_broken_file_breaks_everything() {
     let files = Files::new(&format!("basic_auth_users: {{root: {HASH}}}\n"), None);
@@ -767,10 +767,10 @@ fn a_file_with_a_token_may_change() {
     assert_eq!(status("the-first-token-of-ci"), 401);
 }
 
-/// Strangers who guess passwords do not keep out those who are known.
+/// Strangers who guess passwords do not keep known users out.
 #[test]
 fn guesses_leave_room_for_others() {
-    // A comparison takes a quarter of a second or so.
+    // A comparison takes about a quarter of a second.
     let slow = HASH.replacen("$04$", "$12$", 1);
     let users =
         users().replace(&format!("password_bcrypt: {HASH}"), &format!("password_bcrypt: {slow}"));
@@ -787,9 +787,9 @@ fn guesses_leave_room_for_others() {
     for _ in 0..20 {
         assert_eq!(push(&gateway, &bearer("pusher"), "/metrics/job/j", "a 1\n").status, 200);
     }
-    // To wait for all of them would take a quarter of a minute.
+    // Waiting for all of them would take a quarter of a minute.
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
-    // 64 wait or have been wrong by now; the others were turned away.
+    // By now, 64 are waiting or were wrong; the others were turned away.
     let scrape = with(gateway.request("GET", "/metrics"), Some(&bearer("scraper")));
     eventually("too many guesses are turned away", || {
         let busy =
@@ -803,7 +803,7 @@ fn guesses_leave_room_for_others() {
 fn bad_files_end_the_start_before_a_port_is_bound() {
     let files = Files::new("", None);
     let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    // The port is taken: whoever tries to bind it says so.
+    // The port is taken: an attempt to bind it would show in the error.
     let listen = format!("--web.listen-address={}", listen.local_addr().unwrap());
     for (flag, text, reason) in [
         ("--web.config.file", "nonsense: 1\n", "unknown key nonsense"),

@@ -11,7 +11,7 @@ const WORKERS: u32 = 3;
 const PUSHES: u32 = 4;
 const TOTAL: f64 = (WORKERS * PUSHES) as f64;
 
-/// Runs the client in several processes at once. False if it cannot do the scenario.
+/// Runs the client in several processes at once. Returns false if it does not support the scenario.
 fn push(gateway: &Gateway, name: &str, scenario: &str) -> bool {
     let (base, pushes) = (gateway.url(""), PUSHES.to_string());
     let workers: Vec<_> = (0..WORKERS)
@@ -39,7 +39,7 @@ fn samples(gateway: &Gateway) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// What the scenario leaves behind, in full.
+/// All samples after the scenario.
 fn expected(name: &str, scenario: &str) -> BTreeMap<String, f64> {
     let job = format!("job=\"{name}_batch\"");
     let items = [
@@ -52,8 +52,8 @@ fn expected(name: &str, scenario: &str) -> BTreeMap<String, f64> {
         (format!("e2e_latency_seconds_bucket{{{job},le=\"1\"}}"), 3.0 * TOTAL),
         (format!("e2e_latency_seconds_bucket{{{job},le=\"+Inf\"}}"), 4.0 * TOTAL),
         (format!("e2e_latency_seconds_count{{{job}}}"), 4.0 * TOTAL),
-        // 0.05 + 0.3 + 0.7 + 2.0 is the double 3.05 in every language. A product is rounded once,
-        // as an exact sum is; adding one by one would round each time, to 36.6 in the end.
+        // 0.05 + 0.3 + 0.7 + 2.0 is the double 3.05 in every language. The product is rounded once,
+        // like an exact sum. Adding one by one would round each time, and end at 36.6.
         (format!("e2e_latency_seconds_sum{{{job}}}"), 3.05 * TOTAL),
     ];
     match scenario {
@@ -71,7 +71,7 @@ fn expected(name: &str, scenario: &str) -> BTreeMap<String, f64> {
 
 const CLIENTS: [&str; 5] = ["curl", "go", "node", "python", "rust"];
 
-/// Every client with this scenario; which of them can do it.
+/// Runs the scenario with every client. Returns those that support it.
 #[track_caller]
 fn check(scenario: &str) -> Vec<&'static str> {
     let mut able = Vec::new();
@@ -108,7 +108,7 @@ fn summaries() {
     assert_eq!(check("summary"), ["curl", "go", "node", "python"]);
 }
 
-/// The path `/a/b c` and an empty value, each in its own way of writing them.
+/// The value `/a/b c` and an empty value, which each client writes in its own way.
 #[test]
 fn grouping_keys() {
     assert_eq!(check("grouping"), ["curl", "go", "node", "python"]);
@@ -131,13 +131,13 @@ fn formats() {
     assert_eq!(check("openmetrics"), ["curl", "go", "node"]);
 }
 
-/// Start times would make a mess of sums.
+/// Start times must not be added up.
 #[test]
 fn start_times() {
     assert_eq!(check("created"), ["python"]);
 }
 
-/// The last push wins; which process was the last nobody knows.
+/// The last push wins, from whichever process it is.
 #[test]
 fn gauges() {
     for name in CLIENTS {
@@ -151,7 +151,7 @@ fn gauges() {
     }
 }
 
-/// By the sum of all gauges nothing is lost either, in whatever order they come.
+/// With the rule `sum`, no gauge is lost, whatever their order.
 #[test]
 fn gauges_that_add_up() {
     let gateway = flag("--push.gauge=sum").run();
@@ -172,8 +172,8 @@ fn deletions() {
     }
 }
 
-/// The exporter of the metrics crate pushes its registry at an interval: one push of a process that
-/// has counted `PUSHES` times. Its buckets and sums are the same.
+/// The exporter of the metrics crate pushes its registry at an interval: one push from a process that
+/// has counted `PUSHES` times. The resulting buckets and sums are the same.
 #[test]
 fn the_exporter_of_the_metrics_crate() {
     let gateway = start();
@@ -217,7 +217,7 @@ fn large_pushes_by_curl() {
     assert_eq!(all.count(), 20_000);
 }
 
-/// As scripts on machines that have no HTTP client do it.
+/// As scripts do it on machines without an HTTP client.
 #[test]
 fn a_push_by_bash_alone() {
     let gateway = start();
@@ -250,7 +250,7 @@ fn all_at_once() {
     assert_eq!(samples(&gateway), all.collect());
 }
 
-/// Libraries that know only 202 for success: it must suit all the others, too.
+/// Some libraries accept only 202 as success, so all others must accept it, too.
 #[test]
 fn all_take_202_for_success() {
     let gateway = flag("--push.success-code=202").run();

@@ -1,4 +1,4 @@
-//! The command line and the configuration, as somebody at a shell meets them.
+//! The command line and the configuration, as seen from a shell.
 
 use std::process::Command;
 
@@ -44,7 +44,7 @@ fn defaults_then_file_then_environment_then_flags() {
     assert!(printed.contains("- match: \"a\"\n    ttl: 1h\n"), "{printed}");
 }
 
-/// What is printed is a file that means the same.
+/// The printed configuration can be loaded, and means the same.
 #[test]
 fn what_is_printed_loads_again() {
     let (_, printed, _) =
@@ -68,7 +68,7 @@ fn the_file_may_be_named_in_the_environment() {
     assert!(line(&printed, "gauge").starts_with("gauge: min"));
 }
 
-/// Everything that is wrong is said at once, with where it comes from and what may have been meant.
+/// Reports all mistakes at once, each with its place and what was probably meant.
 #[test]
 fn check_config_tells_all_that_is_wrong() {
     let path = file(
@@ -105,12 +105,12 @@ fn check_config_of_a_good_file() {
     assert_eq!((code, errors.as_str()), (0, ""));
     assert!(out.starts_with("ok: listens on :9091, 1 rules\n"), "{out}");
     assert!(out.contains("limits.series = 5"), "{out}");
-    // The default file is a good one.
+    // The default file is valid.
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.yaml");
     assert_eq!(outcome(binary().args(["check-config", default])).0, 0);
 }
 
-/// 64, before any port is bound: here the port is taken, and nobody notices.
+/// Exits with 64 before any port is bound: the port is taken here, which makes no difference.
 #[test]
 fn bad_configuration_ends_before_a_port_is_bound() {
     let gateway = start();
@@ -177,7 +177,7 @@ fn help_is_a_page_to_learn_from() {
     assert!(short.len() < page.len() && short.contains("--limits.series="));
 }
 
-/// Every flag that the help names is one.
+/// Every flag in the help exists.
 #[test]
 fn flags_in_the_help_are_accepted() {
     let (_, page, _) = outcome(binary().arg("-h"));
@@ -247,7 +247,7 @@ fn healthcheck() {
 
 #[test]
 fn healthcheck_asks_the_management_address() {
-    // The prefix is for the main address only: what is here stays in its place.
+    // The prefix only applies to the main address; the paths of this one stay the same.
     let prefix = "--web.route-prefix=/tally";
     let mut gateway = flag("--web.management-address=127.0.0.1:0").flag(prefix).run();
     gateway.last_scrape(Some("/tally/metrics"));

@@ -1,4 +1,4 @@
-//! What browsers ask before and after they push for a page of another site (clients R17).
+//! Requests of browsers for a page of another site, before and with a push (clients R17).
 
 use crate::harness::{Gateway, Request, Response, flag, start};
 
@@ -95,7 +95,7 @@ fn other_pages_are_told_nothing() {
         let answer = preflight(&gateway, origin, "POST");
         assert_eq!(answer.status, 200, "{origin}: as any OPTIONS");
         assert!(cors_headers(&answer).is_empty(), "{origin}");
-        // Or a cache would give the answer for one page to another.
+        // Otherwise, a cache could return the answer for another page.
         assert_eq!(answer.header("vary"), Some("Origin"));
         let push = from(origin, gateway.request("POST", "/metrics/job/j").body("a 1\n")).send();
         assert!(cors_headers(&push).is_empty(), "{origin}");

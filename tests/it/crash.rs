@@ -1,7 +1,7 @@
-//! The process is killed again and again, at any moment, while clients push: with keys every push
-//! counts exactly once, without them what was acknowledged counts, and never half of a push.
+//! The process is killed over and over, at any moment, while clients push. With keys, every push counts
+//! exactly once; without them, every acknowledged push counts; and never half of a push.
 //!
-//! `CRASH_KILLS=300 cargo test --test it crash` takes longer.
+//! For a longer run: `CRASH_KILLS=300 cargo test --test it crash`
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ fn kills() -> u64 {
     std::env::var("CRASH_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12)
 }
 
-/// Where the gateway is at present.
+/// The current address of the gateway.
 #[derive(Default)]
 struct Target {
     address: Mutex<Option<SocketAddr>>,
@@ -30,7 +30,7 @@ impl Target {
         self.done.load(SeqCst)
     }
 
-    /// Status of the answer; `None` if there was none, so that nobody knows.
+    /// The status of the answer; `None` if there was none, so that the outcome is unknown.
     fn try_push(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> Option<u16> {
         let address = (*self.address.lock().unwrap())?;
         let mut request =
@@ -48,7 +48,7 @@ impl Target {
     }
 }
 
-/// Kills and starts again while `clients` run. The last one goes on when they have ended.
+/// Kills and restarts the gateway while `clients` run. The last one is left running.
 fn under_fire(
     start: impl Fn() -> Start,
     target: &Target,
@@ -60,7 +60,7 @@ fn under_fire(
         for kill in 0..kills() {
             let mut gateway = start().in_directory(&directory).run();
             *target.address.lock().unwrap() = Some(gateway.address);
-            // Sometimes in the middle of much, sometimes right at the start.
+            // Sometimes in the middle of pushes, sometimes right after the start.
             thread::sleep(Duration::from_millis(5 + kill * 37 % 120));
             gateway.signal("KILL");
             gateway.wait();
@@ -91,7 +91,7 @@ fn sums_after_many_kills() {
                              # TYPE b_total counter\nb_total{{c=\"{client}\"}} 0.1\n"
                         );
                         let key = format!("\"{client}-{number}\"");
-                        // Until there is an answer that counts.
+                        // Repeat until the push is acknowledged.
                         while target.try_push("POST", "/metrics/job/keyed", Some(&key), &body)
                             != Some(200)
                         {
@@ -110,7 +110,7 @@ fn sums_after_many_kills() {
     let total = |name: &str, job: &str| -> u64 {
         let values = (0..CLIENTS).map(|client| {
             let value = gateway.sample(&format!("{name}{{c=\"{client}\",job=\"{job}\"}}"));
-            // Sums are exact, so a tenth times a count, rounded once, tells the count.
+            // Sums are exact: the value is a tenth of the count, rounded once.
             (value * 10.0).round() as u64
         });
         values.sum()

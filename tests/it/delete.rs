@@ -1,4 +1,4 @@
-//! `DELETE /metrics/…`: what was first pushed under exactly this path, and always 202.
+//! `DELETE /metrics/…`: removes what was first pushed under exactly this path, and always answers 202.
 
 use crate::harness::{Connection, flag, start};
 
@@ -31,7 +31,7 @@ fn any_spelling_of_the_path() {
     }
 }
 
-/// A series remembers the path it was born under, whoever pushes to it later.
+/// A series belongs to the path of its first push, whatever the paths of later ones.
 #[test]
 fn the_path_of_the_first_push_counts() {
     let gateway = start();
@@ -53,7 +53,7 @@ fn a_deleted_series_begins_anew() {
         assert_eq!(gateway.sample("a_total{job=\"j\"}"), 5.0);
         gateway.request("DELETE", "/metrics/job/j").send();
     }
-    // The type goes with the last series, the name is free.
+    // The type goes with the last series, so the name is free.
     gateway.accept("/metrics/job/j", "# TYPE a_total gauge\na_total 1\n");
     assert!(gateway.pushed().starts_with("# TYPE a_total gauge\n"));
 }
@@ -102,7 +102,7 @@ fn a_dry_run_tells_and_removes_nothing() {
     assert_eq!(gateway.pushed(), "");
 }
 
-/// Some clients delete at every shutdown, and would take away what others have counted.
+/// Some clients delete at every shutdown, which would remove what others have counted.
 #[test]
 fn deletion_can_be_ignored() {
     let gateway = flag("--push.delete=ignore").run();
@@ -112,7 +112,7 @@ fn deletion_can_be_ignored() {
     assert_eq!(gateway.request("DELETE", "/metrics/job").send().status, 400);
 }
 
-/// aioprometheus sends the whole metrics with it.
+/// aioprometheus sends all metrics with it.
 #[test]
 fn a_body_is_thrown_away() {
     let gateway = start();

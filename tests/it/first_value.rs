@@ -7,7 +7,8 @@ use crate::harness::{Coding, Gateway, Request, decoded, eventually, flag, histog
 
 const COUNTER: &str = "# TYPE a_total counter\na_total 5\n";
 
-/// A scrape as Prometheus makes it. Its name stands for its address: here all have the same.
+/// A scrape like one of Prometheus. The name stands for the address, which is the same for all of them
+/// here.
 fn scrape(gateway: &Gateway, name: &str) -> String {
     scrape_with(gateway, "/metrics", name, "10")
 }
@@ -23,8 +24,8 @@ fn shown(text: &str) -> String {
     text.lines().filter(ours).collect::<Vec<_>>().join("\n")
 }
 
-/// It shows zero, perhaps once more if the series was born just before the last scrape, and then the
-/// value.
+/// Asserts that scrapes show zero, perhaps twice if the series was born just before the last scrape,
+/// and then the value.
 #[track_caller]
 fn rises(zero: &str, value: &str, mut scrape: impl FnMut() -> String) {
     assert_eq!(scrape(), zero);
@@ -42,7 +43,7 @@ fn each_scraper_sees_a_new_series_at_zero_once() {
         scrape(&gateway, scraper);
     }
     gateway.accept("/metrics", COUNTER);
-    // People see it at once, and take nothing away from anybody.
+    // People see the value at once, without taking the zero away from a scraper.
     assert_eq!(shown(&gateway.get("/metrics").text()), "a_total 5");
     assert_eq!(scrape(&gateway, "Prometheus/3 a"), "a_total 0");
     gateway.accept("/metrics", COUNTER);
@@ -53,8 +54,8 @@ fn each_scraper_sees_a_new_series_at_zero_once() {
     assert_eq!(shown(&gateway.get("/metrics").text()), "a_total 10");
 }
 
-/// All of it, so that buckets and count agree. What may fall is shown as it is, and so is what may be
-/// anything.
+/// Histograms are zero as a whole, so that buckets and count agree. Gauges, which may fall, and untyped
+/// series, which may be anything, are shown as they are.
 #[test]
 fn histograms_as_a_whole_and_no_gauges() {
     let gateway = start();
@@ -72,7 +73,7 @@ fn histograms_as_a_whole_and_no_gauges() {
     rises(zero, value, || scrape(&gateway, "p"));
 }
 
-/// To a Prometheus that is new, what is there must not seem to grow from zero; a series that a
+/// For a new Prometheus, existing series must not seem to grow from zero; and a series that a
 /// Prometheus knows must not fall to zero because we were restarted.
 #[test]
 fn who_is_not_known_is_told_the_values_of_what_is_not_new() {
@@ -85,12 +86,12 @@ fn who_is_not_known_is_told_the_values_of_what_is_not_new() {
     drop(gateway);
     let gateway = crate::harness::Start::default().in_directory(&directory).run();
     assert_eq!(scrape_with(&gateway, "/metrics", "new", timeout_s), "a_total 5");
-    // What was born lately was hardly seen by anybody.
+    // A series that was just born has hardly been seen by anybody.
     gateway.accept("/metrics", "# TYPE b_total counter\nb_total 1\n");
     assert_eq!(scrape_with(&gateway, "/metrics", "other", "10"), "a_total 0\nb_total 0");
 }
 
-/// Several that share an address give themselves names.
+/// Scrapers that share an address can choose names.
 #[test]
 fn scrapers_with_a_name() {
     let gateway = start();
@@ -100,7 +101,7 @@ fn scrapers_with_a_name() {
     for name in ["a", "b"] {
         rises("a_total 0", "a_total 5", || named(name));
     }
-    // What they ask for under one name are different scrapes, however long the question.
+    // Different queries under one name are different scrapes, however long they are.
     let long = "x".repeat(600);
     let part = |name: &str| named(&format!("a&match[]={long}&match[]={name}"));
     assert_eq!((part("b_total"), part("c_total")), (String::new(), String::new()));
@@ -112,7 +113,7 @@ fn scrapers_with_a_name() {
     rises("c_total 0", "c_total 2", || part("c_total"));
 }
 
-/// A Prometheus scrapes our own metrics elsewhere. That is no scrape of what was pushed.
+/// A scrape of our own metrics, at the other address, does not show what was pushed.
 #[test]
 fn scrapes_of_own_metrics_do_not_count() {
     let gateway = flag("--web.management-address=127.0.0.1:0").run();
@@ -132,7 +133,7 @@ fn it_can_be_turned_off() {
     assert_eq!(scrape(&gateway, "p"), "a_total 5");
 }
 
-/// What was encoded for one is not sent to the other, as long as it is not the same.
+/// A chunk that was encoded for one scraper is not sent to another that has to get something else.
 #[test]
 fn what_is_kept_of_scrapes_does_not_mix_scrapers() {
     let gateway = start();
@@ -162,7 +163,7 @@ fn what_is_kept_of_scrapes_does_not_mix_scrapers() {
     }
 }
 
-/// A series that was deleted and comes back begins at zero again.
+/// A series that was deleted and pushed again starts at zero again.
 #[test]
 fn a_series_that_comes_back_is_new() {
     let gateway = start();

@@ -1,4 +1,4 @@
-//! Bodies in every format and coding, and what their headers are worth.
+//! Bodies in every format and coding, with right and wrong headers.
 
 use crate::harness::{Coding, Gateway, Message, encoded, message, start, value};
 
@@ -59,7 +59,7 @@ fn every_format_adds_to_the_same_series() {
 #[test]
 fn lenient_text() {
     for body in [
-        // Any order of TYPE and HELP, none of them, blank lines, comments.
+        // TYPE and HELP in any order or missing, blank lines, comments.
         "# TYPE a_total counter\n# HELP a_total Text.\na_total 3\n",
         "# HELP a_total Text.\n# TYPE a_total counter\na_total 3\n",
         "a_total 3\n",
@@ -85,7 +85,7 @@ fn lenient_text() {
     assert_eq!(gateway.sample("a_total{kind=\"b\"}"), 2.0);
 }
 
-/// As promjs and C++ send them: count and sum first, bounds in any order and spelling.
+/// As sent by promjs and C++: count and sum first, bounds in any order and spelling.
 #[test]
 fn histogram_lines_in_any_order() {
     let gateway = start();
@@ -136,7 +136,7 @@ fn names_in_quotes() {
         "/metrics",
         "{\"my.total\",\"a.b\"=\"x\"} 1\n# TYPE \"my.gauge\" gauge\n{\"my.gauge\"} 2\n",
     );
-    // Who cannot read them gets underscores.
+    // Scrapers that cannot read them get underscores.
     assert_eq!(gateway.sample("my_total{a_b=\"x\"}"), 1.0);
     assert_eq!(gateway.sample("my_gauge"), 2.0);
 }
@@ -170,7 +170,7 @@ fn openmetrics_kinds() {
     );
 }
 
-/// Go leaves the last line out, prom-client sends the format without its type.
+/// Go leaves out the last line, and prom-client sends the format without its content type.
 #[test]
 fn openmetrics_without_its_last_line_or_its_type() {
     let gateway = start();
@@ -224,7 +224,7 @@ fn protobuf_families_in_several_messages() {
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"2\"}"), 2.0);
 }
 
-/// Start times and exemplars say nothing about the sum, unknown fields nothing at all.
+/// Start times and exemplars do not affect the sum, and unknown fields have no meaning.
 #[test]
 fn protobuf_fields_that_do_not_matter() {
     let gateway = start();
@@ -238,7 +238,7 @@ fn protobuf_fields_that_do_not_matter() {
     assert_eq!(gateway.pushed(), "# TYPE a_total counter\na_total{job=\"j\"} 4\n");
 }
 
-/// Schema 0, buckets 1 and 2 hold three observations, beside classic buckets.
+/// Three observations in buckets 1 and 2 of schema 0, besides classic buckets.
 #[test]
 fn protobuf_histograms_with_native_and_classic_buckets() {
     let gateway = start();
@@ -330,7 +330,7 @@ fn content_types_that_are_protobuf() {
     assert_eq!(gateway.sample("a_total{job=\"j\"}"), 4.0);
 }
 
-/// What names a format that nothing here reads is not read as something else.
+/// A body in a format that is not supported is not read as something else.
 #[test]
 fn content_types_that_are_refused() {
     let mut gateway = start();
@@ -406,7 +406,7 @@ fn stacked_codings() {
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"2\"}"), 16.0);
 }
 
-/// A header may come in several lines, which are one list.
+/// A header may be split over several lines, which form one list.
 #[test]
 fn codings_in_several_lines() {
     let mut gateway = start();
@@ -417,7 +417,7 @@ fn codings_in_several_lines() {
     gateway.refuse_request(request.header("Content-Encoding", "br").body(LINES), 415);
 }
 
-/// Two gzip members are one stream, and so are two zstd frames.
+/// Two gzip members or two zstd frames form one stream.
 #[test]
 fn streams_of_several_members() {
     let gateway = start();
@@ -443,7 +443,7 @@ fn unknown_codings() {
     gateway.refuse_request(many.body("a 1\n"), 415);
 }
 
-/// A body that was cut off may decode to whole lines all the same.
+/// A body that was cut off may still decode to whole lines.
 #[test]
 fn damaged_codings() {
     let mut gateway = start();
@@ -458,7 +458,7 @@ fn damaged_codings() {
         let mut damaged =
             vec![body[..body.len() - 1].to_vec(), LINES.as_bytes().to_vec(), trailing];
         if !matches!(coding, Coding::SnappyBlock | Coding::Zstd) {
-            // The others carry a checksum.
+            // The others have a checksum.
             damaged.push(flipped);
         }
         for body in damaged {

@@ -1,5 +1,5 @@
-//! A real disk that is full, or takes no writes: pushes are refused, scrapes go on, and when it takes
-//! them again it goes on without a restart.
+//! A real disk that is full or does not accept writes: pushes are refused and scrapes still work. Once
+//! the disk accepts writes again, so are pushes, without a restart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,11 +84,11 @@ fn a_full_disk_refuses_pushes_until_there_is_room() {
     assert_eq!(gateway.log().iter().filter(|line| line.contains("cannot be written")).count(), 0);
 }
 
-/// Files and their directory, which the system lets nobody write to.
+/// Files and their directory, which the system protects from writes.
 struct Frozen(Vec<PathBuf>);
 
 impl Frozen {
-    /// `None` where that is not possible: it takes a privilege, and a file system that has it.
+    /// `None` where that is not possible: it takes a privilege, and a file system that supports it.
     fn at(directory: &Path) -> Option<Frozen> {
         let mut paths: Vec<PathBuf> =
             fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -110,8 +110,8 @@ impl Drop for Frozen {
     }
 }
 
-/// As on a file system that became read-only. It cannot be made so on purpose, and back again, while
-/// files on it are open for writing.
+/// As if the file system had become read-only. That cannot be done and undone on purpose while files
+/// are open for writing.
 #[test]
 fn a_store_that_takes_no_writes_refuses_pushes_until_it_does() {
     let mut gateway = Start::default().run();
@@ -125,7 +125,7 @@ fn a_store_that_takes_no_writes_refuses_pushes_until_it_does() {
     };
     gateway.expect_log("the store cannot be written").expect_log("can be written again");
     gateway.expect_log("push refused");
-    // Merged, and not on the disk: whoever repeats this without a key may count it twice.
+    // Merged, but not on the disk: repeating this without a key may count it twice.
     let caught = gateway.push("/metrics/job/j", "# TYPE a_total counter\na_total 2\n");
     assert_eq!(caught.status, 503, "{}", caught.text());
     for _ in 0..3 {

@@ -1,8 +1,9 @@
-//! Inputs that have broken others: the hazards of merge-semantics 7 that concern one push or a few.
+//! Inputs that have broken other programs: the hazards of merge-semantics 7 that take one push or a
+//! few.
 
 use crate::harness::{Gateway, start};
 
-/// What comes of pushing the bodies to `/metrics`, one after the other.
+/// The outcome of pushing the bodies to `/metrics`, one after the other.
 enum Outcome {
     /// All are accepted, and the exposition is this.
     Shows(&'static str),

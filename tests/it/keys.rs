@@ -24,14 +24,14 @@ fn numbered(gateway: &Gateway, source: &str, epoch: &str, number: &str) -> Reque
     request.header("Push-Epoch", epoch).header("Push-Seq", number).body(BODY)
 }
 
-/// Applied now, and not before.
+/// Asserts that the push is applied, for the first time.
 #[track_caller]
 fn applies(request: Request) {
     let response = request.send();
     assert_eq!((response.status, replayed(&response)), (200, false), "{}", response.text());
 }
 
-/// Applied by an earlier try.
+/// Asserts that an earlier attempt was applied.
 #[track_caller]
 fn replays(request: Request) {
     let response = request.send();
@@ -170,7 +170,7 @@ fn a_client_that_went_away_leaves_its_key_free() {
     }
     thread::sleep(Duration::from_millis(50));
     applies(request);
-    // This one was whole, so it counts although nobody waits for the answer.
+    // This push was complete, so it counts, although nobody waits for the answer.
     let mut connection = Connection::open(gateway.address);
     connection.write(keyed(&gateway, "l").bytes());
     drop(connection);
@@ -178,7 +178,7 @@ fn a_client_that_went_away_leaves_its_key_free() {
         (gateway.sample("a_total{job=\"j\"}") == 2.0).then_some(())
     });
     replays(keyed(&gateway, "l"));
-    // The cut ones may have left lines in the log or not.
+    // The truncated pushes may have been logged or not.
     let mut gateway = gateway;
     gateway.expect_log("push refused");
 }
@@ -240,7 +240,7 @@ fn a_rule_can_require_a_key_or_excuse_it() {
             assert_eq!(gateway.push(PATH, &body).status, status, "{required} {x}");
             applies(keyed(&gateway, x).body(&body));
         }
-        // One series that asks is enough.
+        // One series that requires a key is enough.
         let both = "a_total{x=\"no\"} 1\na_total{x=\"yes\"} 1\n";
         gateway.refuse(PATH, both, 400);
     }
@@ -328,7 +328,7 @@ fn numbered_pushes_count_once() {
     applies(gateway.request("PUT", elsewhere).body(BODY));
     assert_eq!(gateway.sample("a_total{job=\"j\"}"), 8.0);
     assert_eq!(gateway.sample("tallygate_dedupe_sources"), 4.0);
-    // A number that was refused for another reason can be used again.
+    // The number of a push that was refused for another reason can be used again.
     gateway.refuse_request(numbered(&gateway, "s", "1", "201").body("tallygate_a 1\n"), 422);
     applies(numbered(&gateway, "s", "1", "201"));
 }
@@ -363,7 +363,7 @@ fn a_retry_does_not_bring_back_what_was_removed() {
     assert_eq!(gateway.pushed(), "");
 }
 
-/// Many at once, small ones and such that have a thread of their own.
+/// Many at once: small ones, and large ones that get a thread of their own.
 #[test]
 fn of_tries_at_the_same_time_one_counts() {
     const THREADS: usize = 8;
@@ -401,7 +401,7 @@ fn of_tries_at_the_same_time_one_counts() {
     gateway.expect_log("push refused");
 }
 
-/// There a push replaces, so what a late retry must not do is to bring back what was replaced.
+/// There a push replaces, so a late retry must not bring back what was replaced since.
 #[test]
 fn in_pushgateway_mode_a_late_retry_replaces_nothing() {
     let mut gateway = flag("--mode=pushgateway").run();
@@ -414,7 +414,7 @@ fn in_pushgateway_mode_a_late_retry_replaces_nothing() {
     applies(push("PUT", "l", 2));
     replays(push("PUT", "k", 1));
     assert_eq!(gateway.sample("a{instance=\"\",job=\"j\"}"), 2.0);
-    // POST means something else there, and so do other values.
+    // POST and other values make it a different push.
     for other in [push("POST", "k", 1), push("PUT", "k", 3)] {
         let response = other.send();
         assert_eq!(response.status, 422);
@@ -423,7 +423,7 @@ fn in_pushgateway_mode_a_late_retry_replaces_nothing() {
     applies(numbered(&gateway, "s", "1", "1").body("a 4\n"));
     replays(numbered(&gateway, "s", "1", "1").body("a 4\n"));
     assert_eq!(keyed(&gateway, "a b").send().status, 400);
-    // The query is not looked at.
+    // The query is ignored.
     for _ in 0..2 {
         applies(gateway.request("PUT", "/metrics/job/j?key=k&source=x").body("a 5\n"));
     }
@@ -460,8 +460,8 @@ fn keys_outlive_the_process() {
     applies(keyed(&gateway, &uuid7(now_ms() - 1, 1)));
 }
 
-/// Killed again and again at any moment, while clients try every push until it is answered: each push
-/// counts once, exactly. CRASH_KILLS makes it longer.
+/// Killed over and over at any moment, while clients retry every push until it is answered: each push
+/// counts exactly once. CRASH_KILLS makes it longer.
 #[test]
 fn whenever_it_is_killed_every_push_counts_once() {
     const LOADERS: usize = 4;
@@ -502,7 +502,7 @@ fn whenever_it_is_killed_every_push_counts_once() {
     });
     let (pushes, retried) = (acknowledged.into_inner() as f64, retried.into_inner());
     assert!(retried > 0, "no push of {pushes} was caught by a kill");
-    // Whole pushes, and all types.
+    // Only whole pushes were applied, with all types.
     let text = gateway.get("/metrics").text();
     let sum = |name: &str| -> f64 {
         let loaders = (0..LOADERS).map(|loader| format!("{name}{{job=\"loader{loader}\"}}"));
@@ -513,7 +513,7 @@ fn whenever_it_is_killed_every_push_counts_once() {
     assert_eq!(sum("h_sum"), 0.5 * pushes);
 }
 
-/// The loaders name their pushes in different ways.
+/// Each loader identifies its pushes in another way.
 fn crash_push(address: SocketAddr, loader: usize, number: u64) -> Request {
     let path = format!("/metrics/job/loader{loader}");
     let body = "# TYPE c_total counter\nc_total 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n\
@@ -529,7 +529,7 @@ fn crash_push(address: SocketAddr, loader: usize, number: u64) -> Request {
     }
 }
 
-/// One try. If it is not answered, or not for good, waits a little.
+/// One attempt. Waits a little if there is no answer, or no final one.
 fn acknowledges(address: SocketAddr, request: &Request) -> bool {
     if let Ok(stream) = TcpStream::connect(address) {
         let mut connection = Connection::over(stream);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Connection, Gateway, Request, config, eventually, flag, start};
 
-/// From the moment it listens, signals end it in good order and no push is turned away.
+/// As soon as it listens, signals stop it gracefully and no push is turned away.
 #[test]
 fn ready_as_soon_as_it_listens() {
     for _ in 0..10 {
@@ -33,7 +33,7 @@ fn probes() {
     }
 }
 
-/// It is about the inside; pushes and the API have no place there.
+/// It is about the gateway itself, so it has neither pushes nor the API.
 #[test]
 fn the_management_address_takes_no_pushes() {
     let gateway = flag("--web.management-address=127.0.0.1:0")
@@ -55,13 +55,13 @@ fn the_management_address_takes_no_pushes() {
 
 // === stopping ===
 
-/// A push of which the last bytes are still to come.
+/// A push whose last bytes have not been sent yet.
 fn half_sent(gateway: &Gateway) -> (Connection, &'static str) {
     let body = "in_flight_total 1\n";
     let mut connection = Connection::open(gateway.address);
     connection.write(gateway.request("POST", "/metrics/job/j").body(body).head_bytes());
     connection.write(&body[..5]);
-    // It is being served once it counts.
+    // The push is being served once it is counted.
     eventually("the push is in flight", || {
         (gateway.sample("tallygate_inflight_push_bytes") > 0.0).then_some(())
     });
@@ -87,7 +87,7 @@ fn a_push_in_flight_at_sigterm_is_counted_in_the_last_scrape() {
     let answer = connection.read();
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("connection"), Some("close"), "no further push should come here");
-    // Others may not have noticed yet.
+    // Other clients may not have noticed yet.
     gateway.accept("/metrics/job/j", "in_flight_total 1\n");
     assert_eq!(gateway.sample("in_flight_total{job=\"j\"}"), 3.0);
     assert_eq!(gateway.wait(), Some(0));
@@ -108,7 +108,7 @@ fn a_push_in_flight_outlasts_the_listener() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
-/// A client that never finishes must not keep the process.
+/// A client that never finishes must not keep the process alive.
 #[test]
 fn a_push_that_never_ends_is_cut_off() {
     let mut gateway = flag("--web.shutdown-timeout=1s").run();
@@ -132,7 +132,7 @@ fn idle_connections_do_not_delay_the_end() {
     assert!(connections.iter_mut().all(Connection::is_closed));
 }
 
-/// Ctrl-C has nobody to wait for.
+/// After Ctrl-C there is nobody to wait for.
 #[test]
 fn sigint_stops_at_once() {
     let mut gateway = flag("--web.drain-delay=1h").run();
@@ -141,7 +141,7 @@ fn sigint_stops_at_once() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
-/// Who asks twice does not want to wait.
+/// Whoever sends a second signal does not want to wait.
 #[test]
 fn a_second_signal_ends_the_draining() {
     for second in ["TERM", "INT"] {
@@ -180,7 +180,7 @@ fn quit_and_reload_need_their_flag() {
     assert_eq!(gateway.get("/-/ready").status, 200);
 }
 
-/// Two gateways cannot have one port; the second one says so and ends with 1.
+/// Two gateways cannot share a port; the second one says so and exits with 1.
 #[test]
 fn a_port_that_is_taken() {
     let gateway = start();
@@ -209,7 +209,7 @@ fn several_addresses() {
     assert_eq!(gateway.sample("a"), 2.0);
 }
 
-/// Without a host it is every address, of either version of IP that there is.
+/// Without a host it listens on every address, IPv4 and IPv6 where available.
 #[test]
 fn any_address() {
     let gateway = flag("--web.listen-address=:0").run();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Coding, Connection, Gateway, Request, encoded, eventually, flag, sample};
 
-/// A gateway with one limit, and what its figures say.
+/// A gateway with one limit, and the limit's metrics.
 struct Limited {
     gateway: Gateway,
     word: &'static str,
@@ -22,7 +22,7 @@ impl Limited {
         self.gateway.sample(&format!("tallygate_limit_refusals_total{{limit=\"{}\"}}", self.word))
     }
 
-    /// Refused, counted, and named in the answer.
+    /// Asserts that the request is refused and counted, and that the answer names the limit.
     #[track_caller]
     fn refuses(&mut self, request: Request, status: u16) -> Value {
         let before = self.refusals();
@@ -74,7 +74,7 @@ fn decoded_body_bytes() {
     gateway.expect_log("push refused");
     let mut limited = Limited { gateway, word: "decoded_body_bytes" };
     limited.shows(65536.0);
-    // Each is small, and becomes far too large.
+    // Each body is small, and decodes to far too many bytes.
     let bomb = "\n".repeat(1 << 20);
     for coding in Coding::ALL {
         if coding == Coding::SnappyBlock || coding == Coding::SnappyFramed {
@@ -84,14 +84,14 @@ fn decoded_body_bytes() {
         let push = push.header("Content-Encoding", coding.word());
         limited.refuses(push.body(encoded(coding, &bomb)), 413);
     }
-    // Snappy shrinks by a factor of 20 or so.
+    // Snappy compresses by a factor of about 20 at most.
     let bomb = "\n".repeat(80 << 10);
     for coding in [Coding::SnappyBlock, Coding::SnappyFramed] {
         let push = limited.gateway.request("POST", "/metrics/job/j");
         let push = push.header("Content-Encoding", coding.word());
         limited.refuses(push.body(encoded(coding, &bomb)), 413);
     }
-    // Also inside of another coding.
+    // Also within another coding.
     let nested = encoded(Coding::Gzip, encoded(Coding::Gzip, "\n".repeat(8 << 20)));
     let push = limited.gateway.request("POST", "/metrics/job/j").body(nested);
     limited.refuses(push.header("Content-Encoding", "gzip, gzip"), 413);
@@ -106,7 +106,7 @@ fn samples_per_push() {
     limited.shows(3.0);
     limited.gateway.accept("/metrics/job/j", lines(3));
     limited.refuses_body(&lines(4), 413);
-    // Each line of a histogram is one.
+    // Each line of a histogram is one sample.
     let histogram = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\n";
     limited.gateway.accept("/metrics/job/j", histogram);
     limited.refuses_body(&format!("{histogram}h_count 1\n"), 413);
@@ -118,7 +118,7 @@ fn labels_per_series() {
     limited.shows(3.0);
     limited.gateway.accept("/metrics/job/j", "a{x=\"1\",y=\"2\"} 1\n");
     limited.refuses_body("ok 1\na{x=\"1\",y=\"2\",z=\"3\"} 1\n", 422);
-    // An empty one is none, and one of the path replaces one of the body.
+    // A label with an empty value does not count, and one of the path replaces one of the body.
     limited.gateway.accept("/metrics/job/j", "a{x=\"1\",y=\"2\",z=\"\",job=\"k\"} 1\n");
 }
 
@@ -158,7 +158,7 @@ fn help_bytes() {
     limited.shows(8.0);
     limited.gateway.accept("/metrics/job/j", "# HELP a Eight ab\na 1\n");
     limited.refuses_body("# HELP a Nine abcd\na 1\n", 422);
-    // Also without a series: it may be there already.
+    // Even without a series: the family may exist already.
     limited.refuses_body("# HELP a Nine abcd\n", 422);
     let unit = "# TYPE a_kilometers gauge\n# UNIT a_kilometers kilometers\na_kilometers 1\n# EOF\n";
     let push = limited.gateway.request("POST", "/metrics/job/j").body(unit);
@@ -177,12 +177,12 @@ fn bucket_bounds() {
     limited.gateway.accept("/metrics/job/j", of(&[1, 2]));
     limited.refuses_body(&of(&[3]), 422);
     limited.refuses_body(&of(&[1, 2, 3]), 422);
-    // Of the family, not of the series.
+    // Per family, not per series.
     let other = limited.gateway.request("POST", "/metrics/job/other").body(of(&[3]));
     limited.refuses(other, 422);
     limited.gateway.accept("/metrics/job/other", of(&[2]));
     limited.gateway.accept("/metrics/job/j", of(&[]));
-    // Room is made by deletion, also where the family stays.
+    // Deletion makes room, even if the family stays.
     limited.gateway.request("DELETE", "/metrics/job/j").send();
     limited.gateway.accept("/metrics/job/other", of(&[3]));
     let other = limited.gateway.request("POST", "/metrics/job/other").body(of(&[1]));
@@ -197,7 +197,7 @@ fn series() {
     limited.refuses_body("b_total 1\n", 429);
     limited.refuses_body(&lines(4), 429);
     assert_eq!(limited.gateway.sample("tallygate_limit_used{limit=\"series\"}"), 3.0);
-    // Known series are still pushed to, and room is made by deletion.
+    // Pushes to known series are still accepted, and deletion makes room.
     limited.gateway.accept("/metrics/job/j", lines(2));
     limited.gateway.request("DELETE", "/metrics/job/j").send();
     limited.gateway.accept("/metrics/job/j", "b_total 1\n");
@@ -211,7 +211,7 @@ fn series_per_job() {
     let problem = limited.refuses_body("b_total 1\n", 429);
     assert!(problem["detail"].as_str().unwrap().contains("job \"j\""), "{problem}");
     limited.gateway.accept("/metrics/job/other", lines(2));
-    // Those without a job share one place.
+    // Series without a job count together.
     limited.gateway.accept("/metrics", lines(2));
     let without = limited.gateway.request("POST", "/metrics").body("b_total 1\n");
     limited.refuses(without, 429);
@@ -245,7 +245,7 @@ fn inflight_push_bytes() {
     assert_eq!(used, body.len() as f64);
     let second = limited.gateway.request("POST", "/metrics/job/j").body(&body);
     limited.refuses(second.clone(), 429);
-    // Without a length it is found out on the way.
+    // Without a length, it is noticed while reading.
     limited.refuses(second.clone().chunked(), 429);
     let answer = second.clone().send();
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
@@ -257,8 +257,8 @@ fn inflight_push_bytes() {
     assert_eq!(left, 0.0);
 }
 
-/// Most systems begin with a soft limit of 1,024 files, which connections would use up before the
-/// store could open another one.
+/// Most systems have a soft limit of 1,024 files, which connections could use up, so that the store
+/// could not open another file.
 #[test]
 fn the_limit_of_open_files_is_lifted() {
     let shell = |limits: &str| format!("{limits}; exec \"$@\"");
@@ -283,7 +283,7 @@ fn connections() {
     gateway.last_scrape(None);
     let mut kept: Vec<Connection> = Vec::new();
     let healthy = gateway.request("GET", "/-/healthy");
-    // The scrapes of the harness may not have gone yet.
+    // The scrapes of the harness may not be closed yet.
     for _ in 0..2 {
         kept.push(eventually("a place is free", || {
             let mut connection = Connection::open(gateway.address);
@@ -310,7 +310,7 @@ fn connections() {
     });
 }
 
-/// Else a flood of connections would have the gateway restarted as dead.
+/// Otherwise, with too many connections, the gateway would be considered dead and restarted.
 #[test]
 fn connections_leave_room_for_probes() {
     let mut gateway =
@@ -326,7 +326,7 @@ fn connections_leave_room_for_probes() {
         assert_eq!(at_management(path).status, 200, "{path}");
     }
     drop(flood);
-    // There is an end there, too.
+    // Those have a limit, too.
     let flood = open(gateway.management(), 50);
     let healthy = Request::new(gateway.management(), "GET", "/-/healthy");
     let mut last = Connection::open(gateway.management());
@@ -340,7 +340,7 @@ fn connections_leave_room_for_probes() {
     });
 }
 
-/// They are in memory as a whole, so that many at a time would take all of it.
+/// A list is in memory as a whole, so many at a time would use up the memory.
 #[test]
 fn lists_that_nobody_reads() {
     for mode in ["aggregate", "pushgateway"] {
@@ -361,7 +361,7 @@ fn lists_that_nobody_reads() {
         };
         let mut stalled: Vec<Connection> = (0..4).map(|_| ask()).collect();
         assert!(stalled.iter().all(|connection| begun(connection, 30_000)));
-        // The next one waits, and has its turn when one of them has gone or got all.
+        // The next one waits until one of them is closed or complete.
         for end in [drop, |mut connection: Connection| _ = connection.read()] {
             let next = ask();
             assert!(!begun(&next, 300), "{mode}: there are four already");
@@ -369,10 +369,10 @@ fn lists_that_nobody_reads() {
             assert!(begun(&next, 30_000));
             stalled.push(next);
         }
-        // Others do not wait.
+        // Other requests do not wait.
         assert_eq!(gateway.get("/metrics").status, 200);
         assert_eq!(gateway.get("/-/ready").status, 200);
-        // They do not wait for ever either.
+        // Lists do not wait for ever, either.
         if mode == "aggregate" {
             assert_eq!(list.clone().send().status, 503);
         }
@@ -399,7 +399,7 @@ fn header_bytes() {
     limited.gateway.accept_request(push);
 }
 
-/// Long before anything is allocated for it.
+/// Refused long before much memory is allocated for it.
 #[test]
 fn a_head_without_end() {
     let gateway = flag("--limits.header-bytes=128KiB").run();

@@ -1,4 +1,4 @@
-//! The log: who reads it learns what was refused and why, but nobody can fill it.
+//! The log says what was refused and why, but nobody can flood it.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ fn a_refused_push_is_one_line_without_its_payload() {
     assert_eq!(gateway.log().iter().filter(|line| line.contains("push refused")).count(), 1);
 }
 
-/// However much a client says, the log and the answer quote a little of it.
+/// However much a client sends, the log and the answer quote only a little of it.
 #[test]
 fn what_is_quoted_is_short() {
     let mut gateway = start();
@@ -56,7 +56,7 @@ fn accepted_pushes_and_scrapes_are_not_logged() {
     assert_eq!(gateway.log().len(), before);
 }
 
-/// What somebody asks to be removed is told; what expires is only counted.
+/// Removals on request are logged; expiry is only counted.
 #[test]
 fn removals() {
     let gateway = flag("--ttl.default=1s").flag("--ttl.sweep-interval=100ms").run();
@@ -75,7 +75,7 @@ fn removals() {
     assert!(!lines[0].contains("user="), "nobody is asked who they are: {lines:?}");
 }
 
-/// Whoever has taken something away can be found.
+/// It can be found out who removed something.
 #[test]
 fn what_people_ask_for_is_told_with_their_address() {
     let gateway = flag("--web.enable-admin-api").flag("--web.enable-lifecycle").run();
@@ -104,7 +104,7 @@ fn what_people_ask_for_is_told_with_their_address() {
     assert_eq!(log.iter().filter(|line| line.contains(deleted)).count(), 1, "{log:?}");
 }
 
-/// A thousand refusals in a moment: a few lines, and how many were left out.
+/// After a thousand refusals in a moment, there are a few lines, and the number of those left out.
 #[test]
 fn refusals_are_logged_at_a_bounded_rate() {
     let mut gateway = start();
@@ -120,7 +120,7 @@ fn refusals_are_logged_at_a_bounded_rate() {
     let lines: Vec<&String> = log.iter().filter(|line| line.contains("push refused")).collect();
     assert!(!lines.is_empty() && lines.len() as u64 <= 10 * windows, "{} lines", lines.len());
     assert_eq!(gateway.sample("tallygate_pushes_total{outcome=\"malformed\"}"), 1000.0);
-    // Those that were left out are told of later.
+    // How many were left out is logged later.
     let unlogged =
         |line: &str| -> u64 { line.split("unlogged=").nth(1).unwrap().trim().parse().unwrap() };
     eventually("all are told of", || {
@@ -132,7 +132,7 @@ fn refusals_are_logged_at_a_bounded_rate() {
     });
 }
 
-/// A path, a header or a label can hold line breaks and quotes; a line stays a line.
+/// Paths, headers and labels may contain line breaks and quotes, but a log entry is always one line.
 #[test]
 fn nobody_can_forge_a_line() {
     let mut gateway = start();
@@ -170,7 +170,7 @@ fn lines_as_json() {
 
 #[test]
 fn levels() {
-    // It does not even say where it listens.
+    // It does not even log where it listens.
     let scratch = Scratch::default();
     let mut quiet = flag("--log.level=error").spawn(&scratch);
     std::thread::sleep(std::time::Duration::from_millis(300));

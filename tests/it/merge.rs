@@ -1,4 +1,4 @@
-//! What adds up to what: one rule for each type, whatever the order of the pushes.
+//! How pushes add up: one rule for each type, whatever the order of the pushes.
 
 use crate::harness::{Gateway, Request, config, flag, histogram, start};
 
@@ -22,7 +22,7 @@ fn openmetrics(gateway: &Gateway, body: &str) -> Request {
 fn counters_add_up_exactly() {
     let tenths = ["# TYPE a counter\na 0.1\n"; 10];
     assert_eq!(merged(&tenths), "# TYPE a counter\na 1\n");
-    // Where doubles cannot count any more.
+    // Beyond the point where doubles can count.
     let ones = ["a 9007199254740992\n", "a 1\n", "a 1\n"];
     assert_eq!(merged(&ones), "# TYPE a untyped\na 9.007199254740994e+15\n");
     let tiny = ["a 1e16\n", "a 1e-300\n", "a 1\n", "a 0.5\n", "a 0.5\n"];
@@ -122,7 +122,7 @@ fn hints_about_gauges() {
         let problem = gateway.refuse_request(request, 400);
         assert!(problem["detail"].as_str().unwrap().starts_with("push-merge"), "{problem}");
     }
-    // It is about gauges only.
+    // The parameter only affects gauges.
     let counter = gateway.request("POST", "/metrics?merge=max").body("# TYPE c counter\nc 2\n");
     gateway.accept_request(counter.clone());
     gateway.accept_request(counter);
@@ -134,7 +134,8 @@ fn hints_about_gauges() {
     gateway.accept_request(gauge(&gateway, "1"));
 }
 
-/// What names another rule would mean something else to the pushes before; what names none follows.
+/// A push that names another rule is refused, because it would change the meaning of earlier pushes;
+/// one that names none follows the rule of the gauge.
 #[test]
 fn a_gauge_keeps_its_rule() {
     let mut gateway = start();
@@ -189,18 +190,18 @@ fn push_time_orders_gauges_whatever_the_order_of_arrival() {
     assert_eq!(push("2", "1700000000"), 1.0, "a late retry");
     assert_eq!(push("3", "1700000100.5"), 3.0);
     assert_eq!(push("4", "1.7000001e9"), 3.0);
-    // Of one time the larger value wins, in either order.
+    // With the same time the larger value wins, in either order.
     assert_eq!(push("5", "1700000200"), 5.0);
     assert_eq!(push("4", "1700000200"), 5.0);
     assert_eq!(push("6", "1700000200.000"), 6.0);
-    // What says no time is of now.
+    // A push without a time counts as now.
     gateway.accept_request(gauge(&gateway, "7"));
     assert_eq!(gateway.sample("g"), 7.0);
     gateway.accept("/metrics?time=1700000300", "# TYPE g gauge\ng 8\n");
     assert_eq!(gateway.sample("g"), 7.0);
 }
 
-/// A clock that is far ahead would otherwise win for ever.
+/// Otherwise, a client whose clock is far ahead would win for ever.
 #[test]
 fn push_times_in_the_future_count_as_now() {
     let gateway = start();
@@ -252,7 +253,8 @@ fn summaries_add_sum_and_count() {
     assert_eq!(gateway.sample("tallygate_quantiles_dropped_total"), 2.0);
 }
 
-/// The worked example of the merge rules: nothing is claimed to lie below a bound that might not.
+/// The worked example of the merge rules: no observation is counted below a bound unless it is certain
+/// to be.
 #[test]
 fn histograms_of_different_layouts() {
     let a = histogram("h", 1.5, &[("1", 3), ("5", 7), ("+Inf", 10)]);
@@ -288,7 +290,7 @@ fn layouts_that_contain_each_other_or_have_nothing_in_common() {
     assert_eq!(merged(&[&none, &other, &fine, &coarse]), text);
 }
 
-/// Two series of a family may have layouts of their own.
+/// Two series of a family may have different layouts.
 #[test]
 fn layouts_belong_to_a_series() {
     let gateway = start();
@@ -313,7 +315,7 @@ fn parts_of_histograms_that_are_missing() {
     gateway.accept("/metrics", "# TYPE a histogram\na_bucket{le=\"1\"} 1\na_count 2\na_sum 1\n");
     assert_eq!(gateway.sample("a_count"), 4.0);
     assert_eq!(gateway.sample("a_bucket{le=\"+Inf\"}"), 4.0);
-    // No sum: none is shown, and none may join later.
+    // No sum: none is shown, even if later pushes have one.
     gateway.accept("/metrics", "# TYPE b histogram\nb_bucket{le=\"1\"} 1\nb_count 2\n");
     gateway.accept("/metrics", "# TYPE b histogram\nb_bucket{le=\"1\"} 1\nb_count 2\nb_sum 7\n");
     assert_eq!(
@@ -358,13 +360,13 @@ fn infos_are_united() {
     let expected =
         "# TYPE build_info gauge\nbuild_info{version=\"1\"} 1\nbuild_info{version=\"2\"} 1\n";
     assert_eq!(gateway.pushed(), expected);
-    // In text they are gauges, of which the last one counts.
+    // In text they are gauges, and the last one counts.
     gateway.accept("/metrics", "# TYPE x_info gauge\nx_info{v=\"1\"} 1\n");
     gateway.accept("/metrics", "# TYPE x_info gauge\nx_info{v=\"1\"} 1\n");
     assert_eq!(gateway.sample("x_info{v=\"1\"}"), 1.0);
 }
 
-/// The set is one register: states of two pushes never mix.
+/// The states are set as a whole: those of two pushes never mix.
 #[test]
 fn states_are_set_as_a_whole() {
     let gateway = start();
@@ -378,7 +380,7 @@ fn states_are_set_as_a_whole() {
     assert_eq!(gateway.pushed(), "# TYPE s gauge\ns{s=\"b\"} 1\ns{s=\"c\"} 0\n");
 }
 
-/// As Python's client writes them in text.
+/// As the Python client writes them in text.
 #[test]
 fn start_times_are_never_summed() {
     let gateway = start();

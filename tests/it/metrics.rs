@@ -1,4 +1,4 @@
-//! Our own metrics: there, described, lintable, and counting what they say.
+//! Our own metrics: they exist, are described, pass the linter, and count what they say.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ fn promtool_likes_our_own_metrics() {
     gateway.accept("/metrics/job/j", "a 1\n");
     let own = crate::harness::Request::new(gateway.management(), "GET", "/metrics").send().text();
     assert_eq!(promtool_lint(&own), "");
-    // Each has a type and a text, and no label is a client's.
+    // Each has a type and a help text, and no label comes from a client.
     for line in own.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.starts_with("tallygate_"), "{line}");
         assert!(!line.contains("job="), "{line}");
@@ -101,7 +101,7 @@ fn requests_and_scrapes() {
         let text = gateway.get("/metrics?match[]=tallygate_http_requests_total").text();
         let found =
             crate::harness::sample(&text, series).unwrap_or_else(|| panic!("{series}: {text}"));
-        // Asking counts too.
+        // The scrape itself counts, too.
         assert!(found >= count, "{series}");
     }
     assert!(gateway.sample("tallygate_scrape_duration_seconds_count") >= 7.0);
@@ -127,7 +127,7 @@ fn the_process_is_described() {
     ] {
         assert!(gateway.sample(&format!("tallygate_{name}")) >= least, "{name}");
     }
-    // Something has to be done for it to grow.
+    // It only grows if there is something to do.
     let many: String = (0..20_000).map(|i| format!("a{{i=\"{i}\"}} 1\n")).collect();
     gateway.accept("/metrics", many);
     crate::harness::eventually("CPU time counts", || {
@@ -177,7 +177,7 @@ fn what_is_left_out_is_counted() {
     assert_eq!(gateway.sample("tallygate_series_dropped_total"), 2.0);
 }
 
-/// Two names that become one by escaping: one is shown, and who asks for UTF-8 gets both.
+/// Two names that escaping makes equal: one is shown, but a scraper that asks for UTF-8 gets both.
 #[test]
 fn names_that_collide_when_escaped() {
     let mut gateway = start();

@@ -1,6 +1,6 @@
-//! Readers that are not ours read everything we write, and find in it what was pushed: the
-//! reference reader of OpenMetrics, Google's protobuf runtime, and promtool. Expected values are
-//! written by hand, from merge-semantics.
+//! Other readers read everything we write, and find what was pushed in it: the reference reader of
+//! OpenMetrics, Google's protobuf runtime, and promtool. Expected values are written by hand, from
+//! merge-semantics.
 
 mod differential;
 mod names;
@@ -25,24 +25,24 @@ struct Readers {
     protobuf: Oracle,
 }
 
-/// The same for all tests, one at a time. They end when their input does.
+/// Shared by all tests, which use them one at a time. They end when their input does.
 fn readers() -> MutexGuard<'static, Readers> {
     static READERS: LazyLock<Mutex<Readers>> = LazyLock::new(|| {
         let (openmetrics, text) = (Oracle::openmetrics(), Oracle::text());
         Mutex::new(Readers { openmetrics, text, protobuf: Oracle::protobuf() })
     });
-    // A test that failed had its answer; the next one may ask.
+    // A test that failed has read its answer, so the next one can use them.
     READERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Readers {
-    /// What each makes of the same state.
+    /// What all readers find in the exposition of one state.
     #[track_caller]
     fn read(&mut self, gateway: &Gateway, escaping: &str) -> String {
         let openmetrics = scrape(gateway, &format!("{OPENMETRICS};escaping={escaping}"));
         let text = scrape(gateway, &format!("{TEXT};escaping={escaping}"));
         let protobuf = scrape(gateway, &format!("{PROTOBUF};escaping={escaping}"));
-        // This promtool is from before names in quotes.
+        // This promtool does not know names in quotes yet.
         if escaping != "allow-utf-8" {
             promtool_accepts(std::str::from_utf8(&text).expect("UTF-8"));
         }
@@ -70,7 +70,7 @@ pub(crate) fn push_as(gateway: &Gateway, content_type: &str, body: impl AsRef<[u
     gateway.accept_request(request.body(body));
 }
 
-/// With start times, which OpenMetrics does not show otherwise.
+/// A gateway with start times, which OpenMetrics does not show by default.
 fn gateway() -> Gateway {
     flag("--scrape.created-samples=true").run()
 }
@@ -174,7 +174,7 @@ fn summaries_and_classic_histograms() {
         );
         push_as(&gateway, OPENMETRICS, body);
     }
-    // Another layout: what it has in between is counted where it is known to be.
+    // Another layout: its observations between bounds are counted only where they are certain to be.
     push_as(
         &gateway,
         OPENMETRICS,
@@ -241,7 +241,7 @@ fn summaries_and_classic_histograms() {
     .assert_eq(&seen);
 }
 
-/// What no strict reader takes as a histogram comes without its type in OpenMetrics.
+/// Histograms that strict readers would refuse are shown without their type in OpenMetrics.
 #[test]
 fn histograms_that_openmetrics_cannot_hold() {
     let gateway = gateway();
@@ -313,7 +313,7 @@ fn histograms_that_openmetrics_cannot_hold() {
 
 // === native histograms ===
 
-/// A native histogram of one side: `buckets` stand together from index `from` on.
+/// A native histogram with one side: consecutive `buckets` from index `from` on.
 pub(crate) fn native(schema: i64, zero: (f64, u64), from: i64, buckets: &[i64]) -> Message {
     let count = zero.1 + buckets.iter().sum::<i64>() as u64;
     let mut histogram = message()
@@ -376,7 +376,7 @@ fn native_histograms() {
     let negative = negative.message(9, message().sint(1, -1).int(2, 1)).sint(10, 4);
     push("gauge", 5, negative.clone());
     push("gauge", 5, negative);
-    // Nothing in it but that it is native.
+    // An empty one, which is only marked as native.
     let empty = message().int(1, 0).double(2, 0.0).sint(5, 3).double(6, 0.0);
     push("nothing", 4, empty.message(12, message().sint(1, 0).int(2, 0)));
     let seen = readers().read(&gateway, "underscores");
@@ -531,7 +531,7 @@ fn classic_and_native_together() {
 
 // === the readers themselves ===
 
-/// They would tell us: what is broken on purpose is refused.
+/// The readers notice mistakes: expositions that are broken on purpose are refused.
 #[test]
 fn readers_refuse_what_is_broken() {
     let mut readers = readers();

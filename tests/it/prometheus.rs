@@ -1,4 +1,4 @@
-//! The main job: a real Prometheus scrapes while clients push, and its answers are the exact sums.
+//! The main purpose: a real Prometheus scrapes while clients push, and its answers are the exact sums.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -24,12 +24,12 @@ impl Prometheus {
         Prometheus::scraping_with(gateway, &format!("metrics_path: {path}"))
     }
 
-    /// `more` is a further line of the job.
+    /// `more` is another line of the job's configuration.
     fn scraping_with(gateway: &Gateway, more: &str) -> Prometheus {
         Prometheus::with_jobs(&[("gateway", gateway.address, more)])
     }
 
-    /// Jobs by name, each with its only target and a further line.
+    /// Jobs by name, each with its only target and another line of configuration.
     pub(crate) fn with_jobs(jobs: &[(&str, SocketAddr, &str)]) -> Prometheus {
         let directory = directory();
         let config = directory.join("prometheus.yml");
@@ -152,7 +152,7 @@ fn sums_of_real_clients_in_a_real_prometheus() {
         prometheus.await_value(&format!("e2e_items_total{{{job},kind=\"b\"}}"), 2.5 * pushes);
         prometheus.await_value(&format!("e2e_latency_seconds_count{{{job}}}"), 4.0 * pushes);
         for (le, observations) in [("0.1", 1.0), ("0.5", 2.0), ("1", 3.0), ("+Inf", 4.0)] {
-            // 2.x keeps the spelling of the format that it scraped.
+            // Prometheus 2.x keeps the spelling of the format that it scraped.
             let le = if le == "1" { "1|1.0" } else { le.trim_start_matches('+') };
             let bucket = format!("e2e_latency_seconds_bucket{{{job},le=~\"[+]?({le})\"}}");
             prometheus.await_value(&bucket, observations * pushes);
@@ -163,7 +163,7 @@ fn sums_of_real_clients_in_a_real_prometheus() {
         assert_eq!(sum, 3.05 * pushes);
     }
 
-    // What grew since the first push, extrapolated by Prometheus' own rules.
+    // The growth since the first push, extrapolated by the rules of Prometheus.
     let increase = prometheus.value("sum(increase(e2e_items_total[1m]))").unwrap();
     assert!(increase > 0.0 && increase < 10.0 * 5.0 * 3.5 * pushes, "{increase}");
     let resets = prometheus.value("sum(resets(e2e_items_total[1m]))").unwrap();
@@ -182,7 +182,7 @@ fn sums_of_real_clients_in_a_real_prometheus() {
     assert_eq!(prometheus.query("min_over_time(up[1m])")[0].1, 1.0);
 }
 
-/// Pushes at full speed while it scrapes: every scrape shows whole histograms, and the last one all
+/// Pushes at full speed during scrapes: every scrape shows whole histograms, and the last one shows all
 /// pushes.
 #[test]
 fn whole_histograms_in_every_scrape() {
@@ -228,8 +228,7 @@ fn whole_histograms_in_every_scrape() {
     assert!(prometheus.value("increase(a_total[1m])").unwrap() > 0.5 * pushes);
 }
 
-/// Layouts that differ between languages: buckets stay cumulative, and quantiles are never
-/// flattered.
+/// Different layouts per language: buckets stay cumulative, and quantiles are never too low.
 #[test]
 fn quantiles_of_mixed_layouts() {
     let gateway = flag("--web.management-address=127.0.0.1:0").run();
@@ -243,8 +242,8 @@ fn quantiles_of_mixed_layouts() {
     assert_eq!(prometheus.value("h_bucket{le=~\"2|2.0\"}"), Some(7.0));
 }
 
-/// Families whose OpenMetrics names would meet, types that one format has and the other has not: one
-/// of them must not cost Prometheus the whole scrape.
+/// Families whose OpenMetrics names would clash, and types that only one format has: none of them must
+/// fail the whole scrape for Prometheus.
 #[test]
 fn awkward_families_do_not_break_a_scrape() {
     let gateway = start();
@@ -288,7 +287,7 @@ fn awkward_families_do_not_break_a_scrape() {
     assert!(prometheus.value("f").unwrap().is_nan());
 }
 
-/// Selectors let several scrapes share the work; a deleted series is stale at once.
+/// Selectors can divide the series among several scrapes; a deleted series is stale at once.
 #[test]
 fn selected_series_and_staleness() {
     let gateway = start();
@@ -302,15 +301,15 @@ fn selected_series_and_staleness() {
         prometheus.value("a_total{job=\"j\"}").is_none().then_some(())
     });
     assert_eq!(prometheus.value("a_total{job=\"k\"}"), Some(7.0));
-    // It begins anew: to Prometheus that is a reset.
+    // It starts again, which is a reset to Prometheus.
     gateway.accept("/metrics/job/j", "# TYPE a_total counter\na_total 3\n");
     prometheus.await_value("a_total{job=\"j\"}", 3.0);
     assert_eq!(prometheus.value("resets(a_total{job=\"j\"}[1m])"), Some(1.0));
-    // Own metrics are scraped along.
+    // Our own metrics are scraped, too.
     prometheus.await_value("tallygate_series", 2.0);
 }
 
-/// A single push, of a series that nobody knew before: as from a function that ran once.
+/// A single push of a new series, as from a function that ran once.
 #[test]
 fn the_first_push_of_a_series_is_in_its_increase() {
     let gateway = start();
@@ -337,7 +336,7 @@ fn the_first_push_of_a_series_is_in_its_increase() {
     assert!(increase >= 5.0, "{increase}");
 }
 
-/// As one is set up where strangers can reach the gateway.
+/// A setup for a gateway that strangers can reach.
 #[test]
 fn with_a_password_and_certificates_on_both_sides() {
     let folder = directory();

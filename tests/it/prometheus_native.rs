@@ -1,6 +1,6 @@
 //! A real Prometheus scrapes what was pushed: one that knows native histograms, and so asks for
-//! protobuf, and one that does not, and so asks for OpenMetrics. What their query languages say must
-//! be what was worked out by hand.
+//! protobuf, and one that does not, and so asks for OpenMetrics. The results of queries must be those
+//! that were worked out by hand.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,7 +42,7 @@ impl Prometheus {
                 let ended = process.0.try_wait().expect("its state").map(|_| false);
                 ended.or_else(|| TcpStream::connect(address).is_ok().then_some(true))
             });
-            // Now and then somebody else takes a port that was free a moment ago.
+            // Now and then another program takes a port that was free a moment ago.
             if listens {
                 return Prometheus { address, _process: process };
             }
@@ -51,7 +51,7 @@ impl Prometheus {
         }
     }
 
-    /// The data of an answer; none while it starts.
+    /// The data of an answer; `None` while it starts.
     fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Option<serde_json::Value> {
         let query =
             form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
@@ -63,7 +63,7 @@ impl Prometheus {
         Some(response.json()["data"].clone())
     }
 
-    /// What an expression with one result says at last.
+    /// Waits until an expression with one result has this value.
     #[track_caller]
     fn shows(&self, expression: &str, expected: f64) {
         let mut seen = None;
@@ -78,7 +78,7 @@ impl Prometheus {
         eventually(&what, answer);
     }
 
-    /// The `id`s and values of the exemplars of a series, sorted, as soon as there are so many.
+    /// Waits for this many exemplars of a series, and returns their `id`s and values, sorted.
     #[track_caller]
     fn exemplars(&self, series: &str, number: usize) -> Vec<(String, String)> {
         let (start, end) = (now() - 3600, now() + 3600);
@@ -121,7 +121,7 @@ fn push(gateway: &Gateway, name: &str, kind: u64, field: u32, value: Message) {
     push_as(gateway, PROTOBUF, family.delimited());
 }
 
-/// Twice the same classic and native buckets: (0.5, 1] 2, (1, 2] 3, (2, 4] 1.
+/// Pushes the same classic and native buckets twice: (0.5, 1] 2, (1, 2] 3, (2, 4] 1.
 fn push_both_ways(gateway: &Gateway) {
     for (id, age) in [("newer", 10), ("older", 20)] {
         let bucket = |bound, count| message().int(1, count).double(2, bound);
@@ -176,11 +176,11 @@ fn prometheus_with_native_histograms() {
     assert_eq!(prometheus.exemplars("jobs_total", 1), [("newer".to_owned(), "0.5".to_owned())]);
     assert_eq!(prometheus.exemplars("both_seconds", 1), [("newer".to_owned(), "0.75".to_owned())]);
 
-    // What comes later adds up, also at a lower resolution, and is no reset.
+    // Later pushes add up, even at a lower resolution, and are not a reset.
     push(&gateway, "schemas", 4, 7, native(-1, (0.001, 1), 1, &[5]));
     prometheus.shows("histogram_count(schemas)", 25.0);
     prometheus.shows("histogram_sum(schemas)", 30.0);
-    // A reset would count all 25 anew.
+    // A reset would count all 25 again.
     prometheus.shows("histogram_count(increase(schemas[1m])) < bool 20", 1.0);
     prometheus.shows("min_over_time(up[1m])", 1.0);
 }

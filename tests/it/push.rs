@@ -1,4 +1,4 @@
-//! `POST` and `PUT /metrics…`: both add, under any path, and the path wins over the body.
+//! `POST` and `PUT /metrics…`: both add, under any path, and the path overrides the body.
 
 use crate::harness::{flag, start};
 
@@ -14,7 +14,7 @@ fn both_verbs_add() {
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 5.5);
 }
 
-/// A PUT takes nothing away: C++ swaps the verbs, and other instances have counted too.
+/// A PUT removes nothing: the C++ client swaps the verbs, and other instances have counted, too.
 #[test]
 fn put_replaces_nothing() {
     let gateway = start();
@@ -64,7 +64,7 @@ fn a_push_without_samples_is_a_success_and_changes_nothing() {
 
 // === the path (clients R4 and R5) ===
 
-/// Pushes to each path and looks under which labels the sample is found.
+/// Pushes to each path and checks the labels of the sample.
 #[track_caller]
 fn check_paths(paths: &[(&str, &str)]) {
     let gateway = start();
@@ -95,11 +95,11 @@ fn path_forms() {
         ("/metrics/job/j/a/1/b/2", "{a=\"1\",b=\"2\",job=\"j\"}"),
         ("/metrics/b/2/job/j/a/1", "{a=\"1\",b=\"2\",job=\"j\"}"),
         ("/metrics/job/j/instance/i-1", "{instance=\"i-1\",job=\"j\"}"),
-        // An empty value is as good as no label.
+        // An empty value means no label.
         ("/metrics/job/j/a/", job),
         ("/metrics/job/", ""),
         ("/metrics/job/j/a//b/2", "{b=\"2\",job=\"j\"}"),
-        // Of two, the last one counts, but the job in front stays.
+        // The last one of two counts, but the job in front stays.
         ("/metrics/job/j/a/1/a/2", "{a=\"2\",job=\"j\"}"),
         ("/metrics/job/j/job/k", job),
         ("/metrics/job/metrics", "{job=\"metrics\"}"),
@@ -112,7 +112,7 @@ fn escapes_in_paths() {
         ("/metrics/job/a%2Fb", "{job=\"a/b\"}"),
         ("/metrics/job/%2Fa%2Fb%2F/x/1", "{job=\"/a/b/\",x=\"1\"}"),
         ("/metrics/job/a%20b", "{job=\"a b\"}"),
-        // A plus is a plus, a percent sign that begins no escape is one too.
+        // A plus stays a plus, and a percent sign that does not begin an escape stays, too.
         ("/metrics/job/a+b", "{job=\"a+b\"}"),
         ("/metrics/job/100%", "{job=\"100%\"}"),
         ("/metrics/job/5%zz", "{job=\"5%zz\"}"),
@@ -144,7 +144,7 @@ fn base64_in_paths() {
         ("/metrics/x@base64/fn4%2F", "{x=\"~~?\"}"),
         ("/metrics/x@base64/fn4-", "{x=\"~~>\"}"),
         ("/metrics/x@base64/fn4+", "{x=\"~~>\"}"),
-        // A value that ends so is just a value.
+        // A value with that ending is just a value.
         ("/metrics/job/a@base64", "{job=\"a@base64\"}"),
     ]);
 }
@@ -221,7 +221,7 @@ fn labels_of_the_path_win_over_those_of_the_body() {
     );
 }
 
-/// An empty label in the path takes the label of the body away.
+/// An empty label in the path removes the label of the body.
 #[test]
 fn an_empty_value_in_the_path_removes_the_label() {
     let gateway = start();
@@ -239,7 +239,7 @@ fn series_made_equal_by_the_path_are_given_twice() {
     gateway.accept("/metrics/job/j", body);
 }
 
-/// A label of the path goes on every sample, but buckets and quantiles have theirs already.
+/// Labels of the path are added to every sample, but buckets and quantiles already have these.
 #[test]
 fn le_and_quantile_in_the_path() {
     let mut gateway = start();
@@ -255,7 +255,7 @@ fn le_and_quantile_in_the_path() {
     let states = states.header("Content-Type", "application/openmetrics-text");
     let problem = gateway.refuse_request(states, 400);
     assert_eq!(problem["family"], "st");
-    // Without a value it is no label.
+    // Without a value it is not a label.
     gateway.accept("/metrics/job/j/le/", histogram);
 }
 
@@ -279,7 +279,7 @@ fn names_of_our_own_metrics_cannot_be_pushed() {
     assert_eq!(problem["family"], "tallygate_x");
 }
 
-/// The real pushgateway replaces these, here they are metrics like any other.
+/// The real Pushgateway replaces these; here they are metrics like any other.
 #[test]
 fn names_of_the_pushgateway_are_not_special() {
     let gateway = start();

@@ -1,4 +1,4 @@
-//! `tallygate push` and `tallygate check`: what cron jobs, CI and the chart's test run.
+//! `tallygate push` and `tallygate check`, which cron jobs, CI and the test of the chart use.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Gateway, binary, config, file, flag, start};
 
-/// Runs the tool with this input; exit code, standard output and standard error.
+/// Runs the tool with this input. Returns exit code, standard output and standard error.
 fn tool(args: &[&str], environment: &[(&str, &str)], input: &str) -> (i32, String, String) {
     let mut command = binary();
     command.args(args).envs(environment.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
-    // It may end without reading.
+    // It may end without reading its input.
     let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
     let Output { status, stdout, stderr } = child.wait_with_output().expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -27,7 +27,7 @@ fn push(args: &[&str], input: &str) -> (i32, String, String) {
     tool(&[&["push"], args].concat(), &[], input)
 }
 
-/// It went well, and nothing was said.
+/// Asserts that the push succeeds without any output.
 #[track_caller]
 fn pushes(args: &[&str], input: &str) {
     assert_eq!(push(args, input), (0, String::new(), String::new()), "{args:?}");
@@ -116,7 +116,7 @@ fn what_is_not_fit_is_not_sent() {
     }
     assert_eq!(gateway.pushed(), "");
     assert!(gateway.log().iter().all(|line| !line.contains("push refused")));
-    // Two files are fine, but not together.
+    // Each file is valid, but not both together.
     let twice = file("twice.prom", "a 1\n");
     let twice = twice.to_str().unwrap();
     fails(&[&url, twice, twice], "", 1, "all files together: line 2");
@@ -190,20 +190,20 @@ fn help_tells_of_each_flag_and_exit_status() {
 
 // === trying again
 
-/// Stands between the tool and the gateway, and spoils the first tries.
+/// A proxy between the tool and the gateway, which spoils the first attempts.
 struct Spoiler {
     address: SocketAddr,
     tries: Arc<AtomicUsize>,
 }
 
-/// What happens to one try.
+/// What happens to one attempt.
 #[derive(Clone, Copy, PartialEq)]
 enum Spoil {
-    /// It gets to the gateway, and the answer is lost.
+    /// It reaches the gateway, but the answer is lost.
     LoseAnswer,
-    /// It does not get there.
+    /// It does not reach the gateway.
     LoseRequest,
-    /// Somebody else answers this.
+    /// The proxy answers with this.
     Answer(&'static str),
 }
 
@@ -250,7 +250,7 @@ fn read_request(client: &mut TcpStream) -> Vec<u8> {
         }
         let last = line.trim().is_empty();
         if last {
-            // One answer, and the end.
+            // No more than one answer on this connection.
             request.extend_from_slice(b"Connection: close\r\n");
         }
         request.extend_from_slice(line.as_bytes());
@@ -323,13 +323,13 @@ fn when_the_time_is_over_it_says_that_it_may_work_later() {
     let url = format!("http://{nobody}");
     fails(&["--timeout=1s", &url], "a 1\n", 75, "cannot connect");
     assert!(started.elapsed() < Duration::from_secs(10));
-    // Who takes the connection and says nothing is given up as well.
+    // The tool also gives up on a server that accepts the connection and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     fails(&["--timeout=1s", &url], "a 1\n", 75, "gave up after");
 }
 
-/// The key is not older than the gateway, so that one without a store does not refuse it.
+/// The key is not older than the gateway, so even a gateway without a store accepts it.
 #[test]
 fn a_gateway_that_starts_late_gets_the_push() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -156,7 +156,7 @@ fn over_a_limit() {
     .assert_eq(&format!("{}\n", serde_json::to_string_pretty(&problem).unwrap()));
 }
 
-/// One line that ends in a newline, so that clients and shells show it well.
+/// One line that ends in a line feed, so that it looks right in clients and shells.
 #[test]
 fn the_answer_is_one_line() {
     let mut gateway = start();
@@ -192,7 +192,7 @@ fn lines_and_columns() {
 
 // === nothing is applied ===
 
-/// What makes a push unacceptable, in each way there is.
+/// Lines that make a push unacceptable, one for each way.
 const BAD: [(&str, u16); 13] = [
     ("bad{ 1\n", 400),
     ("bad 1 1700000000000\n", 400),
@@ -236,7 +236,7 @@ fn a_bad_family_first_in_the_middle_or_last_refuses_all() {
     gateway.accept("/metrics/job/j", good.concat());
 }
 
-/// Births that fail must leave no trace in the limits either.
+/// New series of a refused push must not count against the limits.
 #[test]
 fn a_refused_push_uses_up_no_limit() {
     let mut gateway = flag("--limits.series=3").flag("--limits.families=2").run();
@@ -248,7 +248,7 @@ fn a_refused_push_uses_up_no_limit() {
     gateway.accept("/metrics", "a{x=\"1\"} 1\na{x=\"2\"} 1\nb 1\n");
 }
 
-/// A sum has no time, in no format. In protobuf a zero is a time, too.
+/// A sum has no time, in any format. In protobuf, even a zero is a time.
 #[test]
 fn timestamps_in_every_format() {
     let metric = |time| message().message(3, message().double(1, 1.0)).int(6, time);

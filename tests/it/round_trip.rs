@@ -1,5 +1,5 @@
-//! What is exposed in one format and pushed into an empty gateway gives the same exposition in every
-//! format, if the format can carry it at all (merge-semantics 7, property 19).
+//! An exposition that is pushed to an empty gateway results in the same expositions in all formats, as
+//! far as its own format can express everything (merge-semantics 7, property 19).
 
 mod generated;
 
@@ -27,14 +27,14 @@ impl Format {
         }
     }
 
-    /// All that is exposed in it.
+    /// The whole exposition in this format.
     fn scrape(self, gateway: &Gateway) -> Vec<u8> {
         scrape(gateway, &format!("{};escaping=allow-utf-8", self.content_type()))
     }
 }
 
-/// Two gateways that show nothing of their own, and a reader of what cannot be compared as it is:
-/// start times differ.
+/// Two gateways without metrics of their own in their scrapes, and a reader for expositions whose start
+/// times differ.
 struct Pair {
     first: Gateway,
     second: Gateway,
@@ -47,7 +47,7 @@ impl Pair {
             flag("--web.management-address=127.0.0.1:0").flag("--web.enable-admin-api=true").run()
         };
         let (mut first, mut second) = (gateway(), gateway());
-        // Names in quotes have no counterpart there.
+        // Some names are equal once they are escaped, as in scrapes without quoted names.
         first.expect_log("left out");
         second.expect_log("left out");
         Pair { first, second, protobuf: Oracle::protobuf() }
@@ -60,7 +60,7 @@ impl Pair {
         }
     }
 
-    /// Every exposition of a gateway.
+    /// All expositions of a gateway.
     fn shown(&mut self, second: bool) -> String {
         let gateway = if second { &self.second } else { &self.first };
         let text = |format: Format| String::from_utf8(format.scrape(gateway)).expect("UTF-8");
@@ -68,8 +68,7 @@ impl Pair {
         format!("{}\n{}\n{protobuf}", text(Text), text(OpenMetrics))
     }
 
-    /// What the first gateway shows, and what the second does after a push of the first's
-    /// exposition.
+    /// What the first gateway shows, and what the second shows after a push of the first's exposition.
     fn travel(&mut self, by: Format) -> (String, String) {
         let body = by.scrape(&self.first);
         push_as(&self.second, by.content_type(), body);
@@ -77,7 +76,7 @@ impl Pair {
     }
 }
 
-/// What is pushed, how, and which formats carry it.
+/// (what it is, its format, the body, the formats that can express it)
 type Row = (&'static str, Format, Vec<u8>, &'static [Format]);
 
 fn text_row(what: &'static str, format: Format, body: &str, carried_by: &'static [Format]) -> Row {
@@ -89,7 +88,7 @@ fn protobuf_row(what: &'static str, kind: u64, field: u32, value: Message) -> Ro
     (what, Protobuf, family.delimited(), &[Protobuf])
 }
 
-/// The table of what each format cannot carry.
+/// The table of what each format can express.
 fn rows() -> Vec<Row> {
     let long = "x".repeat(130);
     let exemplar = message().message(1, message().text(1, "id").text(2, &long)).double(2, 1.0);

@@ -1,4 +1,4 @@
-//! Every route with every method, and with the flags that open what is dangerous.
+//! Every route with every method, with and without the flags that enable dangerous ones.
 
 use crate::harness::{Gateway, flag, start};
 
@@ -36,7 +36,8 @@ pub(crate) const TABLE: &[(&str, [&str; 8])] = &[
     ("/v1/metrics", ["404"; 8]),
 ];
 
-/// Programs that speak other protocols are told so, since many of them hide the status from people.
+/// Answers to programs with another protocol say so in their text, since many of them hide the status
+/// from people.
 #[test]
 fn paths_of_other_protocols() {
     let gateway = start();
@@ -70,7 +71,7 @@ fn every_route_with_every_method() {
                 check(&gateway, method, path, expected);
             }
         }
-        // This one ends the process, so it comes last.
+        // Comes last, because it ends the process.
         for (method, expected) in [("GET", 405), ("DELETE", 405), ("OPTIONS", 200)] {
             check(&gateway, method, "/-/quit", expected);
         }
@@ -89,7 +90,7 @@ fn check(gateway: &Gateway, method: &str, path: &str, expected: u16) {
     match response.status {
         405 => assert!(!response.header("allow").unwrap().contains(method), "{method} {path}"),
         200 if method == "OPTIONS" => {
-            // What is allowed is what works.
+            // The methods in `Allow` are those that work.
             let allow = response.header("allow").unwrap();
             let allowed: Vec<&str> = allow.split(", ").collect();
             assert!(allowed.is_sorted() && allowed.contains(&"OPTIONS"), "{allow}");
@@ -103,7 +104,7 @@ fn check(gateway: &Gateway, method: &str, path: &str, expected: u16) {
     }
 }
 
-/// What `Allow` names is what the table above lets through.
+/// `Allow` agrees with the table above.
 #[test]
 fn allow_says_what_works() {
     let gateway = flag("--web.enable-admin-api").flag("--web.enable-lifecycle").run();

@@ -1,4 +1,4 @@
-//! Rules: what the operator says of series, before they are summed.
+//! Rules of the operator, which apply before series are added up.
 
 use crate::harness::{config, histogram};
 
@@ -62,11 +62,11 @@ fn series_that_are_dropped() {
          # TYPE run_total untyped\nrun_total{job=\"j\"} 1\n"
     );
     assert_eq!(gateway.sample("tallygate_series_dropped_total"), 2.0);
-    // A push of nothing else is a success all the same.
+    // A push of nothing else still succeeds.
     gateway.accept("/metrics/job/j", "go_threads 5\n");
 }
 
-/// What is dropped is not looked at, but it has to be readable.
+/// Dropped series need not be valid, but readable.
 #[test]
 fn dropped_series_are_not_judged() {
     let mut gateway = config("rules: [{match: bad, drop: true}]").run();
@@ -119,7 +119,8 @@ fn gauges_and_samples_without_a_type() {
     assert_eq!(gateway.sample("temperature{job=\"other\"}"), 5.0);
 }
 
-/// Of several rules the first one wins, for each setting apart, and all look at what was pushed.
+/// The first matching rule wins, separately for each setting, and all look at the series as it was
+/// pushed.
 #[test]
 fn the_first_rule_wins_setting_by_setting() {
     let gateway = config(
@@ -151,7 +152,7 @@ fn a_reload_changes_rules() {
     );
 }
 
-/// By a new rule a gauge goes on from the value it shows.
+/// Under a new rule, a gauge continues from the value it shows.
 #[test]
 fn a_reload_changes_how_a_gauge_merges() {
     let gateway = config("rules: [{match: g, gauge: max}]").flag("--web.enable-lifecycle").run();

@@ -1,4 +1,4 @@
-//! `GET /metrics`: ordered, negotiated, selected, and no burden to those who push.
+//! `GET /metrics`: order, negotiation, selection, and no burden for pushes.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -32,7 +32,7 @@ fn families_and_series_are_in_order_each_with_one_head() {
          # HELP z Last.\n# TYPE z counter\nz{job=\"a\",x=\"10\"} 1\nz{job=\"a\",x=\"2\"} 1\n\
          z{job=\"b\"} 1\n"
     );
-    // Nothing changes between two scrapes of the same.
+    // Two scrapes without a change in between are equal.
     assert_eq!(gateway.pushed(), gateway.pushed());
     assert_eq!(gateway.get("//metrics/").status, 200);
 }
@@ -127,7 +127,7 @@ fn formats_by_accept() {
     assert_eq!(protobuf[1..10], *b"\x0a\x07a_total");
 }
 
-/// What is shown in any format can be pushed in it again.
+/// An exposition in any format can be pushed again.
 #[test]
 fn expositions_can_be_pushed() {
     let first = flag("--web.management-address=127.0.0.1:0").run();
@@ -172,7 +172,7 @@ fn exemplars_and_start_times_in_openmetrics() {
     }
 }
 
-/// Native buckets travel in protobuf; in text there is only what all buckets hold.
+/// Protobuf has native buckets; text shows only the total of all buckets.
 #[test]
 fn native_histograms_in_protobuf() {
     let own = flag("--web.management-address=127.0.0.1:0").run();
@@ -248,7 +248,7 @@ fn compression_by_accept_encoding() {
     }
 }
 
-/// Every family once, in its order.
+/// The TYPE lines, in their order.
 fn types(exposition: &str) -> Vec<String> {
     exposition.lines().filter(|line| line.starts_with("# TYPE ")).map(str::to_owned).collect()
 }
@@ -278,9 +278,9 @@ fn head_is_a_scrape_without_its_body() {
     assert_eq!(response.status, 200);
     assert!(response.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     assert_eq!(response.header("content-encoding"), Some("gzip"));
-    // It may be left out, but not be wrong.
+    // The length may be left out, but must not be wrong.
     assert_ne!(response.header("content-length"), Some("0"));
-    // The connection is in step.
+    // The connection can still be used.
     assert_eq!(connection.send(&gateway.request("GET", "/-/healthy")).text(), "OK");
 }
 
@@ -297,7 +297,7 @@ fn selectors() {
         ask(&["errors_total{code=~\"5..\"}"]),
         "# TYPE errors_total untyped\nerrors_total{code=\"500\",job=\"a\"} 2\n"
     );
-    // Either of them.
+    // Series that match either selector.
     assert_eq!(
         ask(&["errors_total{job=\"b\"}", "{__name__=\"up\",job!=\"b\"}"]),
         "# TYPE errors_total untyped\nerrors_total{code=\"404\",job=\"b\"} 3\n\
@@ -322,7 +322,7 @@ fn selectors_that_are_none() {
         assert_eq!(response.status, 400, "{selector}");
         assert_eq!(response.header("content-type"), Some("application/problem+json"));
     }
-    // Other parameters are none of our business.
+    // Other parameters are ignored.
     assert_eq!(gateway.get("/metrics?format=prometheus&x").status, 200);
 }
 
@@ -334,7 +334,7 @@ fn many_series(count: usize, padding: usize) -> String {
     series.collect()
 }
 
-/// Each bucket set is from between two pushes, never from the middle of one.
+/// The buckets are from between two pushes, never from the middle of one.
 #[test]
 fn scrapes_during_pushes_show_whole_histograms() {
     let gateway = start();
@@ -374,8 +374,8 @@ fn scrapes_during_pushes_show_whole_histograms() {
     assert_eq!(gateway.sample("a_count"), total + 2.0 * 6.0 * 4.0);
 }
 
-/// Buckets never fall, the last one is the count, all observations have the same mean, and nothing
-/// is less than it was before. The count.
+/// Checks that buckets rise up to the count, that the mean is right, and that nothing is less than
+/// before. Returns the count.
 fn check_histogram(text: &str, name: &str, before: f64) -> f64 {
     let bucket = format!("{name}_bucket{{");
     let buckets = text.lines().filter(|line| line.starts_with(&bucket));
@@ -390,7 +390,7 @@ fn check_histogram(text: &str, name: &str, before: f64) -> f64 {
     count
 }
 
-/// A scraper that asks and then reads nothing.
+/// A scraper that sends a request and then reads nothing.
 fn stalled(gateway: &Gateway) -> Connection {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -407,7 +407,7 @@ fn big(stall_timeout: &str) -> Gateway {
     for half in 0..2 {
         gateway.accept(&format!("/metrics/half/{half}"), many_series(50_000, 300));
     }
-    // promtool would take its time.
+    // promtool would take too long.
     gateway.last_scrape(None);
     gateway
 }
@@ -423,13 +423,13 @@ fn stalled_scrapers_hold_nobody_up_and_are_dropped() {
     for _ in 0..500 {
         assert_eq!(pusher.send(&push).status, 200);
     }
-    // Waiting for one of them once would take a second.
+    // Waiting for one of them, even once, would take a second.
     let took = started.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}");
     drop(pusher);
     let selected = gateway.get("/metrics?match[]=small_total").text();
     assert_eq!(sample(&selected, "small_total"), Some(500.0));
-    // Only the connection that asks is left.
+    // Only the connection of this request is left.
     eventually("stalled connections are dropped", || {
         let own = gateway.get("/metrics?match[]=tallygate_connections").text();
         (sample(&own, "tallygate_connections") == Some(1.0)).then_some(())

@@ -1,5 +1,5 @@
-//! What is acknowledged is there after the process has ended, however it ended; and a store that
-//! cannot be trusted is refused.
+//! What was acknowledged is there after a restart, however the process ended; and a store that cannot
+//! be trusted is refused.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn push_everything(gateway: &Gateway) {
     gateway.accept_request(request.header("Content-Type", "application/openmetrics-text"));
 }
 
-/// Everything there is to see of what was pushed.
+/// Everything that is visible of what was pushed.
 fn seen(gateway: &Gateway) -> (String, serde_json::Value) {
     let series =
         gateway.get(&format!("/api/v1/series?{}", matching(&["{__name__=~\".+\"}"]))).json();
@@ -54,13 +54,13 @@ fn everything_is_there_after_a_stop_and_after_a_kill() {
         gateway = Start::default().in_directory(&directory).run();
         same(&before, &gateway);
     }
-    // What is pushed on top adds to what was there, exactly.
+    // Later pushes add to what was there, exactly.
     push_everything(&gateway);
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 12.0);
     assert_eq!(gateway.sample("tallygate_store_loaded_series"), 21.0);
 }
 
-/// What their label texts have besides the grouping key is the same, and kept once for all.
+/// Apart from the grouping key, their label texts are equal, and stored only once.
 #[test]
 fn instances_that_push_the_same_are_told_apart() {
     let mut gateway = start();
@@ -106,7 +106,7 @@ fn what_was_removed_stays_removed() {
     assert_eq!(gateway.request("DELETE", "/metrics/job/j").send().status, 202);
     let selected = "/api/v1/series?match[]=g";
     assert_eq!(gateway.request("DELETE", selected).send().status, 202);
-    // Removed and born again, as another type.
+    // Removed and pushed again, with another type.
     gateway.accept("/metrics", "# TYPE g counter\ng 1\n");
     let before = seen(&gateway);
     let directory = gateway.directory.clone();
@@ -180,7 +180,7 @@ fn weaker_acknowledgements_survive_a_good_end() {
         let mut gateway = flag(&format!("--store.ack={ack}")).run();
         gateway.accept("/metrics", "a_total 1\n");
         let directory = gateway.directory.clone();
-        // Written is safe from the end of the process, memory only from a good one.
+        // `written` survives the end of the process; `memory` only if it ends gracefully.
         gateway.signal(if ack == "written" { "KILL" } else { "TERM" });
         gateway.wait();
         let gateway = Start::default().in_directory(&directory).run();
@@ -190,7 +190,7 @@ fn weaker_acknowledgements_survive_a_good_end() {
 
 // === stores that are refused ===
 
-/// Starts and expects it to end at once; exit code and log.
+/// Starts a gateway that must end at once. Returns exit code and log.
 fn refused(directory: &Scratch, flags: &[&str]) -> (Option<i32>, String) {
     let start = flags.iter().fold(Start::default(), |start, flag| start.flag(flag));
     let output = start.spawn(directory).wait_with_output().unwrap();
@@ -204,7 +204,7 @@ fn files(directory: &Scratch) -> Vec<PathBuf> {
     files
 }
 
-/// A directory with a store of some pushes in it.
+/// A directory with a store after some pushes.
 fn filled() -> Arc<Scratch> {
     let mut gateway = start();
     push_everything(&gateway);
@@ -226,7 +226,7 @@ fn a_damaged_store_is_refused_by_name_and_not_touched() {
         damaged[middle] ^= 0x10;
         let name = file.file_name().unwrap().to_str().unwrap();
         if name == "MARK" {
-            // It is written in two places, so both have to go.
+            // It is written in two places, so both have to be damaged.
             damaged.fill(7);
         }
         fs::write(&file, &damaged).unwrap();
@@ -286,7 +286,7 @@ fn copied(from: &str) -> Arc<Scratch> {
     Arc::new(scratch)
 }
 
-/// `tests/disk` has a store of each format; copies of them are opened here, and go on.
+/// `tests/disk` has a store of each format; copies of them are opened and used here.
 #[test]
 fn stores_of_earlier_formats_are_read() {
     for format in ["v1", "v2"] {
@@ -336,7 +336,7 @@ fn a_store_is_checked() {
     assert!(errors.contains(log.file_name().unwrap().to_str().unwrap()), "{errors}");
 }
 
-/// Not even what only takes space.
+/// Not even files that only take space.
 #[test]
 fn a_check_and_an_export_change_no_file() {
     let directory = filled();
@@ -344,7 +344,7 @@ fn a_check_and_an_export_change_no_file() {
         let all = files(&directory).into_iter();
         all.filter(|file| file.extension().is_some()).collect::<Vec<_>>()
     };
-    // The end of the newest file is torn, the next one was begun, and what locks them is missing.
+    // The end of the newest file is torn, the next one was begun, and the lock file is missing.
     let newest = logs().pop().unwrap();
     let mut torn = fs::read(&newest).unwrap();
     torn.extend_from_slice(b"some of a commit");
@@ -362,7 +362,7 @@ fn a_check_and_an_export_change_no_file() {
         assert_eq!(code, Some(0), "{errors}");
         assert!(contents() == before, "{arguments:?}");
     }
-    // A gateway clears up.
+    // A gateway cleans up.
     let mut gateway = Start::default().in_directory(&directory).run();
     assert_eq!(gateway.sample("a_total{job=\"j\",x=\"1\"}"), 6.0);
     gateway.signal("TERM");
@@ -391,7 +391,7 @@ fn what_is_exported_can_be_imported() {
         assert_eq!(gateway.pushed(), before, "{format}");
         drop(gateway);
 
-        // Damage is refused as a whole.
+        // A damaged file is refused as a whole.
         fs::write(other.0.join("exposition"), &exposition[..exposition.len() - 3]).unwrap();
         fs::write(other.0.join("bad"), "a 1\nb{ 2\n").unwrap();
         assert_eq!(tool(&other, &["import", "bad"]).0, Some(1));
@@ -400,7 +400,7 @@ fn what_is_exported_can_be_imported() {
     }
 }
 
-/// What the operator has asked of pushes since, or forbidden them, does not matter to an import.
+/// Requirements and limits for pushes do not apply to an import.
 #[test]
 fn what_is_exported_can_be_imported_under_stricter_rules() {
     let directory = filled();
@@ -411,7 +411,7 @@ fn what_is_exported_can_be_imported_under_stricter_rules() {
     fs::write(other.0.join("exposition"), &exposition).unwrap();
     let (code, out, errors) = tool(&other, &["import", "exposition", "--config.file=config.yaml"]);
     assert_eq!(code, Some(0), "{errors}{}", String::from_utf8_lossy(&out));
-    // In text a stateset is one series for each of its states.
+    // In text, a stateset is one series per state.
     assert_eq!(String::from_utf8(out).unwrap(), "ok: 22 series, 22 of them new\n");
 }
 
@@ -434,15 +434,15 @@ fn a_store_of_the_other_mode_is_whole_and_has_no_place() {
     assert_eq!(tool(&directory, &["check", "--store.path="]).0, Some(1));
 }
 
-/// A store whose newest file has so many series. Its oldest file is a pipe: what should be in it is returned,
-/// to be written when the store may be loaded.
+/// A store whose newest file has this many series. Its oldest file is a pipe; its content is returned,
+/// to be written when the store may finish loading.
 fn store_on_a_slow_disk(series: usize) -> (Arc<Scratch>, PathBuf, Vec<u8>) {
     let directory = Arc::new(Scratch::default());
     let stop = |mut gateway: Gateway| {
         gateway.signal("TERM");
         assert_eq!(gateway.wait(), Some(0));
     };
-    // Each start begins a file. The newest is read first.
+    // Each start begins a new file. The newest is read first.
     let gateway = Start::default().in_directory(&directory).run();
     gateway.accept("/metrics", "# TYPE first_total counter\nfirst_total 7\n");
     stop(gateway);
@@ -461,7 +461,7 @@ fn store_on_a_slow_disk(series: usize) -> (Arc<Scratch>, PathBuf, Vec<u8>) {
     (directory, oldest, content)
 }
 
-/// Nobody waits for a store that takes long to load, if the gateway is to stop.
+/// A gateway that is told to stop does not wait until its store is loaded.
 #[test]
 fn it_stops_at_once_while_it_loads() {
     for signal in ["TERM", "INT"] {
@@ -474,7 +474,7 @@ fn it_stops_at_once_while_it_loads() {
     }
 }
 
-/// Until all is loaded it says how far it has come, and takes and shows nothing.
+/// Until everything is loaded, it reports progress, and refuses pushes and scrapes.
 #[test]
 fn a_slow_disk_is_waited_for_with_open_ports() {
     const SERIES: usize = 10_000;

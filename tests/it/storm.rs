@@ -1,5 +1,5 @@
-//! Everything at once: pushes, deletions, scrapes and wipes from many threads. Afterwards the books
-//! balance.
+//! Everything at once: pushes, deletions, scrapes and wipes from many threads. Afterwards, the accounts
+//! must balance.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -14,7 +14,7 @@ fn own(gateway: &Gateway, name: &str) -> f64 {
     gateway.sample(&format!("tallygate_{name}"))
 }
 
-/// What is counted about the store is what is in it.
+/// Checks that our metrics about the store agree with its content.
 #[track_caller]
 fn check_books(gateway: &Gateway) {
     let json = gateway.get("/api/v1/metrics").json();
@@ -71,7 +71,7 @@ fn pushes_deletions_scrapes_and_wipes_at_once() {
             }
         });
     });
-    // What nobody deleted is all there.
+    // What was not deleted is complete.
     assert_eq!(gateway.sample("kept_total{job=\"kept\"}"), 600.0);
     check_books(&gateway);
     gateway.request("PUT", "/api/v1/admin/wipe").send();
@@ -79,7 +79,7 @@ fn pushes_deletions_scrapes_and_wipes_at_once() {
     check_books(&gateway);
 }
 
-/// Two types want one name: one of them wins, and what it accepted is all there.
+/// Two types compete for a name: one of them wins, and everything that was accepted is there.
 #[test]
 fn a_race_for_the_type_of_a_name() {
     let mut gateway = start();
@@ -111,7 +111,7 @@ fn a_race_for_the_type_of_a_name() {
         let [counters, summaries] = accepted.map(AtomicU32::into_inner);
         assert!((counters == 10 && summaries == 0) || (counters == 0 && summaries == 10));
         let text = gateway.pushed();
-        // The families beside it came and went with the whole push.
+        // The other families of a push were accepted or refused with it.
         let loser = usize::from(counters > 0);
         assert!(!text.contains(&format!("other_{round}_{loser}")), "{text}");
         assert!(text.contains(&format!("other_{round}_{} 10\n", 1 - loser)), "{text}");
@@ -119,7 +119,7 @@ fn a_race_for_the_type_of_a_name() {
     check_books(&gateway);
 }
 
-/// The last place under a limit is given away once.
+/// The last place under a limit is given away only once.
 #[test]
 fn a_race_for_the_last_series() {
     let mut gateway = flag("--limits.series=50").flag("--limits.series-per-job=40").run();
@@ -151,13 +151,13 @@ fn a_race_for_the_last_series() {
         gateway.request("DELETE", &format!("/metrics/job/{job}")).send();
     }
     assert_eq!(own(&gateway, "series"), 0.0);
-    // The places of the job are free again, too.
+    // The limit of the job is free again, too.
     let all: String = (0..40).map(|i| format!("a{{i=\"{i}\"}} 1\n")).collect();
     gateway.accept("/metrics/job/1", all);
     check_books(&gateway);
 }
 
-/// A large push takes no small ones hostage, and each is applied once.
+/// A large push does not hold up small ones, and each is applied once.
 #[test]
 fn large_and_small_pushes_at_once() {
     let gateway = start();
@@ -185,8 +185,8 @@ fn large_and_small_pushes_at_once() {
     assert_eq!(gateway.sample("small_total"), 300.0);
 }
 
-/// Bodies that are pushed again and again take a shorter way, however they come and whatever happens
-/// around them; each that is acknowledged counts once, and no other.
+/// Bodies that are pushed repeatedly take a shortcut, in whatever form they come and whatever else
+/// happens; exactly those that are acknowledged count, once each.
 #[test]
 fn known_pushes_in_every_form_amid_everything() {
     const WORKERS: u64 = 3;
@@ -253,7 +253,7 @@ fn known_pushes_in_every_form_amid_everything() {
                         let bad = body(n).replace(&format!("h_count {n}"), "h_count -1");
                         let bad = to("/metrics/job/shared").body(bad);
                         assert_eq!(connection.send(&bad).status, 400);
-                        // Given up in the middle, between two lines.
+                        // Aborted in the middle, between two lines.
                         let cut = to("/metrics/job/shared").body(body(n));
                         let mut other = Connection::open(gateway.address);
                         other.write(

@@ -1,5 +1,4 @@
-//! What the process asks the system for, in its order: an answer leaves when the disk has confirmed
-//! the push, and not before.
+//! The order of system calls: an answer is sent only after the disk has confirmed the push.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -8,14 +7,14 @@ use crate::harness::{Scratch, Start, eventually};
 
 const PUSHES: usize = 5;
 
-/// What had happened when a push was answered.
+/// What had been done when a push was answered.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Before {
     written: bool,
     synced: bool,
 }
 
-/// Calls in the order in which they began or ended.
+/// System calls, in the order in which they began or ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Event<'t> {
     Written(&'t str),
@@ -24,9 +23,8 @@ enum Event<'t> {
     Answer,
 }
 
-/// Reads what strace has written: `PID CALL(ARGUMENTS) = RESULT`, or two lines where other threads
-/// did something meanwhile: `PID CALL(ARGUMENTS <unfinished ...>` and
-/// `PID <... CALL resumed>) = RESULT`.
+/// Reads what strace has written: `PID CALL(ARGUMENTS) = RESULT`, or two lines if other threads did
+/// something in between: `PID CALL(ARGUMENTS <unfinished ...>` and `PID <... CALL resumed>) = RESULT`.
 fn events(trace: &str) -> Vec<Event<'_>> {
     let mut events = Vec::new();
     for line in trace.lines() {
@@ -46,7 +44,7 @@ fn events(trace: &str) -> Vec<Event<'_>> {
                 events.push(Event::SyncEnds(thread));
             }
         } else if call.starts_with("<... fdatasync resumed>") && call.ends_with("= 0") {
-            // Another file's makes no difference: this thread has begun none of the log.
+            // This may be the sync of another file, but then this thread has not begun one of the log.
             events.push(Event::SyncEnds(thread));
         }
     }
@@ -100,7 +98,7 @@ fn an_answer_comes_after_the_sync() {
         let scratch = Scratch::default();
         let trace = scratch.0.join("trace").display().to_string();
         let calls = "--trace=pwrite64,fdatasync,write,writev,sendto,sendmsg";
-        // Beside the process and not above it, with names of files and 4 KiB of what is written.
+        // As a sibling of the process, not its parent; with file names and up to 4 KiB of written data.
         let strace = ["strace", "-D", "-f", "-y", "-s", "4096", calls, "-o", &trace];
         let gateway = Start::default()
             .under(&strace)
@@ -120,7 +118,7 @@ fn an_answer_comes_after_the_sync() {
     }
 }
 
-/// A disk that says nothing is no better than one that fails.
+/// A disk that hangs is treated like one that fails.
 #[test]
 fn a_sync_that_hangs_is_not_waited_for() {
     if !can_trace("a_sync_that_hangs_is_not_waited_for") {
@@ -131,8 +129,8 @@ fn a_sync_that_hangs_is_not_waited_for() {
     let mut gateway = Start::default().run();
     gateway.signal("TERM");
     gateway.wait();
-    // The first commit begins a file and syncs the mark as well; the sync of the second one, and it
-    // alone, takes 20 seconds.
+    // The first commit begins a file and also syncs the mark. Only the sync of the second one takes 20
+    // seconds.
     let hang = "--inject=fdatasync:delay_enter=20000000:when=3";
     let strace = ["strace", "-D", "-f", "-o", &trace, "--trace=fdatasync", hang];
     let directory = gateway.directory.clone();

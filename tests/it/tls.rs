@@ -22,7 +22,7 @@ struct Tls {
 }
 
 impl Tls {
-    /// `more` are further lines of the section, each with two blanks before it.
+    /// `more` are further lines of the section, each indented by two blanks.
     fn new(more: &str) -> Tls {
         let (folder, authority) = (directory(), Authority::new("tests"));
         authority.server().write(&folder, "server");
@@ -52,7 +52,7 @@ impl Tls {
         TlsClient::trusting(&self.authority.pem())
     }
 
-    /// curl with these arguments, and what trusts the gateway; it prints version and status.
+    /// Runs curl with these arguments, trusting the gateway. It prints version and status.
     fn curl(&self, gateway: &Gateway, path: &str, arguments: &[&str]) -> (i32, String) {
         let output = Command::new("curl")
             .args(["--silent", "--output", "-", "--write-out", "\n%{http_version} %{http_code}"])
@@ -66,7 +66,7 @@ impl Tls {
         (output.status.code().unwrap(), last)
     }
 
-    /// `openssl s_client` with these arguments, which asks for nothing.
+    /// Runs `openssl s_client` with these arguments, without sending a request.
     fn openssl(&self, gateway: &Gateway, arguments: &[&str]) -> Output {
         Command::new("openssl")
             .args(["s_client", "-connect", &gateway.address.to_string(), "-brief"])
@@ -92,7 +92,7 @@ fn push(gateway: &Gateway) -> Request {
     gateway.request("POST", "/metrics/job/j").body("# TYPE a counter\na 1\n")
 }
 
-/// The exposition, as this client sees it.
+/// The exposition, fetched by this client.
 fn scrape(gateway: &Gateway, client: &TlsClient) -> String {
     client.send(&gateway.request("GET", "/metrics")).unwrap().text()
 }
@@ -116,7 +116,7 @@ fn pushes_and_scrapes_over_http_1_and_2() {
     std::fs::write(&large, lines).unwrap();
     let upload = ["--http2", "--data-binary", &format!("@{large}")];
     assert_eq!(tls.curl(&gateway, "/metrics/job/l", &upload), (0, "2 200".to_owned()));
-    // One that is not wanted is read to its end, if it is not too large.
+    // An unwanted body is read to its end, if it is not too large.
     let unwanted = "x".repeat(100_000);
     let upload = ["--http2", "--data-binary", &unwanted];
     assert_eq!(tls.curl(&gateway, "/nothing", &upload), (0, "2 404".to_owned()));
@@ -128,7 +128,7 @@ fn pushes_and_scrapes_over_http_1_and_2() {
     assert_eq!(sample(&text, "tallygate_web_config_last_reload_successful"), Some(1.0));
 }
 
-/// The same push again and again on one connection, so that it becomes known.
+/// The same push repeatedly on one connection, so that it becomes known.
 #[test]
 fn known_pushes_over_http_1_and_2() {
     let tls = Tls::new("");
@@ -210,7 +210,7 @@ fn ciphers_and_curves() {
     }
 }
 
-/// What a client may show.
+/// Clients with different certificates.
 struct Clients {
     none: TlsClient,
     good: TlsClient,
@@ -259,7 +259,7 @@ fn certificates_of_clients() {
         ("RequireAndVerifyClientCert", ca, &["good", "of another name"]),
         ("RequireAndVerifyClientCert", &format!("{ca}{sans}"), &["good"]),
     ] {
-        // What was asked before still holds for connections that are open.
+        // The previous setting still applies to open connections.
         let mut open = eventually("a connection", || clients.good.connect(gateway.address).ok());
         let loads = gateway.log().iter().filter(|line| line.contains("users loaded")).count();
         tls.configure(&server(&format!("  client_auth_type: {mode}\n{more}")));
@@ -301,13 +301,13 @@ fn names_of_every_kind() {
             let answer = client.send(&gateway.request("GET", "/-/ready"));
             assert_eq!(answer.is_ok(), other == san, "{name} where {allowed} may");
         }
-        // The name that people read is none.
+        // The common name does not count as a name.
         let client = TlsClient::with(&tls.authority.pem(), &tls.authority.issue(&[], 2099));
         assert!(client.send(&gateway.request("GET", "/-/ready")).is_err());
     }
 }
 
-/// As the tools of everybody do it.
+/// The same with common tools.
 #[test]
 fn curl_and_openssl_with_certificates() {
     let tls =
@@ -343,7 +343,7 @@ fn curl_and_openssl_with_certificates() {
     assert_eq!(sample(&scrape(&gateway, &client), "a{job=\"j\"}"), Some(1.0));
 }
 
-/// Certificates change under load: nothing is lost, nothing is refused, and the new one is shown.
+/// Certificates change under load: nothing is lost or refused, and the new one is used.
 #[test]
 fn a_new_certificate_under_load() {
     let tls = Tls::new("");
@@ -400,7 +400,7 @@ fn what_becomes_invalid_changes_nothing() {
     let client = TlsClient::with(&tls.authority.pem(), &tls.authority.client("ci"));
     let good = std::fs::read_to_string(tls.folder.join("web.yml")).unwrap();
     gateway.expect_log("web configuration and users not loaded");
-    // A reason is logged once, so that neighbours have different ones.
+    // The same reason is logged only once in a row, so neighbouring rows have different ones.
     for (text, reason) in [
         ("", "TLS cannot be turned off while running"),
         (&server("").replace("server.key", "ca.crt"), "key_file"),
@@ -420,7 +420,7 @@ fn what_becomes_invalid_changes_nothing() {
         let shown = scrape(&gateway, &client);
         assert_eq!(sample(&shown, "tallygate_web_config_last_reload_successful"), Some(0.0));
     }
-    // What was missing may come without the file being touched.
+    // A missing file may appear without a change to the configuration file.
     tls.configure(&good.replace("ca.crt", "late.crt"));
     gateway.await_log("late.crt");
     std::fs::copy(tls.folder.join("ca.crt"), tls.folder.join("late.crt")).unwrap();
@@ -430,7 +430,7 @@ fn what_becomes_invalid_changes_nothing() {
     });
 }
 
-/// A key that belongs to another certificate, as while both are being replaced.
+/// The key belongs to another certificate, as happens while both are being replaced.
 #[test]
 fn half_of_a_pair_is_not_taken() {
     let tls = Tls::new("");
@@ -457,7 +457,8 @@ fn tls_is_turned_on_only_by_a_start() {
     gateway.accept("/metrics/job/j", "a 1\n");
 }
 
-/// Peers that say nothing, half of a greeting, or nonsense hold nobody up and are closed in time.
+/// Peers that send nothing, half a handshake, or nonsense do not hold others up, and are closed in
+/// time.
 #[test]
 fn slow_handshakes_hold_nobody_up() {
     let tls = Tls::new("");
@@ -478,7 +479,7 @@ fn slow_handshakes_hold_nobody_up() {
         assert_eq!(client.send(&push(&gateway)).unwrap().status, 200);
     }
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
-    // They count as connections, so that their number is bounded too.
+    // They count as connections, so their number is limited, too.
     let open = sample(&scrape(&gateway, &client), "tallygate_connections");
     assert!(open.unwrap() >= 300.0, "{open:?}");
     for mut stream in silent {
@@ -536,7 +537,7 @@ fn the_management_address_stays_plain() {
     assert!(sample(&text, "tallygate_tls_cert_not_after_timestamp_seconds").is_some());
 }
 
-/// The check of a container needs no other address.
+/// The health check of a container needs no other address.
 #[test]
 fn the_health_check_speaks_tls() {
     let tls = Tls::new("");
@@ -549,7 +550,7 @@ fn the_health_check_speaks_tls() {
     let url = format!("https://localhost:{}/-/ready", gateway.address.port());
     assert!(run(&["healthcheck", &url, &web]).status.success());
     assert!(!run(&["healthcheck", &url]).status.success(), "there is nothing to trust");
-    // Somebody else's certificate is not the gateway's.
+    // The certificate of another server is not that of the gateway.
     let other = Tls::new("");
     let web = format!("--web.config.file={}", other.path("web.yml"));
     let output = run(&["healthcheck", &listen, &web]);
@@ -583,7 +584,7 @@ fn the_tools_speak_tls() {
     assert_eq!((checked.status.code(), &*checked.stderr), (Some(0), &b""[..]));
     assert_eq!(sample(&scrape(&gateway, &tls.client()), "a_total{job=\"j\"}"), Some(1.0));
 
-    // Whom nobody vouches for gets nothing, and trying again would not help.
+    // The tool sends nothing to a server that it does not trust, and does not try again.
     let unknown = run(&["push", "--job=j", &url, &body]);
     let err = String::from_utf8(unknown.stderr).unwrap();
     assert_eq!(unknown.status.code(), Some(1), "{err}");

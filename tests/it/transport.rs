@@ -1,4 +1,4 @@
-//! What clients do on the wire (clients R2, R7, R12): old, odd, slow and broken ones.
+//! Clients on the wire (clients R2, R7, R12): old, odd, slow and broken ones.
 
 use std::net::Shutdown;
 use std::thread::{self, sleep};
@@ -19,7 +19,7 @@ fn chunked_bodies() {
     let gateway = start();
     let push = gateway.request("POST", "/metrics/job/j").chunked();
     gateway.accept_request(push.clone().body(BODY));
-    // prom-client leaves type and length out, and sets the coding by hand.
+    // prom-client leaves out type and length, and sets the coding itself.
     let gzip = encoded(Coding::Gzip, BODY);
     gateway.accept_request(push.clone().header("Content-Encoding", "gzip").body(gzip));
     let large = format!("{}{BODY}", "# filler\n".repeat(20_000));
@@ -48,7 +48,7 @@ fn expect_100_continue() {
         connection.write(BODY);
         assert_eq!(connection.read().status, 200);
     }
-    // Who does not wait for it gets it all the same.
+    // A client that does not wait for it still gets it.
     connection.write(push.bytes());
     let first = connection.read_head().unwrap();
     let last = if first.status == 100 { connection.read() } else { first };
@@ -56,7 +56,7 @@ fn expect_100_continue() {
     assert_eq!(pushes(&gateway), 3.0);
 }
 
-/// As `/dev/tcp` scripts do; the connection ends after the answer.
+/// As in scripts with `/dev/tcp`; the connection ends after the answer.
 #[test]
 fn http_1_0() {
     let gateway = start();
@@ -68,7 +68,7 @@ fn http_1_0() {
     connection.write(b"GET /metrics HTTP/1.0\r\n\r\n");
     let text = String::from_utf8(connection.read_to_end()).unwrap();
     assert!(text.starts_with("HTTP/1.0 200 ") && text.contains("a_total{job=\"j\"} 1\n"), "{text}");
-    // Unless it asks to be kept.
+    // Unless the client asks to keep it open.
     let kept = push.header("Connection", "keep-alive");
     let mut connection = Connection::open(gateway.address);
     assert_eq!(connection.send(&kept).status, 200);
@@ -112,7 +112,7 @@ fn head_and_body_in_packets_of_their_own() {
     assert_eq!(pushes(&gateway), 2.0);
 }
 
-/// curl --http2 offers it, Erlang sends the header without a value.
+/// curl --http2 offers an upgrade, and Erlang sends the header without a value.
 #[test]
 fn offers_and_headers_that_are_ignored() {
     let gateway = start();
@@ -142,7 +142,7 @@ fn a_get_with_a_body() {
     }
 }
 
-/// Whatever is odd about a path: no redirect, which half of the clients take for success.
+/// Odd paths are never redirected: half of the clients would take that for success.
 #[test]
 fn no_push_is_ever_redirected() {
     let mut gateway = start();
@@ -263,7 +263,7 @@ fn slow_bodies_get_408_and_apply_nothing() {
         let push = if chunked { push.chunked() } else { push };
         let mut connection = Connection::open(gateway.address);
         let bytes = push.bytes();
-        // All but the end, which changes everything.
+        // Everything but the end, which makes all the difference.
         connection.write(&bytes[..bytes.len() - 3]);
         let answer = connection.read();
         assert_eq!(answer.status, 408);
@@ -274,8 +274,8 @@ fn slow_bodies_get_408_and_apply_nothing() {
     assert_eq!(gateway.sample("tallygate_pushes_total{outcome=\"timed_out\"}"), 2.0);
 }
 
-/// Nothing of the body has come when the push is looked at, nor ever comes. What is in front of it
-/// decides who looks, and when.
+/// Nothing of the body has arrived when the push is processed, nor ever does. What comes before it
+/// decides where and when that is.
 #[test]
 fn bodies_that_never_begin_get_408() {
     let mut gateway = flag("--web.read-body-timeout=300ms").run();
@@ -299,7 +299,7 @@ fn bodies_that_never_begin_get_408() {
                     if *status > 0 {
                         assert_eq!(connection.read().status, *status, "{what}");
                     }
-                    // Or it is closed at once, as after some answers.
+                    // Or the connection is closed at once, as after some answers.
                     if let Ok(answer) = connection.try_read() {
                         assert_eq!(answer.status, 408, "{what}");
                     }
@@ -314,7 +314,7 @@ fn bodies_that_never_begin_get_408() {
     });
 }
 
-/// A push that comes in two pieces, cut at any place, and one that comes byte by byte.
+/// A push in two pieces, cut at any position, and one that arrives byte by byte.
 #[test]
 fn bodies_in_pieces_cut_anywhere() {
     let gateway = flag("--store.path=").run();
@@ -340,7 +340,8 @@ fn bodies_in_pieces_cut_anywhere() {
     assert_eq!(gateway.sample("b_total{job=\"j\"}"), expected);
 }
 
-/// Whose next body has not come when a push is answered has to connect again: nothing waits for it.
+/// A client whose next body has not arrived when a push is answered has to connect again: nothing waits
+/// for it.
 #[test]
 fn bodies_that_stall_behind_another_push_are_not_waited_for() {
     let gateway = start();
@@ -353,7 +354,7 @@ fn bodies_that_stall_behind_another_push_are_not_waited_for() {
     assert_eq!(pushes(&gateway), 1.0);
 }
 
-/// Far beyond the limit: the answer comes before the body has gone, and the rest is not waited for.
+/// Far beyond the limit: the answer comes before the body is sent, and the rest is not read.
 #[test]
 fn huge_bodies_are_refused_at_once() {
     let mut gateway = flag("--limits.body-bytes=64KiB").run();
@@ -364,7 +365,7 @@ fn huge_bodies_are_refused_at_once() {
         let mut connection = Connection::open(gateway.address);
         let bytes = push.bytes();
         connection.write(&bytes[..100_000]);
-        // A client that reads while it writes sees it in time.
+        // A client that reads while it writes gets it in time.
         let answer = connection.read();
         assert_eq!(answer.status, 413);
         assert_eq!(answer.header("connection"), Some("close"));
@@ -373,7 +374,7 @@ fn huge_bodies_are_refused_at_once() {
     }
 }
 
-/// It sends its end of the connection down, and still wants the answer.
+/// The client shuts down its sending side, and still wants the answer.
 #[test]
 fn half_closed_clients_get_their_answer() {
     let gateway = start();
@@ -388,7 +389,7 @@ fn half_closed_clients_get_their_answer() {
     assert_eq!(pushes(&gateway), 2.0);
 }
 
-/// A body cut at the end of a line looks whole, but is not.
+/// A body that is cut at the end of a line looks complete, but is not.
 #[test]
 fn bodies_cut_short_apply_nothing() {
     let mut gateway = start();
@@ -407,7 +408,7 @@ fn bodies_cut_short_apply_nothing() {
             assert_eq!(answer.status, 400);
         }
     }
-    // And without a word of farewell.
+    // The same with an abrupt end of the connection.
     let mut connection = Connection::open(gateway.address);
     connection.write(gateway.request("POST", "/metrics/job/j").body(&body).head_bytes());
     connection.write(BODY);
@@ -446,7 +447,7 @@ fn what_is_no_http() {
     assert_eq!(gateway.get("/-/healthy").status, 200);
 }
 
-/// Slow clients take no worker away from others.
+/// Slow clients do not take workers away from others.
 #[test]
 fn slow_pushers_hold_nobody_up() {
     let gateway = flag("--web.read-body-timeout=20s").run();

@@ -1,4 +1,4 @@
-//! Forgetting: never before its time, always soon after, and the whole series at once.
+//! Expiry: never too early, always soon after, and the whole series at once.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ fn has(gateway: &Gateway, series: &str) -> bool {
     sample(&gateway.pushed(), series).is_some()
 }
 
-/// How long it took, from before the last push.
+/// Waits until the series is forgotten. Returns how long that took, from before the last push.
 fn forgotten(gateway: &Gateway, series: &str, pushed: Instant) -> Duration {
     eventually(&format!("{series} is forgotten"), || (!has(gateway, series)).then_some(()));
     pushed.elapsed()
@@ -30,7 +30,7 @@ fn a_series_is_forgotten_after_its_time_and_not_before() {
     assert!(has(&gateway, "kept{job=\"j\"}"));
     assert_eq!(gateway.sample("tallygate_series_removed_total{cause=\"expired\"}"), 1.0);
     assert_eq!(gateway.sample("tallygate_series"), 1.0);
-    // It starts from zero, and its name is free for another type.
+    // The series starts from zero, and its name is free for another type.
     gateway.accept("/metrics/job/j", "# TYPE a_total gauge\na_total 2\n");
     assert_eq!(gateway.sample("a_total{job=\"j\"}"), 2.0);
 }
@@ -44,7 +44,7 @@ fn every_push_that_names_a_series_keeps_it() {
     while started.elapsed() < Duration::from_millis(9500) {
         assert!(has(&gateway, "a_total"));
         last = Instant::now();
-        // Also one that adds nothing.
+        // Even a push that adds nothing refreshes it.
         gateway.accept("/metrics", "a_total 0\n");
         sleep(Duration::from_millis(150));
     }
@@ -58,7 +58,7 @@ fn a_histogram_goes_as_a_whole() {
     let gateway = gateway("1s");
     let pushed = Instant::now();
     gateway.accept("/metrics", histogram("h", 1.0, &[("1", 1), ("5", 2), ("+Inf", 2)]));
-    // Another layout refreshes all of it.
+    // Another layout refreshes the whole series.
     gateway.accept("/metrics", histogram("h", 1.0, &[("2", 1), ("+Inf", 1)]));
     assert!(forgotten(&gateway, "h_count", pushed) >= Duration::from_secs(1));
     assert_eq!(gateway.pushed(), "");
@@ -87,7 +87,7 @@ fn ttl_by_header_and_query() {
     assert!(has(&gateway, "for_ever"));
 }
 
-/// The last push decides how long.
+/// The last push decides on the time.
 #[test]
 fn a_later_push_may_ask_for_another_time() {
     let gateway = flag("--ttl.sweep-interval=100ms").run();
@@ -135,7 +135,7 @@ fn times_that_are_none() {
     }
 }
 
-/// No acknowledged push may vanish between the look at a series and its removal.
+/// No acknowledged push may get lost between the check of a series and its removal.
 #[test]
 fn pushes_and_forgetting_at_once() {
     let gateway = gateway("4s");
@@ -145,7 +145,7 @@ fn pushes_and_forgetting_at_once() {
             let gateway = &gateway;
             scope.spawn(move || {
                 while started.elapsed() < Duration::from_secs(10) {
-                    // The steady one is pushed all the time, the others come and go.
+                    // The steady one is pushed all the time; the others come and go.
                     for name in 0..20 {
                         let body = format!("steady_total 1\nflicker_{name}{{t=\"{thread}\"}} 1\n");
                         gateway.accept("/metrics", &body);

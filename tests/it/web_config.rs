@@ -1,4 +1,4 @@
-//! The web configuration file against the real Pushgateway: the same file, the same requests, the
+//! The web configuration file, compared with the real Pushgateway: the same file and requests have the
 //! same outcome.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use crate::harness::{Authority, Gateway, Request, Stopped, directory, dns, event
 
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 
-/// Both with the same file.
+/// Both servers, with the same file.
 struct Both {
     folder: PathBuf,
     ours: Gateway,
@@ -30,7 +30,7 @@ impl Both {
         ours.expect_log("request refused for who sent it");
         let real = free_address();
         let process = Command::new("prometheus-pushgateway")
-            // Debian's one keeps a file otherwise.
+            // Debian's keeps a file by default.
             .args([&format!("--web.listen-address={real}"), &file, "--persistence.file="])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -110,7 +110,7 @@ fn passwords_and_headers() {
     }
 }
 
-/// Whether `openssl s_client` gets through to each, and with what.
+/// Whether the handshake of `openssl s_client` succeeds with each, and what was negotiated.
 fn handshakes(both: &Both, arguments: &[&str]) -> [Option<String>; 2] {
     both.addresses().map(|address| {
         let output = Command::new("openssl")
@@ -142,7 +142,7 @@ fn versions_ciphers_and_curves() {
         "",
         "  min_version: TLS13\n",
         "  max_version: TLS12\n",
-        // Go insists on this one where there is HTTP/2.
+        // Go insists on this suite for HTTP/2.
         "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]\n",
         "  curve_preferences: [CurveP384]\n",
     ] {
@@ -162,7 +162,7 @@ fn versions_ciphers_and_curves() {
             &["-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"],
         ] {
             let [ours, real] = handshakes(&both, arguments).map(|found| {
-                // Which of several ciphers is taken is a matter of taste.
+                // Which of several ciphers is chosen is up to the server.
                 let chosen = arguments.iter().any(|argument| argument.starts_with("-cipher"));
                 found.map(
                     |told| if chosen { told } else { told.split(',').next().unwrap().to_owned() },

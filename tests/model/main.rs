@@ -1,5 +1,5 @@
-//! The store against a [model](common::model) that is plainly right: operations in any order one by
-//! one, those that commute from several threads at once, and races that must end one way.
+//! Compares the store with a [model](common::model) that is obviously right: any operations one by one,
+//! operations that commute from several threads at once, and races with only one right outcome.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use common::model::{Life, Model};
 use tallygate::store::Store;
 
-/// What the [model](Model::lives) knows as well.
+/// The same as in the [model](Model::lives).
 fn lives(store: &Store) -> BTreeMap<(String, String), Life> {
     let mut lives = BTreeMap::new();
     for family in store.families().iter() {

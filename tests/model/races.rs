@@ -1,4 +1,4 @@
-//! Races that must end one way whoever is first.
+//! Races with only one right outcome, whoever is first.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -13,12 +13,12 @@ use super::threads::read_all;
 
 const THREADS: usize = 4;
 
-/// How many rounds of a race are run: more if PROPTEST_CASES says so.
+/// How many rounds to run of a race; PROPTEST_CASES can change it.
 fn rounds() -> usize {
     cases(256).cases as usize
 }
 
-/// Runs one function on all threads at the same moment, and gives what each returned.
+/// Runs one function on all threads at the same moment, and returns all results.
 fn at_once<T: Send>(run: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {
@@ -65,7 +65,7 @@ fn births_of_one_series_at_once_give_one_series_with_all() {
         let name = format!("c{}_total", round / 8);
         let label = round.to_string();
         let born = at_once(|thread| {
-            // Each with a series of its own beside it, before or after.
+            // Each with a series of its own, before or after the shared one.
             let own = thread.to_string();
             let mut families = vec![counter(&name, &[("a", &label)], 0.1)];
             families[0].series.extend(counter("", &[("a", &label), ("b", &own)], 1.0).series);
@@ -163,11 +163,11 @@ fn a_sweep_never_loses_an_acknowledged_push() {
                 store.remove_expired(now_s, u32::MAX).series
             };
             for round in 0..rounds() as u32 / 32 {
-                // So many are due that a series is pushed to between being found due and its turn;
-                // those of the pushers come last.
+                // So many are due that a series may be pushed to after it was found due, but before its
+                // turn; those of the pushers come last.
                 due.apply(&store).unwrap();
                 assert!(sweep(1 + round % (TTL_S + 2)) >= 2_500);
-                // And so few that the sweep comes in the middle of a push.
+                // And then so few that the sweep may come in the middle of a push.
                 for _ in 0..20 {
                     sweep(TTL_S + 1);
                     thread::yield_now();
@@ -176,7 +176,7 @@ fn a_sweep_never_loses_an_acknowledged_push() {
             done.store(true, SeqCst);
         });
         at_once(|thread| {
-            // Many in one push, so that a sweep can come between finding a series and adding to it.
+            // Many in one push, so that a sweep may come between finding a series and adding to it.
             let labels: Vec<String> = (0..250).map(|i| format!("pusher {thread} {i}")).collect();
             let push = many("c_total", &labels);
             let first = format!("a=\"{}\"", labels[0]);
@@ -189,7 +189,7 @@ fn a_sweep_never_loses_an_acknowledged_push() {
                 let now_s = clock.load(SeqCst);
                 let kept = |pushed_s: u32| now_s <= pushed_s + TTL_S;
                 match (seen, last) {
-                    // Due again already.
+                    // It is already due again.
                     (None, _) => assert!(!kept(pushed_s), "lost at once"),
                     (Some(seen), Some((before_s, before))) if kept(before_s) => {
                         assert_eq!(seen, before + 1.0);
@@ -204,7 +204,7 @@ fn a_sweep_never_loses_an_acknowledged_push() {
         });
     });
 
-    // 15: once all is over its time, nothing is shown.
+    // 15: once everything has expired, nothing is shown.
     store.remove_expired(clock.load(SeqCst) + TTL_S + 1, u32::MAX);
     assert!(shown(&store).is_empty());
     assert_eq!((store.series_count(), store.family_count()), (0, 0));
@@ -243,7 +243,7 @@ fn deletions_raced_with_births_leave_the_books_in_order() {
     assert_eq!(store.family_count(), store.families().len());
     store.remove_group("job=\"j\"", false);
     assert_eq!((store.series_count(), store.family_count()), (0, 0));
-    // Neither a type nor a place in a limit is left behind.
+    // No type is left behind, and limits are free again.
     let gauge = family("c0_total", Kind::Gauge, &[("job", "j")], PushValue::Scalar(1.0));
     let limits = StoreLimits { series: 1, series_per_job: 1, families: 1, bucket_bounds: 0 };
     Push { limits, ..Push::of(vec![gauge]) }.apply(&store).unwrap();
@@ -304,7 +304,7 @@ fn layouts_that_change_while_histograms_are_read() {
 #[test]
 fn rules_that_change_while_gauges_are_pushed() {
     let store = Store::default();
-    // Many, so that a rule can change between the check of a value and its merge.
+    // Many, so that a rule may change between the check of a value and its merge.
     let gauges = |value: f64| {
         let mut gauges = family("g", Kind::Gauge, &[], PushValue::Scalar(value));
         gauges.series = (0..250)
@@ -328,7 +328,7 @@ fn rules_that_change_while_gauges_are_pushed() {
                 _ => {
                     match (Push { chosen_by: ChosenBy::Default, ..gauges(f64::NAN) }).apply(&store)
                     {
-                        // Refused while some of them are sums.
+                        // It is refused while some of them are sums.
                         Ok(_) | Err(AdmitError::Refused { .. }) => {}
                         Err(other) => panic!("{other}"),
                     }

@@ -1,4 +1,4 @@
-//! One thread, any operations in any order, compared after every step.
+//! Any operations in any order on one thread; compares after every step.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -19,7 +19,7 @@ enum Step {
     Expire,
 }
 
-/// A selector, as the store sees one.
+/// A selector, as far as the store is concerned.
 #[derive(Clone, Copy, Debug)]
 enum What {
     All,
@@ -39,7 +39,7 @@ impl What {
 
 fn step() -> impl Strategy<Value = Step> {
     let push = prop_oneof![
-        // Calm ones with a time to live, or a stamp alone.
+        // Pushes that are always accepted, with or without a time to live.
         3 => (push(), prop_oneof![Just(0), 1..6u32]).prop_map(|(push, ttl_s)| Push { ttl_s, ..push }),
         4 => wild_push(),
     ];

@@ -1,11 +1,11 @@
-//! Several threads at once, with operations whose order does not matter, so that there is one right
-//! end, which the model reaches alone:
+//! Several threads at once, with operations whose order does not matter. So there is one right result,
+//! which the model reaches on one thread:
 //!
 //! - all threads push to shared series, which nobody removes;
-//! - each thread pushes to series of its own (in families that it shares, and that die and come
-//!   back as the series of all come and go), deletes them by group and by selector, and asks what
-//!   deletions would take;
-//! - the series of the first thread have a time to live, and only it moves the time and sweeps.
+//! - each thread pushes to series of its own (in families that all share, and that come and go with
+//!   their series), deletes them by group and by selector, and does dry runs of deletions;
+//! - the series of the first thread have a time to live, and only this thread advances the time and
+//!   sweeps.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -28,7 +28,7 @@ enum Act {
     Own(Box<Push>),
     RemoveOwnGroup,
     RemoveOwnFamily(&'static str),
-    /// Of everything, for nothing.
+    /// Dry runs of removing everything.
     DryRuns,
     Expire,
 }
@@ -45,7 +45,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The acts of one thread, made its own.
+/// One thread, which adapts operations so that they are its own.
 #[derive(Clone, Copy, Debug)]
 struct Actor {
     thread: usize,
@@ -56,8 +56,8 @@ impl Actor {
         format!("thread=\"{}\"", self.thread)
     }
 
-    /// Metadata and the mixing of kinds outlive no family, so in families that may die they would
-    /// depend on when.
+    /// Metadata and mixed kinds vanish with a family. In families that may vanish, they would depend on
+    /// when that happens.
     fn own(self, push: &Push, now_ms: i64) -> Push {
         let mut own = push.clone();
         own.grouping = vec![("thread".to_owned(), self.thread.to_string())];
@@ -185,7 +185,7 @@ proptest! {
     }
 }
 
-/// 9: whatever is pushed meanwhile, what a scrape reads is in order and adds up.
+/// 9: whatever is pushed in the meantime, a scrape reads everything in order, and it adds up.
 pub(crate) fn read_all(store: &Store) {
     let mut buffer = ReadBuffer::default();
     let families = store.families();
@@ -203,7 +203,7 @@ pub(crate) fn read_all(store: &Store) {
                 (Kind::Info, Reading::Gauge(value)) => assert_eq!(value, 1.0),
                 (Kind::Gauge, Reading::Gauge(_))
                 | (Kind::Untyped, Reading::Untyped(_))
-                // Untyped when read, but known to count a moment later.
+                // Untyped when it was read, and found to be a counter a moment later.
                 | (Kind::Counter, Reading::Untyped(_))
                 | (Kind::Summary, Reading::Summary { .. })
                 | (Kind::StateSet, Reading::StateSet(_)) => {}

@@ -1,5 +1,5 @@
-//! 14: what each scraper has seen grow is what was pushed, also by series that are pushed only once, and
-//! by series that expire in between.
+//! 14: every scraper sees exactly the growth that was pushed, even by series that are pushed only once
+//! or expire in between.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::common::cases;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A series, and what it grows by.
+    /// A series and its growth.
     Push(usize, u32),
     Scrape(usize),
-    /// By somebody who must not make a difference.
+    /// A scrape without an identity, which must not make a difference.
     Look,
     /// Milliseconds.
     Pass(i64),
@@ -29,7 +29,7 @@ enum Step {
 
 const TTL: Duration = Duration::from_secs(5);
 
-/// No time passes beyond this: nothing waits for scrapers for more than ten times its time to live.
+/// The most time that passes: no series waits for scrapers for more than ten times its time to live.
 const TIME_MAX_MS: i64 = 45_000;
 
 const SCRAPERS: usize = 3;
@@ -45,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Three kinds, two families of each, two series of each family. All samples of the series get the
-/// value; `pushed` is the sum of all of them, each.
+/// value, and it is added to each of them in `pushed`.
 fn push(gateway: &Gateway, series: usize, value: u32, pushed: &mut BTreeMap<String, f64>) {
     const BUCKETS: [(&str, &str); 2] = [("_bucket", ",le=\"1\""), ("_bucket", ",le=\"+Inf\"")];
     const TOTALS: [(&str, &str); 2] = [("_sum", ""), ("_count", "")];
@@ -94,7 +94,7 @@ fn scrape(gateway: &Gateway, scraper: Option<usize>) -> BTreeMap<String, f64> {
     samples.map(sample).collect()
 }
 
-/// As Prometheus sees it: the first sample of a series only sets the level.
+/// What Prometheus sees: the first sample of a series only sets the level.
 #[derive(Clone, Default)]
 struct Seen {
     last: BTreeMap<String, f64>,
@@ -105,7 +105,7 @@ impl Seen {
     fn take(&mut self, samples: BTreeMap<String, f64>) {
         for (series, value) in samples {
             if let Some(last) = self.last.insert(series.clone(), value) {
-                // Whatever falls was reset to zero.
+                // A value that falls was reset to zero.
                 let growth = if value < last { value } else { value - last };
                 *self.growth.entry(series).or_default() += growth;
             }
@@ -138,7 +138,8 @@ proptest! {
                 Step::Expire => _ = gateway.expire(),
             }
         }
-        // The next scrapes of each tell it all; of the same moment a value may be told a scrape later.
+        // The next scrapes of each show everything; a value from the moment of a scrape may come one
+        // scrape later.
         for _ in 0..3 {
             gateway.clock().advance(1000);
             (0..SCRAPERS).for_each(|number| visit(&mut seen, number));
@@ -151,7 +152,7 @@ proptest! {
     }
 }
 
-/// A series stays until everybody has seen it, but not for ever.
+/// A series stays until all scrapers have seen it, but not for ever.
 #[test]
 fn what_nobody_scrapes_goes_in_the_end() {
     let gateway = gateway();
@@ -172,14 +173,14 @@ fn what_nobody_scrapes_goes_in_the_end() {
     assert_eq!(pass(9 * ttl_ms), 0);
     assert_eq!(pass(ttl_ms + 2000), 1, "ten times its time");
 
-    // Without a scraper nothing waits for one.
+    // Without any scraper, nothing waits.
     pass(3_600_000);
     push(&gateway, 0, 1, &mut BTreeMap::new());
     assert_eq!(pass(ttl_ms + 2000), 1);
 }
 
-/// 14: also where a push bears so many series, or waits so long for another, that scrapes begin and
-/// end meanwhile.
+/// 14, even if a push creates so many series, or waits so long for another, that scrapes begin and end
+/// in the meantime.
 #[test]
 fn scrapers_see_the_growth_of_pushes_that_take_their_time() {
     const SERIES: usize = 10_000;

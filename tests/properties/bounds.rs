@@ -1,4 +1,4 @@
-//! 10: what merged buckets say of observations that are known.
+//! 10: merged buckets compared with known observations.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -8,7 +8,7 @@ use tallygate::store::Store;
 
 use super::common::{Push, PushHistogram, PushValue, cases, family};
 
-/// Observations, and the bounds that their sender had.
+/// Observations, and the bounds of their sender.
 #[derive(Clone, Debug)]
 struct Observed {
     bounds: Vec<f64>,
@@ -17,7 +17,7 @@ struct Observed {
 
 fn observed() -> impl Strategy<Value = Observed> {
     let all: Vec<f64> = (0..12).map(|i| f64::from(i) * 0.5).collect();
-    // On bounds, between them, below and above all.
+    // On bounds, between them, and below and above all.
     let observation = prop_oneof![
         select(all.clone()),
         -1.0..8.0,
@@ -34,7 +34,7 @@ impl Observed {
         self.observations.iter().filter(|x| **x <= bound).count() as u64
     }
 
-    /// What the sender knows to lie at or below any number.
+    /// How many observations the sender knows to be at or below a bound.
     fn at_least(&self, bound: f64) -> u64 {
         if bound == f64::INFINITY {
             return self.up_to(bound);
@@ -95,7 +95,7 @@ proptest! {
         for &(bound, count) in &buckets {
             let sum = |f: &dyn Fn(&Observed) -> u64| all.iter().map(f).sum::<u64>();
             let truth = sum(&|o| o.up_to(bound));
-            // L is the greatest there is that is certain: the sum of what each sender knows.
+            // L is the greatest number that is certain: the sum of what each sender knows.
             prop_assert_eq!(count, sum(&|o| o.at_least(bound)), "L at {}", bound);
             prop_assert!(count <= truth && truth <= sum(&|o| o.at_most(bound)), "at {bound}");
             if all.iter().all(|o| o.bounds.contains(&bound)) || bound == f64::INFINITY {

@@ -1,7 +1,7 @@
 //! Properties of merge-semantics 7, by their numbers, for all kinds. Values are compared bit by bit.
 //!
-//! Those that need time or threads (9, 15 and more of 4) are in `model.rs`; those that need keys,
-//! sources or logs belong to what keeps these.
+//! Those about time or threads (9, 15 and more of 4) are in `tests/model`; those about keys, sources or
+//! logs are with the code for these.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -32,7 +32,7 @@ fn pushed(pushes: &[Push]) -> Store {
     store
 }
 
-/// Which families keep their type in formats that are strict about it.
+/// Which families keep their type in formats with strict rules.
 fn regular(store: &Store) -> BTreeMap<String, bool> {
     let families = store.families();
     families.iter().map(|family| (family.name().to_owned(), family.is_regular())).collect()
@@ -52,8 +52,8 @@ proptest! {
         prop_assert_eq!(regular(&store), regular(&other));
     }
 
-    /// 2: a push of many series equals many pushes of one, and many series of one push that become
-    /// one by a rule equal as many pushes.
+    /// 2: a push of many series equals many pushes of one, and so does a push whose series become one
+    /// by a rule.
     #[test]
     fn split_and_merge(pushes in prop::collection::vec(push(), 1..4), dropped in any::<bool>()) {
         let (whole, parts) = (Store::default(), Store::default());
@@ -75,7 +75,7 @@ proptest! {
         prop_assert_eq!(shown(&whole), shown(&parts));
     }
 
-    /// 3: nothing, or zeros for what exists, change no value; zeros refresh the time to live.
+    /// 3: empty pushes, and zeros for existing series, change no value; zeros refresh the time to live.
     #[test]
     fn identity(pushes in prop::collection::vec(adding_push(), 1..5)) {
         let store = pushed(&pushes);
@@ -116,7 +116,8 @@ proptest! {
         prop_assert_eq!(&shown(&store)["g_last"].series[""], &expected);
     }
 
-    /// 19, without the bytes between: what is shown, pushed into an empty store, shows the same.
+    /// 19, without bytes in between: what is shown can be pushed into an empty store, which then shows
+    /// the same.
     #[test]
     fn round_trip(pushes in prop::collection::vec(push(), 1..6)) {
         let store = pushed(&pushes);
@@ -125,7 +126,7 @@ proptest! {
         prop_assert_eq!(shown(&store), shown(&copy));
     }
 
-    /// 20: whatever comes, the store stays below its limits, and what it holds per series is bounded.
+    /// 20: whatever is pushed, the store stays within its limits, and its memory per series is bounded.
     #[test]
     fn memory(pushes in prop::collection::vec(wild_push(), 1..24)) {
         let store = Store::default();
@@ -133,7 +134,7 @@ proptest! {
             StoreLimits { series: 12, series_per_job: 6, families: 6, bucket_bounds: 4 };
         let mut buffer = ReadBuffer::default();
         for push in pushes {
-            // Refused or not.
+            // It may be refused or not.
             let _ = Push { limits, ..push }.apply(&store);
             prop_assert!(store.series_count() <= limits.series);
             prop_assert!(store.family_count() <= limits.families);
@@ -243,8 +244,8 @@ fn value_shown(reading: Reading<'_>) -> (PushValue, Vec<tallygate::model::Exempl
     }
 }
 
-/// 20: bounds that never repeat, native buckets and exemplars without end, and sums that use all
-/// of f64, in one series each.
+/// 20: single series with ever new bounds, native buckets or exemplars, or with sums over the whole
+/// range of f64.
 #[test]
 fn memory_of_hostile_series() {
     let store = Store::default();
@@ -315,7 +316,7 @@ fn threads_are_shards() {
     assert_eq!(shown(&one_by_one), shown(&sharded));
 }
 
-/// 1: HELP converges to the longest, then smallest.
+/// 1: HELP converges to the longest text, then the smallest.
 #[test]
 fn help_in_any_order() {
     for order in [["b", "aa", "ab"], ["ab", "b", "aa"], ["aa", "ab", "b"]] {

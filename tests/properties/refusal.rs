@@ -1,4 +1,4 @@
-//! 4: a refused push leaves no trace, wherever in it the reason stands.
+//! 4: a refused push leaves no trace, wherever in it the fault is.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -9,7 +9,7 @@ use tallygate::store::{Store, StoreLimits};
 use super::common::strategies::push;
 use super::common::{Push, PushFamily, PushHistogram, PushValue, cases, counter, dump, family};
 
-/// Why a push is refused. Each stands beside families that are fine.
+/// Why a push is refused. Each fault is among families that are valid.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     NotANumber,
@@ -77,7 +77,7 @@ const FAULTS: [Fault; 30] = [
     Fault::BucketBounds,
 ];
 
-/// What the faults conflict with.
+/// A push for the faults to conflict with.
 fn stored(grouping: &[(String, String)]) -> Push {
     let seconds = PushFamily { unit: "seconds".to_owned(), ..counter("k_total", &[], 1.0) };
     let with_sum = PushHistogram { sum: Some(1.0), ..histogram(&[(1.0, 1)], Some(2)) };
@@ -186,7 +186,7 @@ impl Fault {
             Fault::Series => StoreLimits { series: store.series_count(), ..push.limits },
             Fault::SeriesPerJob => {
                 push.grouping = vec![("job".to_owned(), "busy".to_owned())];
-                // The job has none yet, but the push has more.
+                // The job has no series yet, but the push has more than one.
                 StoreLimits { series_per_job: 1, ..push.limits }
             }
             Fault::Families => StoreLimits { families: store.family_count(), ..push.limits },
@@ -213,7 +213,7 @@ proptest! {
         for push in &history {
             push.apply(&store).unwrap();
         }
-        // Beside families that bring new series, buckets and metadata.
+        // With families that add new series, buckets and metadata.
         let mut good = good;
         good.families.push(counter("good_total", &[], 1.0));
         good.families.insert(0, PushFamily {
@@ -226,7 +226,7 @@ proptest! {
         let refused = bad.apply(&store);
         prop_assert!(refused.is_err(), "accepted {bad:?}");
         prop_assert_eq!(before, dump(&store));
-        // It was the fault indeed.
+        // Without the fault, the push is accepted.
         prop_assert!(good.apply(&store).is_ok());
     }
 }

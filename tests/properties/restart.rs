@@ -1,5 +1,5 @@
-//! What is written and taken back is what was: not just what is shown, but what comes of later
-//! pushes, deletions and times to live.
+//! A restored store equals the one that was written: not only what it shows, but also the outcome of
+//! later pushes, deletions and times to live.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tallygate::store::Store;
 use crate::common::strategies::wild_push;
 use crate::common::{Push, cases, shown};
 
-/// What a disk would hold after this commit.
+/// Commits to the records, as to a disk.
 fn commit(store: &Store, records: &mut Records) {
     let mut batch = Batch::default();
     store.collect(&mut batch);
@@ -23,7 +23,7 @@ fn commit(store: &Store, records: &mut Records) {
 fn restored(records: &Records) -> Store {
     let store = Store::new(Arc::new(Commits::new(Ack::Synced)));
     let mut restore = store.restore();
-    // In an order in which no push would come.
+    // In reverse order, in which no pushes would have come.
     records.iter().rev().for_each(|record| restore.record(record).unwrap());
     restore.finish().unwrap();
     store
@@ -50,14 +50,14 @@ fn lives(store: &Store) -> Vec<String> {
 struct Lasting {
     store: Store,
     engine: Disk,
-    /// What the next commit is to write, after a failure also what the last one could not.
+    /// What the next commit has to write, including what a failed one could not.
     pending: Batch,
     commit: u64,
 }
 
 impl Lasting {
     fn on(disk: &Simulated) -> Lasting {
-        // Few commits make several files.
+        // A few commits take several files.
         let sizes = Sizes { segment_bytes: [1_500, 1_500], ahead_bytes: 300 };
         let mut engine = Disk::over(Box::new(disk.clone()), sizes).unwrap();
         let store = Store::new(Arc::new(Commits::new(Ack::Synced)));
@@ -86,7 +86,7 @@ impl Lasting {
 #[derive(Clone, Debug)]
 enum Step {
     Push(Box<Push>),
-    /// The clock may also be put back.
+    /// The clock may also step back.
     Wait(i64),
     RemoveSome(usize),
     RemoveAll,
@@ -114,8 +114,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(cases(192))]
 
-    /// Series are born, go and come again with other types and times to live, between commits, over
-    /// restarts and while the disk fails: what is there is what was there when it last took a commit.
+    /// Series come and go, with different types and times to live, between commits, over restarts and
+    /// while the disk fails: a restart restores the state of the last commit that succeeded.
     #[test]
     fn restarts_between_anything(steps in prop::collection::vec(step(), 1..60)) {
         let mut disk = Simulated::default();
@@ -140,7 +140,7 @@ proptest! {
                 }
                 Step::FailedCommit => {
                     disk.set_faults(Faults { failing_syncs: true, ..Faults::default() });
-                    // Where nothing has to be written, nothing fails.
+                    // If nothing has to be written, nothing fails.
                     if lasting.commit() {
                         safe = lasting.seen();
                     }
@@ -156,7 +156,7 @@ proptest! {
         }
     }
 
-    /// 6 and 7 without the disk, whose part is told in the tests of the engine.
+    /// 6 and 7 without the disk, which is covered by the tests of the engine.
     #[test]
     fn restart(
         before in prop::collection::vec((wild_push(), any::<bool>(), 0..8_u8), 1..8),
@@ -185,12 +185,12 @@ proptest! {
             prop_assert_eq!(apply(push, &store), apply(push, &other));
         }
         prop_assert_eq!(shown(&other), shown(&store));
-        // And once more, from what the restored one writes.
+        // And again, from what the restored store writes.
         commit(&other, &mut records);
         prop_assert_eq!(shown(&restored(&records)), shown(&store));
     }
 
-    /// Whatever is damaged in a record: it is refused, or it is a record. Never a panic.
+    /// A damaged record is refused, or is a valid record. Never a panic.
     #[test]
     fn damaged_records(push in wild_push(), at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
         let store = Store::new(Arc::new(Commits::new(Ack::Synced)));

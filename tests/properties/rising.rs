@@ -10,7 +10,7 @@ use tallygate::store::Store;
 use super::common::cases;
 use super::common::strategies::push;
 
-/// What may not fall.
+/// Values that must not fall.
 #[derive(Clone, Debug)]
 enum Rising {
     Counter(f64),
@@ -69,7 +69,8 @@ proptest! {
     }
 }
 
-/// 9: buckets rise with their bounds, the last one is the count, native buckets make up the count.
+/// 9: buckets rise with their bounds, the last one is the count, and native buckets add up to the
+/// count.
 fn adds_up(histogram: &HistogramReading) -> Result<(), TestCaseError> {
     let counts: Vec<Number> = histogram.buckets.iter().map(|b| b.cumulative_count).collect();
     prop_assert!(counts.is_sorted(), "{:?}", histogram);
@@ -82,7 +83,7 @@ fn adds_up(histogram: &HistogramReading) -> Result<(), TestCaseError> {
         let sides = native.positive.iter().chain(&native.negative).map(|(_, count)| *count);
         let mut total = 0;
         for count in sides.chain([native.zero_count]) {
-            // Fractions are multiples of 1/8 here, and small, so that f64 adds them exactly.
+            // Fractions are small multiples of 1/8 here, so f64 adds them exactly.
             total += (count.as_f64() * 8.0) as u64;
         }
         prop_assert_eq!(total, (histogram.count.as_f64() * 8.0) as u64);
@@ -94,7 +95,7 @@ fn adds_up(histogram: &HistogramReading) -> Result<(), TestCaseError> {
 
 fn risen(held: &HistogramReading, now: &HistogramReading) -> Result<(), TestCaseError> {
     prop_assert!(now.count >= held.count);
-    // A part that has missed observations is left out, whole and for good.
+    // A part that has missed observations is left out completely, and for good.
     if now.buckets.len() > 1 {
         for bucket in &held.buckets {
             let same = now.buckets.iter().find(|b| b.upper_bound == bucket.upper_bound);
@@ -111,8 +112,8 @@ fn risen(held: &HistogramReading, now: &HistogramReading) -> Result<(), TestCase
     }
 }
 
-/// As Prometheus detects resets: the layout may only become coarser, and no bucket of the coarser
-/// layout holds less than those it is made of did.
+/// By the rules of Prometheus for resets: the layout may only become coarser, and no bucket of it may
+/// hold less than the earlier buckets that it includes.
 fn native_risen(held: &NativeBuckets, now: &NativeBuckets) -> Result<(), TestCaseError> {
     prop_assert!(now.schema <= held.schema, "the schema rose: {:?}, then {:?}", held, now);
     prop_assert!(now.zero_threshold >= held.zero_threshold, "{:?}, then {:?}", held, now);

@@ -1,5 +1,5 @@
-//! What is remembered of earlier pushes and scrapes to make later ones cheap changes nothing: a
-//! gateway that can use it and one that cannot answer the same, whatever happens to both.
+//! What is remembered of earlier pushes and scrapes makes later ones cheaper, and no other difference:
+//! a gateway that can use it and one that cannot give the same answers, whatever happens to both.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -20,7 +20,7 @@ use tallygate::model::{GaugeRule, Grouping, Ttl, UntypedRule};
 use tallygate::rules::{RawRule, Rules};
 use tallygate::telemetry::Telemetry;
 
-/// Bodies; `@` are values. Some refuse each other, by type or by a missing sum.
+/// Bodies, with `@` for values. Some exclude each other, by type or by a missing sum.
 const FORMS: [&str; 8] = [
     "# TYPE a_total counter\na_total{x=\"1\"} @\na_total{x=\"2\"} @\n# TYPE g gauge\ng @\n",
     "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"1\"} @\n",
@@ -30,14 +30,14 @@ const FORMS: [&str; 8] = [
     "# TYPE g counter\ng{job=\"body\"} @\ng{job=\"other\"} @\n",
     "# TYPE i gaugehistogram\r\ni_bucket{le=\"1\"} @\r\ni_bucket{le=\"+Inf\"} 99\r\ni_sum @\r\n\
      i_count 99\r\n",
-    // Labels of the path decide which of these lines are of one series.
+    // The labels of the path decide which of these lines belong to one series.
     "# TYPE m summary\nm_count{x=\"1\",y=\"1\"} @\nm_count{x=\"2\",y=\"2\"} @\n\
      m_sum{x=\"1\",y=\"2\"} @\nm_sum{x=\"2\",y=\"1\"} @\n",
 ];
 
-/// Grouping keys as HTTP remembers them: without a number nothing would be known of any push.
+/// Grouping keys with numbers, as by HTTP: without one, nothing is remembered of a push.
 static GROUPINGS: LazyLock<[Grouping; 5]> = LazyLock::new(|| {
-    // The second one makes one series of two in the form of `g` as a counter, which is refused.
+    // The second key makes two series equal in the form with `g` as a counter, which is refused.
     let keys: [&[(&str, &str)]; 5] =
         [&[], &[("job", "j")], &[("instance", "i"), ("x", "")], &[("x", "p")], &[("y", "p")]];
     keys.map(|pairs| Grouping::new(pairs.iter().copied()).unwrap().numbered())
@@ -55,13 +55,13 @@ enum Step {
     DeleteGroup(usize),
     DeleteFamily(usize),
     Wipe,
-    /// So many milliseconds pass.
+    /// This many milliseconds pass.
     Expire(i64),
     Settings(Box<Settings>),
     Scrape,
 }
 
-/// What a push says of itself.
+/// Parameters of a push.
 #[derive(Clone, Debug, Default)]
 struct Hints {
     gauge: Option<GaugeRule>,
@@ -70,7 +70,7 @@ struct Hints {
     retried: bool,
 }
 
-/// Of few forms and groups, so that many pushes are known.
+/// Steps with few forms and groups, so that many pushes are known.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let some = |all: usize, most| prop::sample::subsequence((0..all).collect::<Vec<_>>(), 1..=most);
     (some(FORMS.len(), 3), some(GROUPINGS.len(), 2))
@@ -105,12 +105,12 @@ fn step(forms: Vec<usize>, groups: Vec<usize>) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Far from the times that pass, because the two gateways are not asked at the same moment.
+/// Far from the times that pass, because the two gateways are not called at the same moment.
 const TTL: Ttl = Ttl::After(Duration::from_secs(100));
 
 const FAMILIES: [&str; 5] = ["a_total", "g", "h", "i", "m"];
 
-/// Values that are not like others, or none at all.
+/// Unusual or invalid values.
 const ODD: [&str; 28] = [
     "NaN",
     "-1",
@@ -142,7 +142,7 @@ const ODD: [&str; 28] = [
     "1\n#",
 ];
 
-/// Those in force change, and with them what is remembered is worth nothing.
+/// Changing the settings makes everything that is remembered worthless.
 fn settings() -> impl Strategy<Value = Settings> {
     let gauge = prop_oneof![Just(GaugeRule::Last), Just(GaugeRule::Sum), Just(GaugeRule::Max)];
     (gauge, 0..10).prop_map(|(gauge, other)| {
@@ -163,7 +163,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     })
 }
 
-/// The series of two labels become one.
+/// A rule that makes two series one.
 fn rules() -> Rules {
     let rule = RawRule {
         selector: "{}".to_owned(),
@@ -204,7 +204,7 @@ fn push_in(
         assert!(gateway.push(&request).unwrap().replayed);
     }
     pushed.map(|p| (p.samples, p.series, p.series_born)).map_err(|error| {
-        // The other body begins with a line more.
+        // The other body has one more line at the beginning.
         let text = error.to_string();
         text.split_once(": ").map_or(text.clone(), |(_, rest)| rest.to_owned())
     })
@@ -233,7 +233,7 @@ fn in_protobuf(body: &str) -> Option<Vec<u8>> {
     Some(scrape(&gateway, Format::ProtobufDelimited, Compression::Identity))
 }
 
-/// A family without metrics, which says nothing.
+/// A family without metrics, which has no effect.
 fn empty_family(name: &str) -> Vec<u8> {
     let length = name.len() as u8;
     [&[length + 2, 1 << 3 | 2, length], name.as_bytes()].concat()
@@ -246,7 +246,7 @@ fn gateway(cache_bytes: usize) -> Gateway {
 
 const CACHE_BYTES: usize = 64 << 20;
 
-/// Not protobuf: there each gateway tells when its series were created.
+/// Not protobuf, in which each gateway shows when its series were created.
 const WAYS: [(Format, Compression); 4] = [
     (Format::Text004, Compression::Identity),
     (Format::Text004, Compression::Gzip),
@@ -274,7 +274,7 @@ proptest! {
                 }
                 Step::Push { form, group, values, hints, .. } => {
                     let body = fill(FORMS[*form], values);
-                    // Each with a comment of its own: nothing is known of such a body.
+                    // With a different comment each time, so that the body is never known.
                     let unknown = format!("# {at}\n{body}");
                     let time = at as i64;
                     prop_assert_eq!(
@@ -377,7 +377,7 @@ fn labels_of_the_path_decide_what_is_one_series() {
     for time in 0..20 {
         let values = [1 + time, 200 + time, 10 + time, 3000 + time].map(|value| value.to_string());
         let body = fill(FORMS[7], &values);
-        // Both keys by turns, and then one of them.
+        // Both keys in turn, and then only one of them.
         let group = if time % 2 == 0 || time > 12 { 3 } else { 4 };
         let unknown = format!("# {time}\n{body}");
         let pushed = push(&quick, time, group, &body, &none);
@@ -386,7 +386,7 @@ fn labels_of_the_path_decide_what_is_one_series() {
     }
 }
 
-/// Puts values between the parts of a form.
+/// Fills the values into a form.
 fn fill(form: &str, values: &[String]) -> String {
     let mut values = values.iter().cycle();
     let mut parts = form.split('@');
@@ -394,7 +394,7 @@ fn fill(form: &str, values: &[String]) -> String {
     parts.fold(first, |body, part| body + values.next().map_or("1", |value| value) + part)
 }
 
-/// Families of many sizes, one of them so large that it is divided.
+/// Families of many sizes, one of which is so large that it is divided.
 fn large(value: usize, family: usize) -> String {
     let series = if family == 3 { 12_000 } else { 1 + family * 7 % 100 };
     let mut body = format!("# TYPE family_{family}_total counter\n");
@@ -413,7 +413,7 @@ fn chunks_that_are_kept_are_those_that_would_be_made() {
     }
     for round in 1..9 {
         match round % 4 {
-            // One series of the large family is born in its middle.
+            // A series is born in the middle of the large family.
             1 => {
                 let body = format!(
                     "# TYPE family_3_total counter\nfamily_3_total{{path=\"/some/longer/path/5{round}x\"}} 1\n"

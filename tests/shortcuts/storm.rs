@@ -1,5 +1,5 @@
-//! Threads that push what is known, while others do all that makes it unknown: deletions, expiry, other
-//! settings, new series. What is there in the end is what was acknowledged, and nothing else.
+//! Threads push known bodies, while others do everything that makes these unknown: deletions, expiry,
+//! other settings, new series. In the end, exactly what was acknowledged is there.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -18,7 +18,7 @@ const PUSHERS: usize = 3;
 const TIME: Duration = Duration::from_secs(3);
 const TTL_S: i64 = 100;
 
-/// Everything that one push adds, told by two numbers.
+/// A body whose values are determined by two numbers.
 fn body(name: &str, n: u64, value: f64) -> String {
     format!(
         "# TYPE {name}_total counter\n{name}_total{{a=\"1\"}} {value}\n{name}_total{{a=\"2\"}} {n}\n\
@@ -28,7 +28,7 @@ fn body(name: &str, n: u64, value: f64) -> String {
     )
 }
 
-/// What was acknowledged.
+/// The sum of what was acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Acknowledged {
     n: u64,
@@ -41,7 +41,7 @@ impl Acknowledged {
         self.value += value;
     }
 
-    /// The lines that show it, less the labels of the grouping key.
+    /// The lines that show it, without the labels of the grouping key.
     fn lines(self, name: &str) -> Vec<(String, f64)> {
         let (n, value) = (self.n as f64, self.value);
         let lines = [
@@ -72,7 +72,7 @@ impl Acknowledged {
     }
 }
 
-/// One thread that pushes, and what it knows.
+/// A thread that pushes, and what it has been acknowledged.
 struct Pusher<'g> {
     gateway: &'g Gateway,
     thread: usize,
@@ -80,12 +80,12 @@ struct Pusher<'g> {
     own: Grouping,
     to_shared: Acknowledged,
     to_own: Acknowledged,
-    /// The value of its mortal series, and when it was pushed last.
+    /// The value of its series with a time to live, and when it was last pushed.
     mortal: Option<(f64, i64)>,
 }
 
 impl Pusher<'_> {
-    /// True if it was accepted. It may be refused for what the others do to the settings.
+    /// Returns true if it was accepted. It may be refused because others change the settings.
     fn push(&self, grouping: &Grouping, body: &str, key: Option<u64>) -> bool {
         let key = key.map(|key| format!("{}-{key}", self.thread));
         let id = key.map(|key| PushId::Key(Key::parse(key.as_bytes()).unwrap()));
@@ -117,7 +117,7 @@ impl Pusher<'_> {
         if self.push(&self.own, &body("own", n, value), None) {
             self.to_own.add(n, value);
         }
-        // The last value is not as it must be: nothing of it counts.
+        // The last value is invalid, so nothing of it counts.
         let bad = body("shared", n, value).replace(&format!("_s_count {n}\n"), "_s_count -1\n");
         let bad = PushRequest::new(self.shared, PushFormat::Text, bad.as_bytes());
         assert!(self.gateway.push(&bad).is_err());
@@ -132,7 +132,7 @@ impl Pusher<'_> {
         self.push_mortal();
     }
 
-    /// A series is there as long as it has to be, with all that it was pushed meanwhile.
+    /// Checks that a series lives as long as it must, with everything that was pushed to it.
     fn push_mortal(&mut self) {
         let now_s = || self.gateway.clock().now().ms / 1000;
         let pushed_s = now_s();
@@ -156,7 +156,7 @@ impl Pusher<'_> {
     }
 }
 
-/// Of a series with these labels.
+/// The value of the series with these labels.
 fn value(gateway: &Gateway, name: &str, labels: &str) -> Option<f64> {
     let families = gateway.store().families();
     let family = families.iter().find(|family| family.name() == name)?;
@@ -170,12 +170,12 @@ fn value(gateway: &Gateway, name: &str, labels: &str) -> Option<f64> {
     }
 }
 
-/// Keys are remembered for longer than the clock is moved on.
+/// Keys are remembered for longer than the clock is advanced.
 fn usual() -> Settings {
     Settings { key_window_ms: 7 * 86_400_000, ..Settings::default() }
 }
 
-/// Does one thing after the other that others must not feel.
+/// Does things in turn that must not affect the others.
 fn disturb(gateway: &Gateway, turn: usize) {
     match turn % 9 {
         0 => {
@@ -243,7 +243,7 @@ fn known_pushes_amid_all_that_makes_them_unknown() {
             if turn % 16 == 0 {
                 text(&gateway);
             }
-            // Now and then they are left alone, so that pushes become known.
+            // Leave them alone now and then, so that pushes become known.
             if turn % 9 == 7 {
                 thread::sleep(Duration::from_millis(5));
             }

@@ -54,7 +54,7 @@ pub(super) fn status_json(services: &Services) -> Value {
     })
 }
 
-/// By their names without dashes; durations as Go writes them.
+/// Flags by name, without dashes; durations as Go writes them.
 fn flags(services: &Services) -> Value {
     let flag = |(name, value): (String, String)| {
         let name = name.trim_start_matches("--").to_owned();

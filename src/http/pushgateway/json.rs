@@ -12,7 +12,7 @@ use crate::http::api::write_array;
 use crate::model::labels::pairs;
 use crate::model::{HistogramReading, Kind, NativeBuckets, Number, Reading};
 
-/// Whether a bound belongs to its bucket, as the Prometheus API has it.
+/// Which bounds belong to their bucket, in the codes of the Prometheus API.
 const UPPER_INCLUSIVE: u8 = 0;
 const LOWER_INCLUSIVE: u8 = 1;
 const BOTH_INCLUSIVE: u8 = 3;
@@ -47,7 +47,7 @@ fn group(out: &mut String, group: &Group) {
     object.insert(LAST_PUSH_SUCCESSFUL.into(), group.last_push_successful().into());
     let head = Value::Object(object).to_string();
     out.push_str(head.strip_suffix('}').unwrap_or(&head));
-    // These keys are ours, whatever a metric is called.
+    // These keys are reserved, so metrics with such names are left out.
     let shown =
         |family: &&Arc<GroupFamily>| !matches!(&*family.name, LABELS | LAST_PUSH_SUCCESSFUL);
     for family in group.families.iter().filter(shown) {
@@ -126,7 +126,7 @@ fn buckets(histogram: &HistogramReading) -> Value {
     Value::Object(pairs.collect())
 }
 
-/// `[rule, lower, upper, count]` of each bucket that holds something, ascending.
+/// `[rule, lower, upper, count]` of each populated bucket, ascending.
 fn native_buckets(native: &NativeBuckets) -> Value {
     let filled = |side: &[(i32, Number)]| {
         side.iter().filter(|(_, count)| !count.is_zero()).copied().collect::<Vec<_>>()
@@ -157,13 +157,13 @@ fn bound(schema: i8, index: i32) -> f64 {
 
 fn number(count: Number) -> String {
     match count {
-        // All its digits, unlike floats: `1000000` beside a sum of `1e+06`.
+        // With all its digits, unlike floats: `1000000`, next to a sum of `1e+06`.
         Number::Int(count) => count.to_string(),
         Number::Float(count) => float(count),
     }
 }
 
-/// As the text format writes it, but for the sign of zero.
+/// As in the text format, but with the sign of zero.
 fn float(value: f64) -> String {
     if value == 0.0 && value.is_sign_negative() {
         return "-0".to_owned();
@@ -173,7 +173,7 @@ fn float(value: f64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// RFC 3339 in UTC, of nanoseconds since the Unix epoch.
+/// RFC 3339 in UTC; `ns` is in nanoseconds since the Unix epoch.
 pub(super) fn time(ns: i64) -> String {
     let since = Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
     humantime::format_rfc3339_nanos(UNIX_EPOCH + since).to_string()

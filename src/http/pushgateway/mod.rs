@@ -1,5 +1,5 @@
-//! The HTTP surface of `--mode=pushgateway`: what the Prometheus Pushgateway offers, in its words
-//! (pushgateway-contract; what differs is told in docs/pushgateway-mode.md).
+//! The HTTP surface of `--mode=pushgateway`: that of the Prometheus Pushgateway, down to its messages
+//! (pushgateway-contract; docs/pushgateway-mode.md lists the differences).
 //!
 //! | request | handler |
 //! |---|---|
@@ -29,18 +29,18 @@ use crate::auth::{Caller, Right};
 use crate::telemetry::{Handler, Method, PushgatewayHandler, Sender};
 use route::{NoRoute, Route, Table};
 
-/// What pushgateway mode needs to know besides what both modes do.
+/// Options of pushgateway mode, besides those of both modes.
 #[derive(Clone, Debug)]
 pub struct PushgatewayOptions {
     /// Where scrapes go; begins with a slash.
     pub telemetry_path: String,
-    /// A push is answered with 202, also one that could be read but not stored.
+    /// A push is answered with 202, even if it could be read but not stored.
     pub consistency_unchecked: bool,
     /// A push may ask to be added up.
     pub allow_mode: bool,
 }
 
-/// Answers one request; also, what it counts as.
+/// Answers one request. Also returns what it counts as.
 pub(super) async fn answer(
     services: &Services,
     options: &PushgatewayOptions,

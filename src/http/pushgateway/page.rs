@@ -1,5 +1,5 @@
-//! The page for people: one file, with a script and a style of its own. It shows what the JSON API
-//! tells, so there is nothing to escape here: the script makes text of text.
+//! The page for people: one file, with its own script and style. It shows what comes from the JSON API,
+//! so nothing has to be escaped here: the script inserts it as text.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -13,14 +13,14 @@ const FILES: [(&str, &str, &str); 2] = [
     ("pushgateway.css", "text/css; charset=utf-8", include_str!("web/pushgateway.css")),
 ];
 
-/// Nothing but our own script, style and API; the page's icon is an empty one in the page itself.
+/// Allows only our own script, style and API. The icon is an empty one in the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self'; base-uri 'self'; form-action 'none'; \
                       frame-ancestors 'self'";
 
 /// `GET /`, `/status`
 pub(super) fn page(services: &Services) -> HttpResponse {
-    // A prefix has no character that means something in HTML but these two.
+    // A prefix has no other characters with a meaning in HTML.
     let base = services.options.external_path.replace('&', "&amp;").replace('\'', "&#39;");
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
@@ -32,7 +32,7 @@ pub(super) fn page(services: &Services) -> HttpResponse {
 /// `GET /static/…`
 ///
 /// # Errors
-/// 404 for others.
+/// 404 for any other name.
 pub(super) fn file(name: &str) -> Result<HttpResponse, Problem> {
     let found = FILES.iter().find(|(known, ..)| *known == name);
     let (_, content_type, content) = found.ok_or_else(|| Problem::not_found(name))?;

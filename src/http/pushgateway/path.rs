@@ -1,9 +1,9 @@
-//! Paths of the Pushgateway (pushgateway-contract 1 and 2): percent-decoded first and split then, so
-//! that an escaped slash splits like any other.
+//! Paths of the Pushgateway (pushgateway-contract 1 and 2). They are percent-decoded before they are
+//! split, so an escaped slash splits like any other.
 //!
-//! Where the Pushgateway redirects (`//`, a slash at the end of `/metrics/`), this does the obvious
-//! thing: slashes in front count as one, and an empty part is an empty value. Nothing is ever
-//! redirected, since many clients lose the push then and report success (clients R2).
+//! Where the Pushgateway redirects (`//`, a slash at the end of `/metrics/`), this does the obvious:
+//! slashes in front count as one, and an empty part is an empty value. Nothing is ever redirected,
+//! because many clients then lose the push and report success (clients R2).
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::model::exposition::Names;
 use crate::model::name::is_legacy_label_name;
 use crate::model::{Grouping, LabelError};
 
-/// Why a path names no group (400).
+/// Why a path does not name a group (400).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupPathError {
     #[error("the path has a percent sign that begins no escape")]
@@ -37,7 +37,7 @@ pub enum GroupPathError {
     Label(#[from] LabelError),
 }
 
-/// URL-safe digits without padding, which is dropped beforehand.
+/// The URL-safe alphabet, without padding, which is removed first.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
@@ -48,10 +48,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The suffix of names whose value is base64.
 const SUFFIX: &str = "@base64";
 
-/// A path, decoded.
+/// Decodes a path.
 ///
 /// # Errors
-/// For a percent sign that begins no escape, and for what is no UTF-8.
+/// For a percent sign that does not begin an escape, and if the result is not UTF-8.
 pub fn decode(path: &str) -> Result<Cow<'_, str>, GroupPathError> {
     if !path.contains('%') {
         return Ok(Cow::Borrowed(path));
@@ -70,7 +70,7 @@ pub fn decode(path: &str) -> Result<Cow<'_, str>, GroupPathError> {
     String::from_utf8(out).map(Cow::Owned).map_err(|_| GroupPathError::Utf8)
 }
 
-/// What follows `metrics` in a decoded path, if it can be that of a push: `job` and a job.
+/// Parses a decoded path if it is that of a push: `metrics`, `job`, a job and labels.
 pub fn group(path: &str) -> Option<Group<'_>> {
     let path = path.strip_prefix("metrics")?.strip_prefix('/')?.trim_start_matches('/');
     let (base64, path) = match path.strip_prefix("job")? {
@@ -81,20 +81,20 @@ pub fn group(path: &str) -> Option<Group<'_>> {
     (!job.is_empty()).then_some(Group { base64, job, labels })
 }
 
-/// A push path in its parts.
+/// The parts of a push path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group<'p> {
     base64: bool,
     job: &'p str,
-    /// What follows the slash behind the job.
+    /// What follows the slash after the job.
     labels: Option<&'p str>,
 }
 
 impl Group<'_> {
-    /// The labels of the key, those with empty values included.
+    /// The labels of the key, including those with empty values.
     ///
     /// # Errors
-    /// If a name or value is none.
+    /// If a name or value is invalid.
     pub fn pairs(&self, names: Names) -> Result<Vec<(String, String)>, GroupPathError> {
         let mut parts: Vec<&str> = self.labels.map_or(Vec::new(), |rest| rest.split('/').collect());
         if parts == [""] {
@@ -115,12 +115,12 @@ impl Group<'_> {
         if job.is_empty() {
             return Err(GroupPathError::NoJob);
         }
-        // Of two of a name the last one counts.
+        // At the end: if two labels have the same name, the last one counts.
         pairs.push(("job".to_owned(), job));
         Ok(pairs)
     }
 
-    /// The key of pushes that replace.
+    /// The grouping key for pushes that replace.
     ///
     /// # Errors
     /// As [`Group::pairs`].

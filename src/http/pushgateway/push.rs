@@ -26,10 +26,10 @@ use crate::http::push::{
 use crate::model::Grouping;
 use crate::telemetry::{Cause, Limit, Method};
 
-/// A push as far as its head tells.
+/// What the head of a request says about a push.
 struct Push {
     grouping: Grouping,
-    /// Who pushes, where that is known.
+    /// The user who pushes, if known.
     principal: Option<Arc<str>>,
     id: Option<PushId>,
     replace: Replace,
@@ -106,14 +106,14 @@ impl Answering<'_> {
         let push = Push {
             grouping: self.grouping(group)?,
             principal: self.caller.name.clone(),
-            // Clients of the Pushgateway may have anything in the query.
+            // Clients of the Pushgateway may send any query.
             id: push_id(request, false)?,
             replace: match *request.method() {
                 HttpMethod::PUT => Replace::Group,
                 _ => Replace::Families,
             },
             format: negotiate::group_push_format(header(headers, CONTENT_TYPE)),
-            // Others are not looked at: the bytes go to the parser as they are (contract 3).
+            // Other codings are ignored: the bytes go to the parser as they are (contract 3).
             coding: match header(headers, CONTENT_ENCODING).unwrap_or_default() {
                 name if name.eq_ignore_ascii_case("gzip") => Some(Coding::Gzip),
                 name if name.eq_ignore_ascii_case("snappy") => Some(Coding::Snappy),
@@ -131,10 +131,10 @@ impl Answering<'_> {
         Ok(pushed)
     }
 
-    /// Whether the push asks to be added up. What a push says of itself must not be ignored where it
-    /// changes what the push means.
+    /// Whether the push asks to be added up. A header that would change the meaning of a push must not
+    /// be ignored.
     fn adds_up(&self) -> Result<bool, Problem> {
-        // Where it is not allowed, the query is ignored, as in the Pushgateway.
+        // If this is not allowed, the query is ignored, as in the Pushgateway.
         let query_name = if self.options.allow_mode { "mode" } else { "" };
         let asked = params::value(self.request, "push-mode", query_name)?;
         match asked.as_deref() {
@@ -149,7 +149,7 @@ impl Answering<'_> {
         }
     }
 
-    /// A push that is added up, as all are in the other mode.
+    /// A push that is added up, like all pushes in the other mode.
     async fn add(&self, payload: &mut Payload, group: Group<'_>) -> Result<GroupPushed, Problem> {
         let names = self.services.gateway.settings().group_names;
         let malformed = |error: GroupPathError| Problem::bad_request(error.to_string());
@@ -162,7 +162,7 @@ impl Answering<'_> {
         Ok(GroupPushed { samples, ticket, replayed })
     }
 
-    /// 202, also if there is no such group.
+    /// Answers with 202, even if there is no such group.
     pub(super) async fn delete(&self, group: Group<'_>) -> Result<HttpResponse, Problem> {
         let services = self.services;
         let grouping = self.grouping(group).inspect_err(|problem| {
@@ -180,7 +180,7 @@ impl Answering<'_> {
         Ok(HttpResponse::Accepted().finish())
     }
 
-    /// The key, if the sender may touch it.
+    /// The grouping key, if the sender may change this group.
     fn grouping(&self, group: Group<'_>) -> Result<Grouping, Problem> {
         let names = self.services.gateway.settings().group_names;
         let grouping =
@@ -204,7 +204,7 @@ fn store(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<GroupPushed, Pro
     Ok(gateway.push_group(&GroupPushRequest { grouping, replace, format, body, identity })?)
 }
 
-/// The request as a whole, about: its first line, its header, and the length that it announces.
+/// Approximate size of the whole request: its first line, its header, and the announced length.
 fn size(request: &Request) -> usize {
     let line =
         request.uri().to_string().len() + request.method().as_str().len() + " HTTP/1.1".len();

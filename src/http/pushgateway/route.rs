@@ -1,4 +1,4 @@
-//! Which request means what in pushgateway mode (pushgateway-contract 1).
+//! What each request means in pushgateway mode (pushgateway-contract 1).
 
 use actix_web::http::Method;
 
@@ -13,7 +13,7 @@ pub(super) enum Route<'p> {
     Healthy,
     Ready,
     Quit,
-    /// `GET /-/quit`, which has a text of its own.
+    /// `GET /-/quit`, which gets an answer of its own.
     QuitByGet,
     Reload,
     Status,
@@ -21,20 +21,20 @@ pub(super) enum Route<'p> {
     Wipe,
     Page,
     Static(&'p str),
-    /// `OPTIONS` of anything below `/api/v1/`.
+    /// `OPTIONS` for any path below `/api/v1/`.
     ApiOptions,
-    /// `OPTIONS` of another known path.
+    /// `OPTIONS` for another known path.
     Options(&'static str),
 }
 
-/// Why a request is not understood.
+/// Why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRoute {
     NotFound,
     MethodNotAllowed(&'static str),
 }
 
-/// What the options make of the table.
+/// Options that affect the routes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'o> {
     /// Begins with a slash.
@@ -47,7 +47,7 @@ const PUSHES: &str = "DELETE, OPTIONS, POST, PUT";
 const QUITS: &str = "GET, OPTIONS, POST, PUT";
 
 impl Table<'_> {
-    /// `path` is decoded, below the route prefix, and without the slash in front.
+    /// `path` is decoded, and without the route prefix and the slash in front.
     pub(super) fn route<'p>(&self, method: &Method, path: &'p str) -> Result<Route<'p>, NoRoute> {
         let get = matches!(*method, Method::GET | Method::HEAD);
         let write = matches!(*method, Method::PUT | Method::POST);
@@ -85,7 +85,7 @@ impl Table<'_> {
     }
 }
 
-/// A slash at the end changes nothing.
+/// A slash at the end makes no difference.
 fn is_at(path: &str, telemetry_path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
     telemetry_path.strip_prefix('/') == Some(path)

@@ -1,4 +1,4 @@
-//! Filling an exposition: what all parsers share, and what makes the result consistent.
+//! Fills an exposition: what all parsers share, and what makes the result consistent.
 
 use super::{
     Bucket, BuildError, COMPLAINTS_MAX, Exposition, FamilyEntry, FamilyId, Given, Member, Names,
@@ -8,24 +8,25 @@ use crate::model::labels::{self, Label, LabelError};
 use crate::model::name::is_legacy_label_name;
 use crate::model::{Exemplar, Grouping, Kind, NativeBuckets, Number, Shown};
 
-/// Fills an [`Exposition`]. A parser calls it in the order of the body, then [`Builder::finish`];
-/// after an error the exposition holds rubbish and must not be used.
+/// Fills an [`Exposition`]. A parser calls it in the order of the body, then [`Builder::finish`]; after
+/// an error the exposition must not be used.
 #[derive(Debug)]
 pub struct Builder<'e> {
     pub(super) to: &'e mut Exposition,
     pub(super) grouping: &'e Grouping,
-    /// It reads a push that replaces, with these names.
+    /// The names that are allowed, if this is a push that replaces.
     pub(super) replaces: Option<Names>,
 }
 
 impl Builder<'_> {
-    /// The family of this name, if the body has named it before.
+    /// The family with this name, if the body has named it before.
     pub fn find_family(&self, name: &str) -> Option<FamilyId> {
         let hash = self.to.hasher.family(name);
         self.to.find_hashed(name, hash)
     }
 
-    /// The family of this name, made if new ([`Kind::Untyped`] until [`Builder::set_kind`]).
+    /// The family with this name, which is created if it is new ([`Kind::Untyped`] until
+    /// [`Builder::set_kind`]).
     pub fn family(&mut self, name: &str) -> FamilyId {
         let hash = self.to.hasher.family(name);
         if let Some(found) = self.to.find_hashed(name, hash) {
@@ -47,7 +48,7 @@ impl Builder<'_> {
         FamilyId(at)
     }
 
-    /// What has been said of a family so far.
+    /// A family, as far as it is known.
     #[inline]
     pub fn get(&self, id: FamilyId) -> PushedFamily<'_> {
         self.to.family(id)
@@ -66,7 +67,7 @@ impl Builder<'_> {
         (entry.kind, entry.typed) = (kind, true);
     }
 
-    /// Unescaped; an empty text counts as none.
+    /// `help` is unescaped; an empty text counts as none.
     pub fn set_help(&mut self, id: FamilyId, help: &str) {
         let span = (!help.is_empty()).then(|| self.to.push_str(help));
         self.to.families[id.0 as usize].help = span;
@@ -78,10 +79,11 @@ impl Builder<'_> {
         self.to.families[id.0 as usize].unit = span;
     }
 
-    /// The series with these labels (without `le`, `quantile` or the state label), made if new.
+    /// The series with these labels (without `le`, `quantile` or the state), which is created if it is
+    /// new.
     ///
     /// # Errors
-    /// If `labels` is no label set, or the push has too much text.
+    /// If `labels` is not a valid label set, or the push has too much text.
     pub fn series(
         &mut self,
         family: FamilyId,
@@ -148,7 +150,7 @@ impl Builder<'_> {
         }
     }
 
-    /// It reads a push that replaces.
+    /// Whether this is a push that replaces.
     pub fn replaces(&self) -> bool {
         self.replaces.is_some()
     }
@@ -156,7 +158,7 @@ impl Builder<'_> {
     /// The value of a counter, gauge, untyped or info series.
     ///
     /// # Errors
-    /// If it has one already: the body names the series twice.
+    /// If it has one already, because the body contains the series twice.
     pub fn set_scalar(&mut self, id: SeriesId, value: f64) -> Result<(), BuildError> {
         self.to.samples += 1;
         match self.entry(id).scalar.replace(value) {
@@ -192,7 +194,7 @@ impl Builder<'_> {
     /// A classic bucket; duplicates (by number) are found by [`Builder::finish`].
     pub fn add_bucket(&mut self, id: SeriesId, mut bucket: Bucket) {
         self.to.samples += 1;
-        bucket.upper_bound += 0.0; // One zero: -0 and 0 are the same bound.
+        bucket.upper_bound += 0.0; // -0 and 0 are the same bound.
         self.to.buckets.push(Member { series: id, value: bucket });
     }
 
@@ -220,18 +222,18 @@ impl Builder<'_> {
         }
     }
 
-    /// An exemplar of a counter or of native buckets (those of classic buckets stand in them).
+    /// An exemplar of a counter or of native buckets (a classic bucket contains its own).
     pub fn add_exemplar(&mut self, id: SeriesId, exemplar: Exemplar) {
         self.to.exemplars.push(Member { series: id, value: exemplar });
     }
 
-    /// The client's own start time; kept, but summing ignores it.
+    /// The start time that the client gave. It is kept, but sums do not use it.
     pub fn set_created(&mut self, id: SeriesId, created_ms: i64) {
         self.entry(id).created_ms = Some(created_ms);
     }
 
-    /// Where in the body the value stands that was given last; bodies of the same form are read
-    /// faster then, see [`Exposition::slots`].
+    /// The position in the body of the value that was given last, so that bodies of the same form can
+    /// be read faster; see [`Exposition::slots`].
     #[inline]
     pub fn note_slot(&mut self, start: usize, end: usize, given: Given) {
         self.to.note_slot(start, end, given);
@@ -250,12 +252,11 @@ impl Builder<'_> {
         Err(error)
     }
 
-    /// Brings the members of each series together and in order, and leaves `_created` pseudo
-    /// samples out.
+    /// Groups and sorts the members of each series, and leaves out `_created` pseudo samples.
     ///
     /// # Errors
-    /// If a bucket, quantile or state of one series is given twice, or the name of a family holds what
-    /// would fail a whole scrape (see [`labels::check_name`]).
+    /// If a bucket, quantile or state of one series is given twice, or the name of a family contains
+    /// what would fail a whole scrape (see [`labels::check_name`]).
     pub fn finish(mut self) -> Result<(), BuildError> {
         let mut names = self.to.families.iter().map(|family| self.to.str(family.name));
         if let Some(name) = names.find(|name| name.as_bytes().contains(&0)) {
@@ -330,7 +331,7 @@ impl Builder<'_> {
     }
 }
 
-/// The numbers that members of one series have in common.
+/// The numbers that occur more than once within a series.
 fn repeated<T>(members: &[Member<T>], number: impl Fn(&T) -> f64) -> Vec<(SeriesId, f64)> {
     let mut all: Vec<(SeriesId, f64)> =
         members.iter().map(|member| (member.series, number(&member.value))).collect();
@@ -341,8 +342,8 @@ fn repeated<T>(members: &[Member<T>], number: impl Fn(&T) -> f64) -> Vec<(Series
     repeated
 }
 
-/// Sorts members by (series, `order`) unless they are sorted, and tells each series its range.
-/// The error is a member that compares equal to its neighbour.
+/// Sorts members by (series, `order`) unless they are sorted, and sets the range of each series. The
+/// error is a member that compares equal to its neighbour.
 fn gather<T: Clone>(
     members: &mut [Member<T>],
     reordered: &mut bool,
@@ -378,8 +379,9 @@ fn assign_runs<T>(members: &[Member<T>], mut assign: impl FnMut(SeriesId, Span))
 }
 
 impl Exposition {
-    /// Some clients write start times as gauges in text (`x_created` beside `x` or `x_total`). They
-    /// are no values and must not be merged: told by name and sibling, whatever the TYPE line says.
+    /// Some clients write start times as gauges in text (`x_created` next to `x` or `x_total`). These
+    /// are not values and must not be merged. They are recognised by the name and the other family,
+    /// whatever the TYPE line says.
     fn drop_created(&mut self) {
         let mut found = false;
         for at in 0..self.families.len() {
@@ -403,7 +405,7 @@ impl Exposition {
         }
     }
 
-    /// Whether a family of this name, or with `_total`, may be accompanied by `_created`.
+    /// Whether there is a family with this name, or with `_total`, that may come with `_created`.
     fn has_start_times(&self, base: &str) -> bool {
         let kind = |name: &str| {
             let family = self.find_hashed(name, self.hasher.family(name))?;

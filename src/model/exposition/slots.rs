@@ -1,5 +1,5 @@
-//! Where the values of a body stand in it, so that a body that differs from it in nothing but its
-//! values need not be parsed again: the values are put into the exposition that is there.
+//! The positions of values in a body. A body that differs only in its values need not be parsed: its
+//! values are put into the existing exposition.
 
 use super::{Exposition, Member, Number, SeriesId};
 use crate::model::Kind;
@@ -14,7 +14,7 @@ pub struct Slot {
     pub place: Place,
 }
 
-/// What a value must be to be taken as the body's parser takes it.
+/// The condition for a value to be read as by the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Any number.
@@ -31,7 +31,7 @@ pub enum Place {
     Scalar(SeriesId),
     Sum(SeriesId),
     Count(SeriesId),
-    /// By position.
+    /// Buckets and quantiles by their position.
     Bucket(u32),
     Quantile(u32),
 }
@@ -48,7 +48,7 @@ pub enum Given {
 }
 
 impl Exposition {
-    /// Notes where the value stands that was given last.
+    /// Notes the position in the body of the value that was given last.
     pub(super) fn note_slot(&mut self, start: usize, end: usize, given: Given) {
         let place = match given {
             Given::Scalar(id) => Place::Scalar(id),
@@ -71,8 +71,8 @@ impl Exposition {
         self.slots.push(Slot { start: start as u32, end: end as u32, wanted, place });
     }
 
-    /// The values in the order of the body. Empty if the parser does not note them, or if members
-    /// were brought into another order than the body has.
+    /// The values in the order of the body. Empty if the parser does not note them, or if members had
+    /// to be sorted.
     pub fn slots(&self) -> &[Slot] {
         if self.reordered { &[] } else { &self.slots }
     }
@@ -83,15 +83,15 @@ impl Exposition {
         self.slots[at]
     }
 
-    /// How many series, buckets and quantiles there are, that is [`Place`]s of these kinds. `None` if
-    /// members were brought into another order than the body has.
+    /// How many series, buckets and quantiles there are, that is, [`Place`]s of these kinds. `None` if
+    /// members had to be sorted.
     pub fn places(&self) -> Option<[usize; 3]> {
         (!self.reordered).then_some([self.series.len(), self.buckets.len(), self.quantiles.len()])
     }
 
-    /// Whether both have the values of a body in the same places. Both were read from bodies that
-    /// differ in their values only, but perhaps under other labels of the path, and these may make
-    /// one series of two, or keep apart what was one.
+    /// Whether both have the values of a body in the same places. Both must be read from bodies that
+    /// differ only in values. But the labels of the path may differ, and may merge two series into one,
+    /// or keep them apart.
     pub fn has_places_of(&self, other: &Exposition) -> bool {
         fn series<T>(members: &[Member<T>]) -> impl Iterator<Item = SeriesId> {
             members.iter().map(|member| member.series)
@@ -106,7 +106,7 @@ impl Exposition {
             && series(&self.quantiles).eq(series(&other.quantiles))
     }
 
-    /// Puts another value into its place.
+    /// Replaces a value.
     #[inline]
     pub fn refill(&mut self, place: Place, value: Number) {
         match place {
@@ -118,7 +118,7 @@ impl Exposition {
         }
     }
 
-    /// Puts another start time into its place.
+    /// Replaces a start time.
     pub fn refill_created(&mut self, id: SeriesId, created_ms: Option<i64>) {
         self.series[id.index()].created_ms = created_ms;
     }

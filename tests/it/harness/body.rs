@@ -1,4 +1,4 @@
-//! Bodies: protobuf written by hand, so that no code of ours judges itself, and content codings.
+//! Bodies: protobuf written by hand, so that our code is not tested with itself, and content codings.
 
 use std::io::{Read, Write};
 
@@ -31,7 +31,7 @@ impl Message {
         self
     }
 
-    /// Zigzag.
+    /// A zigzag integer.
     pub(crate) fn sint(self, field: u32, value: i64) -> Message {
         self.int(field, (value << 1 ^ value >> 63) as u64)
     }
@@ -56,12 +56,12 @@ impl Message {
         self
     }
 
-    /// A `MetricFamily` of this name and type.
+    /// A `MetricFamily` with this name and type.
     pub(crate) fn family(name: &str, kind: u64) -> Message {
         message().text(1, name).int(3, kind)
     }
 
-    /// Adds a metric; `value` is the field and content of what it measures.
+    /// Adds a metric; `value` is the number and content of its value field.
     pub(crate) fn metric(self, labels: &[(&str, &str)], value: (u32, Message)) -> Message {
         let mut metric = message();
         for (name, text) in labels {
@@ -70,7 +70,7 @@ impl Message {
         self.message(4, metric.message(value.0, value.1))
     }
 
-    /// As a body, behind its length.
+    /// The message as a body, after its length.
     pub(crate) fn delimited(self) -> Vec<u8> {
         let mut body = Message::default();
         body.varint(self.0.len() as u64);
@@ -95,7 +95,7 @@ pub(crate) mod value {
         (5, message().double(1, value))
     }
 
-    /// A classic one, of upper bounds and cumulative counts.
+    /// A classic histogram, from upper bounds and cumulative counts.
     pub(crate) fn histogram(count: u64, sum: f64, buckets: &[(f64, u64)]) -> (u32, Message) {
         let mut histogram = message().int(1, count).double(2, sum);
         for (bound, cumulative) in buckets {
@@ -107,7 +107,8 @@ pub(crate) mod value {
 
 // === text ===
 
-/// The lines of a classic histogram without TYPE: cumulative counts by `le`, the last one `+Inf`.
+/// The lines of a classic histogram, without TYPE, from cumulative counts by `le`; the last one is
+/// `+Inf`.
 pub(crate) fn histogram(name: &str, sum: f64, buckets: &[(&str, u64)]) -> String {
     let lines = buckets.iter().map(|(le, count)| format!("{name}_bucket{{le=\"{le}\"}} {count}\n"));
     let count = buckets.last().map_or(0, |(_, count)| *count);
@@ -130,7 +131,7 @@ impl Coding {
     pub(crate) const ALL: [Coding; 5] =
         [Coding::Gzip, Coding::Zstd, Coding::SnappyFramed, Coding::SnappyBlock, Coding::Deflate];
 
-    /// In a header.
+    /// The name in a header.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Coding::Gzip => "gzip",
@@ -166,7 +167,7 @@ pub(crate) fn encoded(coding: Coding, body: impl AsRef<[u8]>) -> Vec<u8> {
     }
 }
 
-/// What a scrape with this Content-Encoding says.
+/// The text of a scrape with this Content-Encoding.
 #[track_caller]
 pub(crate) fn decoded(coding: Option<&str>, body: &[u8]) -> String {
     let mut text = String::new();

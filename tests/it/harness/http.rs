@@ -129,7 +129,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        // The peer may have answered and closed already; reading tells.
+        // The peer may have answered and closed already; reading will show that.
         let _ = self.0.get_mut().write_all(bytes.as_ref());
     }
 
@@ -158,7 +158,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(response)
     }
 
-    /// The answer without its body.
+    /// Reads the answer without its body.
     pub(crate) fn read_head(&mut self) -> io::Result<Response> {
         let mut status_line = String::new();
         if self.0.read_line(&mut status_line)? == 0 {
@@ -191,7 +191,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Everything until the peer closes; what arrived before it reset the connection counts too.
+    /// Reads until the peer closes the connection. Returns what arrived even if it was reset.
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let _ = self.0.read_to_end(&mut bytes);

@@ -1,4 +1,4 @@
-//! The real binary on a port of its own, and what the tests use to talk to it and to judge it.
+//! The real binary on a port of its own, and what the tests use to talk to it and to check it.
 
 mod body;
 mod http;
@@ -29,13 +29,13 @@ pub(crate) struct Gateway {
     log: Arc<Mutex<Vec<String>>>,
     expected: Vec<String>,
     file: Option<PathBuf>,
-    /// Where it runs, and its store is.
+    /// Its working directory, with its store.
     pub(crate) directory: Arc<Scratch>,
-    /// Where to scrape in the end; `None` where a test has made that impossible.
+    /// Where to scrape in the end; `None` if a test has made that impossible.
     last_scrape: Option<String>,
 }
 
-/// How to start one.
+/// How to start a gateway.
 #[derive(Default)]
 pub(crate) struct Start {
     arguments: Vec<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Start {
     wrapper: Vec<String>,
 }
 
-/// What tests start with unless they say otherwise: a free port, and no waiting.
+/// Flags that all tests start with unless they override them: a free port, and no waiting.
 const DEFAULTS: [&str; 3] =
     ["--web.listen-address=127.0.0.1:0", "--web.drain-delay=0s", "--web.workers=2"];
 
@@ -60,7 +60,7 @@ impl Start {
         self
     }
 
-    /// With a configuration file that says this.
+    /// With this configuration file.
     pub(crate) fn config(mut self, yaml: &str) -> Start {
         let file = file("tallygate.yaml", yaml);
         self.arguments.push(format!("--config.file={}", file.display()));
@@ -68,13 +68,13 @@ impl Start {
         self
     }
 
-    /// In the directory of an earlier one, with its store.
+    /// In the directory of an earlier gateway, with its store.
     pub(crate) fn in_directory(mut self, directory: &Arc<Scratch>) -> Start {
         self.directory = Some(directory.clone());
         self
     }
 
-    /// As an argument of another program, which must make it its own process.
+    /// As an argument of another program, which must replace itself with the gateway.
     pub(crate) fn under(mut self, wrapper: &[&str]) -> Start {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
@@ -85,7 +85,7 @@ impl Start {
         self.arguments.iter().any(|argument| argument.split('=').next() == Some(name))
     }
 
-    /// Just the process, which may say nothing at all.
+    /// Just the process, which need not log anything.
     pub(crate) fn spawn(&self, directory: &Scratch) -> Child {
         let mut command = match &*self.wrapper {
             [] => binary(),
@@ -113,7 +113,7 @@ impl Start {
         gateway
     }
 
-    /// The same, but it may still be loading its store.
+    /// The same, but the gateway may still be loading its store.
     pub(crate) fn run_unready(self) -> Gateway {
         let directory = self.directory.clone().unwrap_or_else(|| Arc::new(Scratch::default()));
         let mut child = self.spawn(&directory);
@@ -141,7 +141,7 @@ impl Start {
     }
 }
 
-/// The binary under test, with no configuration from the environment of the tests.
+/// The binary under test, without configuration from the environment of the tests.
 pub(crate) fn binary() -> Command {
     unconfigured(BINARY)
 }
@@ -168,7 +168,7 @@ pub(crate) fn config(yaml: &str) -> Start {
     Start::default().config(yaml)
 }
 
-/// A directory of this test run, which goes with the last who uses it.
+/// A directory of this test run, which is removed with its last user.
 #[derive(Debug)]
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
@@ -201,7 +201,7 @@ pub(crate) fn file(name: &str, content: &str) -> PathBuf {
 }
 
 impl Gateway {
-    /// A warning or error that contains this text is part of the test.
+    /// Says that the test expects warnings or errors with this text.
     pub(crate) fn expect_log(&mut self, text: &str) -> &mut Gateway {
         self.expected.push(text.to_owned());
         self
@@ -211,7 +211,7 @@ impl Gateway {
         format!("http://{}{path}", self.address)
     }
 
-    /// Of the listener for probes and our own metrics.
+    /// The address for probes and our own metrics.
     #[track_caller]
     pub(crate) fn management(&self) -> SocketAddr {
         self.management.expect("started with a management address")
@@ -259,7 +259,7 @@ impl Gateway {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits for the process to end by itself; its exit code.
+    /// Waits for the process to end by itself. Returns its exit code.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> Option<i32> {
         eventually("the process ends", || self.child.try_wait().unwrap()).code()
@@ -269,12 +269,12 @@ impl Gateway {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Where promtool finds the exposition in the end, if it can.
+    /// Sets where to find the exposition for promtool in the end, if anywhere.
     pub(crate) fn last_scrape(&mut self, path: Option<&str>) {
         self.last_scrape = path.map(str::to_owned);
     }
 
-    /// Changes the file that it was started with. To be followed by a reload.
+    /// Changes the file that the gateway was started with. A reload must follow.
     pub(crate) fn rewrite_config(&self, yaml: &str) {
         let file = self.file.as_ref().expect("started with a file");
         std::fs::write(file, yaml).expect("write the file anew");
@@ -294,7 +294,7 @@ impl Gateway {
         self.request("POST", path).body(body).send()
     }
 
-    /// Pushes what must be accepted.
+    /// Pushes a body that must be accepted.
     #[track_caller]
     pub(crate) fn accept(&self, path: &str, body: impl AsRef<[u8]>) {
         self.accept_request(self.request("POST", path).body(body));
@@ -307,7 +307,8 @@ impl Gateway {
         assert_eq!(response.text(), "");
     }
 
-    /// Pushes what must be refused, and checks that nothing has changed; the problem document.
+    /// Pushes a body that must be refused, and checks that nothing has changed. Returns the problem
+    /// document.
     #[track_caller]
     pub(crate) fn refuse(
         &mut self,
@@ -379,7 +380,7 @@ impl Drop for Gateway {
     }
 }
 
-/// Tries again until there is something, for at most a minute.
+/// Repeats the attempt until it returns something, for at most a minute.
 #[track_caller]
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);

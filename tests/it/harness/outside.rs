@@ -1,4 +1,4 @@
-//! Programs that are not ours: push clients, Prometheus and its promtool.
+//! Other programs: push clients, Prometheus and its promtool.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -52,8 +52,8 @@ impl Drop for Stopped {
 
 /// Fails unless `promtool check metrics` can read the text.
 ///
-/// It also has opinions on names and help texts (status 3). What clients push is theirs to name,
-/// so only what it cannot read counts here; see [`promtool_lint`] for our own.
+/// It also complains about names and help texts (status 3). Those are up to the clients, so only what
+/// it cannot read counts here; see [`promtool_lint`] for our own metrics.
 #[track_caller]
 pub(crate) fn promtool_accepts(text: &str) {
     let output = promtool(text);
@@ -61,7 +61,7 @@ pub(crate) fn promtool_accepts(text: &str) {
     assert!(matches!(output.status.code(), Some(0 | 3)), "promtool: {complaint}\n{text}");
 }
 
-/// What `promtool check metrics` dislikes about names, types and help texts.
+/// The complaints of `promtool check metrics` about names, types and help texts.
 #[track_caller]
 pub(crate) fn promtool_lint(text: &str) -> String {
     promtool_accepts(text);
@@ -79,7 +79,7 @@ fn promtool(text: &str) -> Output {
         .unwrap_or_else(|error| panic!("promtool: {error}; run tests/setup first"));
     let mut input = promtool.stdin.take().expect("piped");
     std::thread::scope(|scope| {
-        // It stops reading where it cannot go on.
+        // It stops reading at an error.
         scope.spawn(move || _ = input.write_all(text.as_bytes()));
         promtool.wait_with_output().expect("promtool ends")
     })

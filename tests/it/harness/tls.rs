@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::http::{Connection, Request, Response};
 
-/// One that issues certificates.
+/// An authority, which issues certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, as PEM.
@@ -38,7 +38,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// For these names. `last_year` says when it expires, on the first of January.
+    /// A certificate for these names. It expires on the first of January of `last_year`.
     pub(crate) fn issue(&self, names: &[SanType], last_year: i32) -> Identity {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = names.to_vec();
@@ -49,12 +49,12 @@ impl Authority {
         Identity { certificate, key: key.serialize_pem() }
     }
 
-    /// For a gateway of these tests.
+    /// A certificate for a gateway of these tests.
     pub(crate) fn server(&self) -> Identity {
         self.issue(&[dns("localhost"), SanType::IpAddress([127, 0, 0, 1].into())], 2099)
     }
 
-    /// For a client of this name.
+    /// A certificate for a client with this name.
     pub(crate) fn client(&self, name: &str) -> Identity {
         self.issue(&[dns(name)], 2099)
     }
@@ -65,7 +65,7 @@ pub(crate) fn dns(name: &str) -> SanType {
 }
 
 impl Identity {
-    /// Writes both files, as `NAME.crt` and `NAME.key`, each whole at once.
+    /// Writes both files, as `NAME.crt` and `NAME.key`, each atomically.
     pub(crate) fn write(&self, folder: &std::path::Path, name: &str) {
         for (ending, text) in [("crt", &self.certificate), ("key", &self.key)] {
             let new = folder.join(format!("{name}.{ending}.new"));
@@ -105,12 +105,12 @@ impl TlsClient {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
-        // Each connection shows what a stranger would see.
+        // No resumption: each connection is like that of a new client.
         config.resumption = rustls::client::Resumption::disabled();
         TlsClient(Arc::new(config))
     }
 
-    /// Connects and does the handshake, as far as the client sees it.
+    /// Connects and does the client's part of the handshake.
     pub(crate) fn connect(&self, address: SocketAddr) -> io::Result<TlsConnection> {
         let mut tcp = TcpStream::connect(address)?;
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -138,7 +138,7 @@ impl TlsConnection {
         self.0.try_read()
     }
 
-    /// The certificate that the gateway has shown, as DER.
+    /// The certificate of the gateway, as DER.
     pub(crate) fn certificate(&mut self) -> Vec<u8> {
         let chain = self.0.stream_mut().conn.peer_certificates();
         chain.and_then(|chain| chain.first()).expect("a certificate").to_vec()

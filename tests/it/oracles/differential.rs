@@ -1,9 +1,9 @@
-//! Random expositions, valid and mutated, through our text readers and the Python ones: both accept
-//! or both refuse, and both see the same values. Where we decided otherwise, the decision is listed
-//! with its rule ([`decisions`]); a difference that no entry covers fails.
+//! Random expositions, valid and mutated, for our text readers and the Python ones: both must accept or
+//! both refuse, and both must see the same values. Differences by decision are listed with their rule
+//! ([`decisions`]); any other difference fails.
 //!
-//! The same expositions come every time. To look further:
-//! `DIFFERENTIAL_SEED=7 DIFFERENTIAL_CASES=100000 cargo test --test it differential`
+//! The expositions are the same every time. For others: `DIFFERENTIAL_SEED=7 DIFFERENTIAL_CASES=100000
+//! cargo test --test it differential`
 
 mod decisions;
 mod generate;
@@ -29,7 +29,7 @@ enum Format {
 /// Values, with exemplars, by name and labels.
 type Samples = BTreeMap<String, String>;
 
-/// What two readers make of one exposition.
+/// The results of both readers for one exposition.
 #[derive(Debug)]
 struct Case<'a> {
     format: Format,
@@ -176,12 +176,12 @@ fn number(text: &str) -> String {
     text.parse().map_or_else(|_| text.to_owned(), shown)
 }
 
-/// Theirs are kept in nanoseconds.
+/// Their times are in nanoseconds.
 fn milliseconds(time: &str) -> String {
     shown((time.parse::<f64>().expect("a time") * 1000.0).round() / 1000.0)
 }
 
-/// Python reads `-0` as an integer, which has no sign then.
+/// Python reads `-0` as an integer, which loses the sign.
 fn shown(value: f64) -> String {
     format!("{:?}", value + 0.0)
 }
@@ -233,7 +233,7 @@ fn compare(format: Format) {
         differences[..differences.len().min(12)].join("\n")
     );
     if as_usual {
-        // Else there would be little to agree on.
+        // Otherwise, there would be little to agree on.
         assert!(accepted > 1500 && refused > 1500, "{accepted} accepted, {refused} refused");
         for decision in decisions::DECISIONS.iter().filter(|decision| decision.format == format) {
             assert!(decided.contains_key(decision.rule), "never met: {}", decision.rule);

@@ -1,4 +1,4 @@
-//! Names: in quotes, escaped, and those that clash with others, in each reader.
+//! Names in quotes, escaped names, and names that clash, in each reader.
 
 use expect_test::expect;
 
@@ -196,8 +196,8 @@ fn names_with_values() {
     .assert_eq(&seen);
 }
 
-/// Different names that become one: of families the one that was always called so stays, of
-/// series and labels the first. And no label becomes one that readers reserve.
+/// Names that escaping makes equal: of families, the one that had the name before stays; of series and
+/// labels, the first. And no label gets a reserved name.
 #[test]
 fn names_that_are_equal_after_escaping() {
     let mut gateway = gateway();

@@ -1,5 +1,4 @@
-//! Readers that are not ours, each in a process of its own that reads many expositions; see
-//! `tests/oracles/oracle.py`.
+//! Other readers, each in a process that reads many expositions; see `tests/oracles/oracle.py`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,7 +19,7 @@ pub(crate) struct Oracle {
     output: BufReader<ChildStdout>,
 }
 
-/// What a reader makes of an exposition.
+/// The answer of a reader.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Answer {
@@ -130,8 +129,8 @@ impl Oracle {
 
 // === as text ===
 
-/// What was pushed, one line a family and one a sample; our own metrics are left out, and start
-/// times that are just now read `now`.
+/// What was pushed, with one line per family and one per sample. Our own metrics are left out, and
+/// recent start times are shown as `now`.
 pub(crate) fn dump(families: &[Family]) -> String {
     let mut out = String::new();
     for family in families.iter().filter(|family| !family.name.starts_with("tallygate_")) {
@@ -195,7 +194,7 @@ pub(super) fn labels(labels: &BTreeMap<String, String>) -> String {
         return String::new();
     }
     let labels = labels.iter().map(|(name, value)| match &**name {
-        // Bounds are numbers, and every format has its own spelling of them.
+        // Bounds are numbers, which every format spells in its own way.
         "le" | "quantile" => format!("{name}={}", number(value)),
         _ => format!("{name}={value:?}"),
     });

@@ -1,4 +1,4 @@
-//! The page in a real browser: Chromium without a window, told what to do by its driver.
+//! The page in a real browser: a headless Chromium, controlled by its driver.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -69,7 +69,7 @@ impl Browser {
         self.post("execute/sync", &json!({"script": format!("return {script}"), "args": []}))
     }
 
-    /// The titles of the groups, once there are so many.
+    /// The titles of the groups, once there are this many.
     #[track_caller]
     fn await_groups(&self, count: usize) -> Vec<String> {
         let titles = "Array.from(document.querySelectorAll('#groups > details > summary'), \
@@ -87,7 +87,7 @@ impl Browser {
         self.post(&format!("element/{id}/click"), &json!({}));
     }
 
-    /// What the console has been told: errors of scripts, breaches of the policy, failed loads.
+    /// The messages on the console: errors of scripts, violations of the policy, failed loads.
     fn console(&self) -> Value {
         self.post("se/log", &json!({"type": "browser"}))
     }
@@ -95,7 +95,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends what it has started only if it is asked to.
+        // The driver stops its browser only on request.
         let path = format!("/session/{}", self.session);
         let _ = Request::new(self.driver, "DELETE", &path).send();
     }
@@ -122,7 +122,7 @@ fn a_group_is_deleted_by_its_button() {
     let groups = browser.await_groups(2);
     let title = "job=\"/a\"b\" l=\"<script>alert(1)</script>\"";
     assert_eq!(groups, [title, "job=\"kept\""]);
-    // What was pushed is text also where it is unfolded.
+    // Pushed content is shown as text in the details, too.
     browser.click("#groups > details:nth-child(1) > summary .label");
     let inner = "#groups > details:nth-child(1) > details:last-child";
     browser.click(&format!("{inner} > summary strong"));

@@ -1,5 +1,6 @@
-//! Real client libraries, unchanged, push to the real Pushgateway and to us: the same can be seen
-//! afterwards, whether a push is taken or not. `tests/clients/curl.sh` describes their command line.
+//! Real, unchanged client libraries push to the real Pushgateway and to us: both show the same
+//! afterwards, whether a push was accepted or not. `tests/clients/curl.sh` describes their command
+//! line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use super::differential::{exposition, groups, settle};
 use super::real;
 use crate::harness::client;
 
-/// In an order in which later ones replace something of earlier ones, or all of it.
+/// In this order, later scenarios replace some or all of what earlier ones have pushed.
 const SCENARIOS: [&str; 13] = [
     "counter",
     "histogram",
@@ -27,13 +28,14 @@ const SCENARIOS: [&str; 13] = [
     "counter",
 ];
 
-/// The exit status: 0 if every push was taken, 1 if one was not, 3 if the client cannot do it.
+/// The exit status: 0 if every push was accepted, 1 if one was not, 3 if the client does not support
+/// the scenario.
 fn push(name: &str, address: SocketAddr, scenario: &str) -> Option<i32> {
     let process = client(name, [&format!("http://{address}"), scenario, "7", "2"]);
     process.wait_with_output().expect("it ends").status.code()
 }
 
-/// Lines of the exposition. Each run of the client has start times of its own.
+/// Lines of the exposition. Start times differ from run to run.
 fn shown(address: SocketAddr) -> BTreeSet<String> {
     let lines = exposition(address).lines.into_iter();
     let untimed = lines.map(|line| match line.rsplit_once(' ') {
@@ -45,7 +47,8 @@ fn shown(address: SocketAddr) -> BTreeSet<String> {
     untimed.collect()
 }
 
-/// Of the JSON the number of samples by group and family: clients in Rust send a new order each time.
+/// The number of samples by group and family in the JSON; not their order, which changes with every
+/// push of a Rust client.
 fn groups_shown(address: SocketAddr) -> BTreeMap<String, BTreeMap<String, usize>> {
     let families = |group: Value| {
         let count = |family: &Value| family["metrics"].as_array().map_or(0, Vec::len);
@@ -55,7 +58,8 @@ fn groups_shown(address: SocketAddr) -> BTreeMap<String, BTreeMap<String, usize>
     groups(address).into_iter().map(|(labels, group)| (labels, families(group))).collect()
 }
 
-/// Runs the scenarios on both, each in what the earlier ones have left; those that the client can do.
+/// Runs the scenarios on both, one after the other on the same state. Returns those that the client
+/// supports.
 #[track_caller]
 fn compare(name: &str, scenarios: &[&'static str]) -> Vec<&'static str> {
     let (real, mut ours) = (real::start(&["--persistence.file="]), super::start());
@@ -74,7 +78,7 @@ fn compare(name: &str, scenarios: &[&'static str]) -> Vec<&'static str> {
             status => assert_eq!(status, Some(3), "{name} {scenario}"),
         }
     }
-    // Two pushes of the same numbers replace each other, they do not add up.
+    // Two pushes of the same numbers replace each other; they do not add up.
     let items = format!("e2e_items_total{{instance=\"\",job=\"{name}_batch\",kind=\"a\"}} 1");
     let lines = exposition(ours.address).lines;
     assert!(name == "rust-metrics" || lines.contains(&items), "{name}: {lines:#?}");

@@ -1,6 +1,5 @@
-//! Hand-written cases. Differences are named with the marks of the contract: D for an accident of
-//! the real server, N for what came after 1.5.1, and "stricter" where ours refuses what could not be
-//! shown.
+//! Hand-written cases. Differences have the marks of the contract: D for an accident of the real
+//! server, N for something newer than 1.5.1, and "stricter" where ours refuses what could not be shown.
 
 use crate::harness::{Coding, Message, encoded, message, value};
 
@@ -53,7 +52,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(Case { name: name.to_owned(), steps, differs });
     };
     for (path, differs) in PATHS {
-        // A group of the same job is there, which must stay as it is or be the one that is meant.
+        // There is a group with the same job, which the path must either name or leave alone.
         let steps = vec![put(A, "x 1\n"), post(path, "y 1\n"), put(path, "z 1\n"), delete(path)];
         add(&format!("path {path}"), *differs, steps);
     }
@@ -243,7 +242,7 @@ const BODIES: &[(&str, Option<&str>)] = &[
         None,
     ),
     ("# TYPE h histogram\nh_sum -5\nh_count 1\n", None),
-    // The JSON has counts in digits and sums in the form of floats.
+    // In the JSON, counts are digits and sums are written as floats.
     ("# TYPE h histogram\nh_bucket{le=\"1\"} 12345678\nh_sum 1e6\nh_count 1e19\n", None),
     ("# TYPE s summary\ns_sum 1000000\ns_count 1000000\n", None),
     ("h_sum 1\nh_count 1\nh_bucket{le=\"1\"} 1\n", None),
@@ -335,7 +334,7 @@ const BODIES: &[(&str, Option<&str>)] = &[
     ("tallygate_x 1\n# TYPE tallygate_series counter\ntallygate_series 1\n", Some("our own name")),
 ];
 
-/// Two bodies that may not go together.
+/// Two bodies that may contradict each other.
 const CLASHES: &[(&str, &str)] = &[
     ("x 1\n", "x 2\n"),
     ("x 1\n", "# TYPE x gauge\nx 2\n"),
@@ -590,7 +589,7 @@ fn encoded_bodies() -> Vec<EncodedBody> {
     ]
 }
 
-/// What takes several requests to see.
+/// Cases that take several requests.
 fn sequences(add: &mut impl FnMut(&str, Option<&'static str>, Vec<Step>)) {
     add(
         "put replaces the group, post the families",

@@ -1,5 +1,5 @@
-//! The same requests to the real Pushgateway and to us: statuses, headers, JSON and expositions must
-//! be the same. What differs is listed in the corpus with its reason, and must differ.
+//! The same requests to the real Pushgateway and to us: statuses, headers, JSON and expositions must be
+//! the same. Differences are listed in the corpus with their reasons, and must occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use super::corpus::{self, Case, Step};
 use super::{generate, real};
 use crate::harness::{Request, Response, eventually, promtool_accepts};
 
-/// All that can be seen of one gateway after a case.
+/// Everything that is visible of a gateway after a case.
 #[derive(Debug, PartialEq)]
 struct Seen {
     answers: Vec<Answer>,
@@ -24,7 +24,7 @@ struct Answer {
     status: u16,
     content_type: Option<String>,
     nosniff: bool,
-    /// Success is told by the status alone, an error by text that ends in a line feed.
+    /// Successes have an empty body, errors a text that ends in a line feed.
     body: &'static str,
 }
 
@@ -64,7 +64,7 @@ fn compare(cases: Vec<Case>) {
     for case in cases {
         let theirs = run(real.address, &case);
         let mine = run(ours.address, &case);
-        // What theirs makes of an accident of its own is its affair.
+        // Only ours must be readable, whatever theirs shows after one of its accidents.
         promtool_accepts_ours(&mine);
         match (case.differs, theirs == mine) {
             (None, true) | (Some(_), false) => {}
@@ -83,8 +83,8 @@ fn compare(cases: Vec<Case>) {
     assert!(complaints.is_empty(), "{}\n{} differences", complaints.join("\n\n"), complaints.len());
 }
 
-/// Once for all cases would tell less about which of them is to blame, and every time costs a
-/// process: so the odd ones only.
+/// A single check for all cases would not show which one is at fault, and each check costs a process:
+/// so only the odd ones are checked.
 fn promtool_accepts_ours(seen: &Seen) {
     let text: String = seen.exposition.lines.iter().map(|line| format!("{line}\n")).collect();
     if text.contains('\\') {
@@ -94,7 +94,7 @@ fn promtool_accepts_ours(seen: &Seen) {
     }
 }
 
-/// What one has and the other has not.
+/// What one has and the other does not.
 fn shown(seen: &Seen, other: &Seen) -> String {
     let mut out = String::new();
     for (answer, others) in seen.answers.iter().zip(&other.answers) {
@@ -128,7 +128,7 @@ fn run(address: SocketAddr, case: &Case) -> Seen {
     seen
 }
 
-/// It is carried out some time after it has been answered.
+/// Wipes, and waits: the real one does it some time after its answer.
 fn wipe(address: SocketAddr) {
     let wiped = Request::new(address, "PUT", "/api/v1/admin/wipe").send();
     assert_eq!(wiped.status, 202);
@@ -147,7 +147,7 @@ fn send(address: SocketAddr, step: &Step) -> Answer {
     answer(step, &response)
 }
 
-/// Waits for deletions, which are carried out before the next push, but not before the next look.
+/// Waits for deletions, which are done before the next push, but not before the next read.
 pub(super) fn settle(address: SocketAddr) {
     let _ = Request::new(address, "POST", "/metrics/job/barrier").send();
     let _ = Request::new(address, "DELETE", "/metrics/job/barrier").send();
@@ -198,7 +198,7 @@ pub(super) fn exposition(address: SocketAddr) -> Exposition {
     }
 }
 
-/// Whether something has happened, not when.
+/// Shows whether something has happened, but not when.
 fn without_time(line: &str) -> String {
     match line.rsplit_once(' ') {
         Some((series, time)) if is_time(series) && time != "0" => format!("{series} 1"),

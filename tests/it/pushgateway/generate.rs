@@ -79,11 +79,11 @@ fn text(random: &mut Random) -> String {
             continue;
         }
         named.push(name);
-        // A sample with the bare name of a histogram vanishes there, and is refused here: so none
-        // is called like a part of another.
+        // A sample with the bare name of a histogram vanishes there and is refused here, so no name is
+        // part of another.
         let kinds = ["", "gauge", "counter", "untyped", "summary", "histogram"];
         let kind = random.pick(if name.starts_with("x_") { &kinds[..4] } else { &kinds });
-        // Always, and the same: which of several is shown is not defined.
+        // Always the same text: which of several is shown is undefined.
         body += &format!("# HELP {name} Help of {name}.\n");
         if !kind.is_empty() {
             body += &format!("# TYPE {name} {kind}\n");
@@ -108,7 +108,7 @@ fn text(random: &mut Random) -> String {
                 }
                 _ => body += &format!("{name}{labels} {number}\n"),
             }
-            // A summary or histogram with the same labels again would be one series of both.
+            // A second summary or histogram with the same labels would be the same series.
             if matches!(kind, "summary" | "histogram") {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Groups of a Pushgateway that runs, taken over by `tallygate import --from`.
+//! `tallygate import --from` imports the groups of a running Pushgateway.
 
 use std::net::SocketAddr;
 use std::process::Output;
@@ -8,7 +8,7 @@ use super::lasting::{fill, scraped, shown, stamps};
 use super::{pushgateway, real};
 use crate::harness::{Gateway, Message, Request, directory, eventually, message, run};
 
-/// A histogram with native and classic buckets, and exemplars in all places.
+/// A histogram with native and classic buckets, and exemplars wherever possible.
 fn native() -> Vec<u8> {
     let exemplar = |trace: &str| {
         let labels = message().text(1, "trace").text(2, trace);
@@ -36,7 +36,7 @@ fn push(address: SocketAddr, path: &str, body: &[u8], content_type: &str) {
     assert_eq!(request.body(body).send().status, 200);
 }
 
-/// Families of a protobuf scrape that were pushed, as their bytes.
+/// The pushed families in a protobuf scrape, as bytes.
 fn in_protobuf(address: SocketAddr) -> Vec<Vec<u8>> {
     let scrape = Request::new(address, "GET", "/metrics").header("Accept", PROTOBUF).send().body;
     let mut rest = &scrape[..];
@@ -72,7 +72,7 @@ fn store() -> String {
 
 #[test]
 fn a_running_pushgateway_is_taken_over() {
-    // Debian's keeps a file unless it is told otherwise.
+    // Debian's keeps a file by default.
     let real = real::start(&["--persistence.file="]);
     fill(real.address);
     push(real.address, "/metrics/job/native", &native(), PROTOBUF);
@@ -91,7 +91,7 @@ fn a_running_pushgateway_is_taken_over() {
     assert_eq!(scraped(&gateway), before);
     assert_eq!(stamps(gateway.get("/api/v1/metrics").json()), pushed);
 
-    // What text and JSON do not tell: as if it had been pushed here.
+    // Compare what text and JSON do not show, as if it had been pushed here.
     let other = pushgateway().run();
     push(other.address, "/metrics/job/native", &native(), PROTOBUF);
     let expected = in_protobuf(other.address);

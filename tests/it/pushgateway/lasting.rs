@@ -1,4 +1,4 @@
-//! Groups that outlive the process, ours and that of an old Pushgateway.
+//! Groups that outlive the process, ours and those of an old Pushgateway.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ const TEXT: &str = "# HELP x Help\\\\ful.\n# TYPE x gauge\nx{a=\"\\\"\"} 1.5\nx 
     # TYPE h histogram\nh_bucket{le=\"5\"} 2\nh_bucket{le=\"1\"} 4\nh_sum 1\nh_count 4\n\
     # TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 3\ns_count 4\nu -Inf\n";
 
-/// The pushed families as they are shown, push times included.
+/// The pushed families as they are shown, including push times.
 pub(super) fn shown(text: &str) -> BTreeSet<String> {
     let own = ["go_", "process_", "pushgateway_", "tallygate_"];
     let pushed = text.lines().filter(|line| {
@@ -61,7 +61,7 @@ fn what_was_answered_is_there_after_a_kill() {
 
     let mut gateway = start();
     assert_eq!((scraped(&gateway), gateway.get("/api/v1/metrics").json()["data"].clone()), before);
-    // The tables are there again, too.
+    // The tables for checks are restored, too.
     assert_eq!(gateway.push("/metrics/job/z", "# TYPE more gauge\nmore 1\n").status, 400);
     assert_eq!(gateway.request("DELETE", "/metrics/job/b/l/").send().status, 202);
     gateway.accept("/metrics/job/z", "# TYPE more gauge\nmore 1\n");
@@ -88,7 +88,7 @@ fn the_file_of_an_old_pushgateway_is_taken_over() {
         run(&[&["import", &file], flags].concat())
     };
     let flags = ["--mode=pushgateway", &new];
-    // Who starts without having imported is told.
+    // A start without an import logs a warning.
     let beside = pushgateway().flag(&flag);
     let mut beside = beside.run();
     let line = beside.await_log("run tallygate import");

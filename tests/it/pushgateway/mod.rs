@@ -1,4 +1,4 @@
-//! `--mode=pushgateway` from outside, most of it side by side with the real Pushgateway.
+//! `--mode=pushgateway` from outside, mostly compared with the real Pushgateway.
 
 mod browser;
 mod clients;
@@ -17,7 +17,7 @@ fn pushgateway() -> Start {
     flag("--mode=pushgateway")
 }
 
-/// With everything that can be turned on.
+/// A gateway with everything turned on.
 fn start() -> Gateway {
     pushgateway().flag("--web.enable-admin-api").flag("--web.enable-lifecycle").run()
 }

@@ -1,4 +1,4 @@
-//! One real Prometheus scrapes the real Pushgateway and us, and sees the same of both.
+//! A real Prometheus scrapes the real Pushgateway and us, and sees the same from both.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ fn send(address: SocketAddr, method: &str, path: &str, body: &[u8], content_type
     assert!((200..300).contains(&status), "{method} {path}: {status}");
 }
 
-/// Values by labels, of what was pushed and of the push times; of a time only whether it is set.
+/// Pushed values and push times by labels; of a time only whether it is set.
 fn seen(prometheus: &Prometheus, gateway: &str) -> BTreeMap<String, f64> {
     let own = "go_.*|process_.*|promhttp_.*|pushgateway_.*|tallygate_.*|scrape_.*|up";
     let query = format!("{{gateway=\"{gateway}\",__name__!~\"{own}\"}}");
@@ -32,7 +32,7 @@ fn seen(prometheus: &Prometheus, gateway: &str) -> BTreeMap<String, f64> {
     seen
 }
 
-/// Waits until it has seen the last of what was done to both, and compares all of it.
+/// Waits until it has seen the last change to both, and compares everything.
 #[track_caller]
 fn same(prometheus: &Prometheus, last: impl Fn(&BTreeMap<String, f64>) -> bool) -> usize {
     let mut both = (BTreeMap::new(), BTreeMap::new());
@@ -82,7 +82,7 @@ fn prometheus_sees_the_same_of_both() {
     prometheus.await_value("x{job=\"/a\",instance=\"i\",gateway=\"ours\"}", 1.0);
     prometheus.await_value("min(min_over_time(up[1m]))", 1.0);
 
-    // What is deleted or replaced is stale at once.
+    // Deleted and replaced series are stale at once.
     for address in both {
         send(address, "PUT", "/metrics/job/a/l/%22%5C", b"# TYPE x gauge\nx 7\n", "text/plain");
         send(address, "DELETE", "/metrics/job/last", b"", "text/plain");

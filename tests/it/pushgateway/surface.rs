@@ -1,4 +1,4 @@
-//! What the options of pushgateway mode do, and what only ours has.
+//! The options of pushgateway mode, and features that only ours has.
 
 use super::{pushgateway, start};
 use crate::harness::{Coding, Response, decoded, encoded, sample};
@@ -20,12 +20,13 @@ fn pushes_that_ask_for_it_are_added_up() {
     }
     assert_eq!(gateway.sample("runs_total{job=\"a\"}"), 6.0);
     assert_eq!(gateway.sample("size{instance=\"\",job=\"a\"}"), 7.0);
-    // The families of both stand in the order of their names.
+    // The families of both are sorted by name.
     let text = gateway.get("/metrics").text();
     let families: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     assert!(families.is_sorted(), "{families:?}");
-    // One name is one or the other, in either order, with all that its samples are called.
+    // A name is either added up or replaced, whichever came first; the same goes for the names of its
+    // samples.
     for (path, headers, body) in [
         ("/metrics/job/b", None, "# TYPE runs_total counter\nruns_total 1\n"),
         ("/metrics/job/b", Some(DELTA), "# TYPE size gauge\nsize 1\n"),
@@ -42,7 +43,7 @@ fn pushes_that_ask_for_it_are_added_up() {
         assert!(response.text().ends_with('\n'));
         assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
     }
-    // An idempotency key does its work there.
+    // Idempotency keys work there, too.
     for _ in 0..2 {
         let keyed = gateway.request("POST", "/metrics/job/a").header(DELTA.0, DELTA.1);
         let keyed = keyed
@@ -232,12 +233,12 @@ fn a_gateway_that_is_full_refuses_without_a_trace() {
     assert_eq!(response.status, 429, "{}", response.text());
     assert_eq!(gateway.push("/metrics/job/b", format!("x 1\n#{}\n", "x".repeat(2000))).status, 413);
     assert!(!gateway.get("/metrics").text().contains("job=\"b\""));
-    // What only replaces goes on.
+    // A push that only replaces is still accepted.
     assert_eq!(gateway.request("PUT", "/metrics/job/a").body("u 1\nv 1\nw 1\n").send().status, 200);
     gateway.expect_log("push refused");
 }
 
-/// Groups themselves take room, and may be all that there is.
+/// Groups count even without metrics.
 #[test]
 fn groups_without_metrics_are_limited_too() {
     let mut gateway = pushgateway()
@@ -255,7 +256,7 @@ fn groups_without_metrics_are_limited_too() {
         assert_eq!(put(&format!("/metrics/job/{job}"), "").status, 200);
     }
     refused(put("/metrics/job/d", ""), 429, "limits.series");
-    // One that has only failed is one, too; where there is room for no more, it is not remembered.
+    // A group with only failed pushes counts, too. If there is no room for it, it is not remembered.
     refused(put("/metrics/job/e", "x 1 1\n"), 400, "timestamp");
     assert_eq!(gateway.get("/api/v1/metrics").json()["data"].as_array().unwrap().len(), 3);
     assert_eq!(gateway.request("DELETE", "/metrics/job/a").send().status, 202);
@@ -267,7 +268,7 @@ fn groups_without_metrics_are_limited_too() {
     refused(put("/metrics/job/a", "x 1\ny 1\nz 1\n"), 429, "limits.families");
     refused(gateway.push("/metrics/job/a", "z 1\n"), 429, "limits.families");
     assert_eq!(put("/metrics/job/a", "z 1\nx 2\n").status, 200);
-    // A label is a label whether the body has a series or not.
+    // The limits on labels apply even if the body has no series.
     let long = "v".repeat(5000);
     refused(put(&format!("/metrics/job/{long}"), ""), 400, "label_value_bytes");
     refused(put("/metrics/job/a/b/1/c/1/d/1/e/1", ""), 400, "labels_per_series");

@@ -1,4 +1,4 @@
-//! The same for generated states: sums of several pushes, made of what the formats under test carry.
+//! The same for generated states: sums of several pushes, of what the tested formats can express.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{EVERY, Format, Pair};
 use crate::harness::{Message, message, value};
 use crate::oracles::{PROTOBUF, push_as};
 
-/// What every format carries, what only OpenMetrics and protobuf do, and what only protobuf does.
+/// What every format can express, what only OpenMetrics and protobuf can, and what only protobuf can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Wealth {
     Plain,
@@ -23,7 +23,7 @@ impl Wealth {
     }
 }
 
-/// A series in raw numbers; what they mean depends on the kind.
+/// A series as raw numbers, whose meaning depends on the kind.
 #[derive(Clone, Debug)]
 struct Series {
     kind: u8,
@@ -92,7 +92,7 @@ impl Series {
         wealth: Wealth,
         with_exemplar: &dyn Fn(Message, u32) -> Message,
     ) -> Message {
-        // Text knows counts as floats.
+        // In text, counts are floats.
         let unit = if wealth > Wealth::Plain { 1 << 40 } else { 1 };
         let counts = || self.counts.iter().map(|&count| u64::from(count) * unit + 1);
         let count = counts().sum();
@@ -131,7 +131,7 @@ fn write((label, milliseconds): (u8, u64)) -> Message {
         .message(3, message().int(1, milliseconds / 1000).int(2, nanos))
 }
 
-/// Each series once, as one body.
+/// A body with each series once.
 fn body(series: &[Series], wealth: Wealth) -> Vec<u8> {
     let mut distinct = BTreeMap::new();
     for series in series {

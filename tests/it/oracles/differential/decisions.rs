@@ -1,5 +1,5 @@
-//! Where our readers differ from the Python ones on purpose, with the rule that says so: a section
-//! of the format reference (`formats.md`) or one of its decisions G0 to G23.
+//! Where our readers differ from the Python ones on purpose, each with its rule: a section of the
+//! format reference (`formats.md`) or one of its decisions G0 to G23.
 
 use super::{Case, Format};
 

@@ -1,4 +1,4 @@
-//! Expositions from a seed: valid ones, and what becomes of them under the hands of a vandal.
+//! Expositions from a seed: valid ones, and damaged ones.
 
 use super::Format;
 
@@ -104,7 +104,7 @@ impl Writer<'_> {
             let help = self.random.pick(&["Text.", "a \\\\ b\\n", "é # {} =", "x"]);
             metadata.push(format!("# HELP {typed} {help}\n"));
         }
-        // Without a type, the samples of some families would go their own ways.
+        // Without a type, the samples of some families would be families of their own.
         if unit && !kind.is_empty() {
             metadata.push(format!("# UNIT {typed} seconds\n"));
         }
