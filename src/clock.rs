@@ -3,10 +3,14 @@
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
+
 /// The wall clock of one gateway.
 #[derive(Debug, Default)]
 pub struct Clock {
     last_stamp: AtomicI64,
+    /// What the clock said when it was found to be behind the stamps, and the last stamp at that time.
+    behind: Mutex<(i64, i64)>,
     /// Milliseconds to add, for tests.
     ahead_ms: AtomicI64,
 }
@@ -16,13 +20,14 @@ pub struct Clock {
 pub struct Now {
     /// Milliseconds since the Unix epoch.
     pub ms: i64,
-    /// Nanoseconds since the Unix epoch, moved on where necessary so that stamps always rise: a push that
-    /// arrives later has a larger one.
+    /// Nanoseconds since the Unix epoch, advanced where necessary so that stamps always rise: a push
+    /// that arrives later has a larger one. After the clock has stepped back, they advance at half its
+    /// speed until it has caught up.
     pub stamp: i64,
 }
 
 impl Now {
-    /// Milliseconds by which the births of series are told: they stand still where the clock steps back.
+    /// The time for births of series, in milliseconds since the Unix epoch. It never steps back.
     pub fn born_ms(self) -> i64 {
         self.stamp / 1_000_000
     }
@@ -32,12 +37,26 @@ impl Clock {
     pub fn now(&self) -> Now {
         let ns = i64::try_from(since_epoch().as_nanos()).unwrap_or(i64::MAX);
         let ns = ns.saturating_add(self.ahead_ms.load(Relaxed).saturating_mul(1_000_000));
-        let stamp = match self.last_stamp.fetch_max(ns, Relaxed) {
-            last if last < ns => ns,
-            // The clock stands still or has stepped back.
-            _ => self.last_stamp.fetch_add(1, Relaxed) + 1,
-        };
+        let last = self.last_stamp.fetch_max(ns, Relaxed);
+        let stamp = if last < ns { ns } else { self.stamp_behind(ns, last) };
         Now { ms: ns / 1_000_000, stamp }
+    }
+
+    /// For a clock that stands still or has stepped back. If stamps stood still as well, all series
+    /// until it has caught up would be born at the same moment, and it would be unknown which of them a
+    /// scraper has seen.
+    fn stamp_behind(&self, ns: i64, last: i64) -> i64 {
+        let mut behind = self.behind.lock();
+        let (since_ns, from) = *behind;
+        let slow = from.saturating_add(ns.saturating_sub(since_ns) / 2);
+        if ns < since_ns || slow < last {
+            // These are from an earlier step.
+            *behind = (ns, last);
+        }
+        match self.last_stamp.fetch_max(slow, Relaxed) {
+            last if last < slow => slow,
+            _ => self.last_stamp.fetch_add(1, Relaxed) + 1,
+        }
     }
 
     /// The largest stamp so far.
@@ -83,6 +102,14 @@ mod tests {
             last = now;
         }
         assert!(last.ms < early.ms);
+
+        // They catch up.
+        for (seconds, expected) in [(10, 5), (20, 15), (30, 30), (60, 70)] {
+            clock.advance(seconds * 1000);
+            let now = clock.now();
+            let rest_ms = now.stamp / 1_000_000 - early.stamp / 1_000_000 - expected * 1000;
+            assert!((0..1000).contains(&rest_ms), "{seconds} s on: {rest_ms} ms");
+        }
 
         let restarted = Clock::default();
         restarted.not_before(last.stamp);

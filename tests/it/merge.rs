@@ -236,7 +236,8 @@ fn what_is_not_built_yet_is_refused() {
     for query in ["mode=cumulative", "source=s", "epoch=1", "final=1"] {
         gateway.refuse(&format!("/metrics/job/j?{query}"), "a 1\n", 400);
     }
-    let delta = gateway.request("POST", "/metrics?mode=delta").body("a 1\n");
+    gateway.accept("/metrics?mode=delta", "a 1\n");
+    let delta = gateway.request("POST", "/metrics").body("a 1\n");
     gateway.accept_request(delta.header("Push-Mode", "delta"));
 }
 

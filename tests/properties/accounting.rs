@@ -225,3 +225,18 @@ fn a_clock_that_is_put_back_makes_nothing_fall() {
         assert_eq!(sees(ms), [5.0], "after {ms} ms");
     }
 }
+
+/// Nor does a series that is born meanwhile stay at zero until the clock has caught up.
+#[test]
+fn a_clock_that_is_put_back_holds_nothing_back() {
+    let gateway = Gateway::new(Settings::default(), Arc::new(Telemetry::new(0)));
+    let sees = |ms| {
+        gateway.clock().advance(ms);
+        scrape(&gateway, Some(0)).into_values().collect::<Vec<_>>()
+    };
+    sees(0);
+    gateway.clock().advance(-3_600_000);
+    push(&gateway, 0, 5, &mut BTreeMap::new());
+    assert_eq!(sees(1_000), [0.0]);
+    assert_eq!(sees(1_000), [5.0]);
+}

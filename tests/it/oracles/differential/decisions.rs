@@ -132,6 +132,11 @@ pub(super) const DECISIONS: &[Decision] = &[
         ]),
     },
     Decision {
+        rule: "Prometheus refuses a scrape with NULs in names; they take any text in quotes",
+        format: Text,
+        what: WeRefuse(&["holds a NUL"]),
+    },
+    Decision {
         rule: "formats 3: no colon in label names; they take those of metrics",
         format: Text,
         what: WeRefuse(&["(a label name with other characters"]),
