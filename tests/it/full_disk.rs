@@ -1,5 +1,5 @@
 //! A real disk that is full or does not accept writes: pushes are refused and scrapes still work. Once
-//! the disk accepts writes again, so are pushes, without a restart.
+//! the disk accepts writes again, pushes are accepted, too, without a restart.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@
 //! label = labelname | string
 //! ```
 //!
-//! Text allows blanks (space and tab) around every token, OpenMetrics does not. In text, the next token
-//! may start wherever the one before cannot continue, so `a{b="c"}1` and `a-1` are samples.
+//! Text allows blanks (space and tab) around every token, OpenMetrics does not. Text needs none between
+//! name, braces and value either, so `a{b="c"}1` and `a-1` are samples.
 
 use std::borrow::Cow;
 
