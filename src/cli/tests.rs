@@ -1,4 +1,4 @@
-//! The command line, word by word; and what each command prints.
+//! Arguments of the command line, and the output of each command.
 
 use super::*;
 use crate::config::Config;
@@ -7,7 +7,7 @@ fn os(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// Exit code (or -1 where serving would begin), standard output, standard error.
+/// Returns the exit code (or -1 where serving would begin), standard output and standard error.
 fn invoke(args: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));

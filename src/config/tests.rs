@@ -1,4 +1,4 @@
-//! Layers, keys and what is said of mistakes in them.
+//! Layers and keys, and the messages about mistakes in them.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -288,7 +288,7 @@ fn reload_takes_over_what_can_change() {
         reload.needs_restart,
         ["web.workers", "push.success_code", "scrape.max_in_flight", "log.format"]
     );
-    // Nothing else differs: what was not applied is as before, and is told again next time.
+    // Nothing else differs: what was not applied is as before, and is reported again next time.
     let (rest, still) = reload.config.reload_diff(&new);
     assert_eq!((rest, still), (vec![], reload.needs_restart.clone()));
     assert_eq!(old.reload_diff(&reload.config), (reload.applied, vec![]));
@@ -313,7 +313,7 @@ fn the_reference_has_every_key() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 
-    /// Names may hold anything; quoting must bring it through YAML.
+    /// Names may contain anything, and quoting must preserve it in YAML.
     #[test]
     fn printed_rules_load_back(name: String, other: String, rename: String) {
         let rule = crate::rules::RawRule {

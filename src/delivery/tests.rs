@@ -1,4 +1,4 @@
-//! What may be applied, and what was, whatever happens in between.
+//! Which pushes may be applied, and which were, whatever happens in between.
 
 use std::collections::HashMap;
 use std::sync::Barrier;
@@ -68,7 +68,7 @@ fn attempt(id: &PushId) -> Attempt<'_> {
     Attempt { principal: None, grouping: &PLAIN, id, content: &[b"body"] }
 }
 
-/// What a disk would hold, and a gateway that starts from it.
+/// What a disk would hold, and a new state that is loaded from it.
 #[derive(Clone, Default)]
 struct Disk(Records);
 
@@ -179,7 +179,7 @@ fn a_key_that_came_again_is_not_forgotten_with_its_first_life() {
     delivery.push(&second, START);
     delivery.push(&first, START + 1);
     disk.write(&delivery);
-    // Both are due, and only the first push takes due ones away.
+    // Both are due, but only the first push removes due ones.
     let again = START + WINDOW_MS + 1;
     assert_eq!(delivery.push(&first, again), Told::Now);
     disk.write(&delivery);
@@ -232,7 +232,7 @@ fn at_the_cap_the_oldest_go_and_the_window_shrinks() {
         let told = delivery.try_push(&attempt(&id), at(20_000), memory, true);
         assert!(matches!(told, Told::Before | Told::No(ClaimError::TooOld)), "{n}: {told:?}");
     }
-    // Lowered, it is obeyed little by little.
+    // A lower limit takes effect little by little.
     let lower = Memory { keys_bytes: 16 << 10, ..memory };
     for n in 20_000..21_000 {
         let id = made_at(at(n), n as u32);
@@ -258,7 +258,7 @@ fn numbers_may_leave_gaps_and_come_late() {
     ] {
         assert_eq!(delivery.push(&number("s", "1", n), START), told, "{n}");
     }
-    // Another run counts anew, and the old one is still known.
+    // Another run starts counting again, and the old one is still known.
     assert_eq!(delivery.push(&number("s", "2", 1), START), Told::Now);
     assert_eq!(delivery.push(&number("s", "1", 1999), START), Told::Before);
 }
@@ -300,7 +300,7 @@ fn damaged_records_are_refused() {
         (Table::Keys, &[1; 16], &[]),
         (Table::Sources, &[1; 16], &[]),
         (Table::Sources, &[1; 16], &[1; 32]),
-        // No window is without its highest number.
+        // A window always contains its highest number.
         (Table::Sources, &[1; 16], &[&[1][..], &[0; 32]].concat()),
         (Table::Sources, &[1; 17], &[1; 33]),
         (Table::Meta, SECRET, &[1; 15]),
@@ -349,7 +349,7 @@ fn of_many_threads_one_applies() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// One of a few keys: whether it is one with time, and whether the push is accepted.
+    /// A push with one of a few keys: whether the key has a time, and whether the push is accepted.
     Push {
         which: u8,
         works: bool,
@@ -363,7 +363,7 @@ enum Step {
     },
     Sweep,
     Commit,
-    /// What was not committed is lost, with the effects.
+    /// Everything that was not committed is lost, including its effects.
     Crash,
     /// Everything is lost.
     Loss,
@@ -385,8 +385,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
-    /// Against a list of what was applied (merge-semantics 7, properties 5, 20 and 21). The clocks of
-    /// the clients who make keys with time are wrong by up to ten seconds.
+    /// Compares with a list of what was applied (merge-semantics 7, properties 5, 20 and 21). The
+    /// clocks of clients that make keys with a time are wrong by up to ten seconds.
     #[test]
     fn whatever_happens_no_push_counts_twice(
         steps in prop::collection::vec(step(), 1..300),
@@ -400,7 +400,8 @@ proptest! {
         disk.write(&delivery);
         let mut now = START;
         let mut latest = START;
-        // When each key was applied last; since the last commit also when before that.
+        // When each key was last applied; and, for each change since the last commit, the time before
+        // it.
         let mut applied: HashMap<String, i64> = HashMap::new();
         let mut uncommitted: Vec<(String, Option<i64>)> = Vec::new();
         let mut made: HashMap<u8, PushId> = HashMap::new();
@@ -458,12 +459,13 @@ proptest! {
                 }
                 Step::Loss => {
                     disk = Disk::default();
-                    // By a clock that goes back, some of it is still to come.
+                    // As the clock may have stepped back, some of these times may still be in the
+                    // future.
                     lost_at = applied.values().copied().max().unwrap_or(now);
                     delivery = Delivery::new([8; 16], now, true);
                     disk.write(&delivery);
                     uncommitted.clear();
-                    // What a client with a fast clock has made is not covered by the loss.
+                    // Keys from a client with a fast clock are not covered by the loss.
                     made.clear();
                 }
             }

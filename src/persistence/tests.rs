@@ -1,4 +1,4 @@
-//! Pushes against a committer: what is acknowledged is on the disk, whatever the disk does.
+//! Pushes with a committer: whatever is acknowledged is on the disk, whatever the disk does.
 
 use std::io;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::memory::{Memory, Records};
 use super::*;
 use crate::telemetry::Telemetry;
 
-/// State of one number: each push adds one.
+/// A state that is one number, to which each push adds one.
 #[derive(Debug, Default)]
 struct Counter {
     value: AtomicU64,
     dirty: AtomicU64,
-    /// The values that were collected, each of them also a record of its own.
+    /// The values that were collected, each of which is also a record of its own.
     collected: Mutex<Vec<u64>>,
-    /// Bytes of another record that goes with it.
+    /// The size of another record in the same batch, in bytes.
     large: AtomicUsize,
 }
 
@@ -52,7 +52,7 @@ fn kept(records: &Mutex<Records>) -> u64 {
     value.map_or(0, |value| u64::from_le_bytes(value.try_into().unwrap()))
 }
 
-/// Fails, hangs or panics while told to.
+/// An engine that fails, hangs or panics on demand.
 struct Failing {
     engine: Memory,
     broken: Arc<Mutex<Option<&'static str>>>,
@@ -162,7 +162,7 @@ fn a_failure_refuses_until_it_is_over() {
         assert_eq!(kept(&rig.records), 1);
 
         *rig.broken.lock() = None;
-        // Asking is what makes it try again at once.
+        // The check makes it try again at once.
         eventually(|| rig.commits.check().is_ok());
         assert_eq!(kept(&rig.records), 2, "what the failed commit held is not lost");
         rig.commits.wait(rig.counter.push(&rig.commits)).unwrap();
@@ -193,7 +193,7 @@ fn what_was_written_and_not_synced_goes_again_after_a_failure() {
     let rig = rig(Ack::Written, Duration::from_millis(200));
     *rig.broken.lock() = Some("sync");
     for _ in 0..3 {
-        // Mostly all of them are written before the first sync is due; if not, that is no matter.
+        // Usually all are written before the first sync is due; if not, that does not matter.
         let _ = rig.commits.wait(rig.counter.push(&rig.commits));
     }
     eventually(|| rig.commits.check().is_err());
@@ -252,7 +252,7 @@ fn nobody_waits_for_long_while_the_disk_hangs() {
         let error = waiting.join().unwrap().unwrap_err();
         assert!(error.to_string().contains("has not answered for 0 s"), "{error}");
     });
-    // Who has looked before that goes with the next commit.
+    // A push that checked before that becomes part of the next commit.
     rig.commits.wait(rig.counter.push(&rig.commits)).unwrap_err();
     rig.commits.check().unwrap_err();
 
@@ -297,7 +297,7 @@ fn without_a_store_nothing_waits() {
     commits.check().unwrap();
 }
 
-/// What has expired over night must not fill the disk until somebody pushes again.
+/// Records that expire over night must not fill the disk until somebody pushes again.
 #[test]
 fn space_is_freed_while_nobody_pushes() {
     const RECORDS: u32 = 30_000;
@@ -308,7 +308,7 @@ fn space_is_freed_while_nobody_pushes() {
     let round = Arc::new(AtomicU64::new(0));
     let rounds = Arc::clone(&round);
     let collect = Box::new(move |batch: &mut Batch| match rounds.fetch_add(1, SeqCst) {
-        // One of them stays, in the oldest file.
+        // One record stays, in the oldest file.
         0 => (0..RECORDS).for_each(|n| {
             batch.put_with_state(Table::Series, &n.to_le_bytes(), &[7; 900], b"state");
         }),
@@ -374,7 +374,7 @@ fn a_commit_waits_for_those_who_are_likely_to_come_and_not_for_long() {
     let short = Duration::from_millis(10);
     assert!(awaited(&commits, short) >= short, "the others did not come");
     commits.settle(commits.cut(|| {}));
-    // Who pushes alone waits for nobody.
+    // A single push does not wait for others.
     ask();
     awaited(&commits, LONG);
 }

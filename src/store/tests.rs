@@ -1,4 +1,4 @@
-//! What cannot be seen from outside: the books that births and removals keep.
+//! What is not visible from outside: the bookkeeping of new and removed series.
 
 use super::*;
 use crate::merge::Refusal;
@@ -54,7 +54,7 @@ fn a_store_prints_each_series_once_per_place() {
 fn a_scrape_never_meets_a_series_before_its_first_value() {
     use std::sync::atomic::AtomicBool;
 
-    // Whatever the rule, the value before the first push is none that anybody pushed.
+    // Whatever the rule, the value before the first push is not one that was pushed.
     for rule in [GaugeRule::Last, GaugeRule::Sum, GaugeRule::Min, GaugeRule::Max] {
         let store = Store::default();
         let done = AtomicBool::new(false);
@@ -64,7 +64,7 @@ fn a_scrape_never_meets_a_series_before_its_first_value() {
                 let grouping = Grouping::default();
                 for round in 0..3_000 {
                     let mut builder = exposition.build(&grouping);
-                    // Families are born as well.
+                    // Create new families as well.
                     let family = builder.family(&format!("g{}", round % 100));
                     builder.set_kind(family, Kind::Gauge);
                     let label = round.to_string();
@@ -213,7 +213,7 @@ fn shown(store: &Store) -> Vec<String> {
 #[test]
 fn an_untyped_series_that_turns_out_to_count_goes_on_as_a_sum() {
     let store = Store::default();
-    // Kept by `last`, until the rules change and the client learns to say the type.
+    // Merged by `last`, until the rules change and the client begins to send the type.
     push_one(&store, Kind::Untyped, UntypedRule::Last, "1", 5.0).unwrap();
     push_one(&store, Kind::Untyped, UntypedRule::Last, "1", 4.0).unwrap();
     push_one(&store, Kind::Untyped, UntypedRule::Last, "2", 7.0).unwrap();

@@ -15,16 +15,17 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::persistence::Table;
 
-/// Sizes are kept in units of so many bytes, ...
+/// Sizes are in units of this many bytes. ...
 const UNIT: usize = 4;
-/// ... large ones roughly: in the lowest bits what is doubled as often as the others say.
+/// ... Large sizes are approximate: the lowest bits are a number, and the others say how often to
+/// double it.
 const ROUGH_BITS: u32 = 12;
 const PARTS: usize = 16;
-/// Of so many slots of a part ...
+/// Out of this many slots of a part ...
 const SLOTS_OF: usize = 8;
-/// ... so many are used at the most.
+/// ... at most this many are used.
 const SLOTS_USED: usize = 7;
-/// As many as a place can tell apart.
+/// As many as a place can distinguish.
 const SEGMENTS: usize = 1 << 16;
 
 /// Identifies a table and a key in one store.
@@ -76,7 +77,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The place of a part that takes so many bytes of a frame.
+    /// The place of a part that takes this many bytes of a frame.
     pub(super) fn new(segment: u64, bytes: usize) -> Place {
         let (mut units, mut doubled) = (bytes.div_ceil(UNIT), 0);
         while units >> ROUGH_BITS > 0 {
@@ -161,7 +162,7 @@ impl Part {
         if self.used == 0 { Places::NOWHERE } else { self.slots[self.find(id)].places }
     }
 
-    /// Room for so many records in all.
+    /// Makes room for this many records in total.
     fn reserve(&mut self, records: usize) {
         let least = records * SLOTS_OF / SLOTS_USED + 1;
         if least > self.slots.len() {
@@ -173,7 +174,7 @@ impl Part {
         }
     }
 
-    /// Where the record was before. `places` must not be nowhere.
+    /// Returns where the record was before. `places` must not be nowhere.
     fn set(&mut self, id: Id, places: Places) -> Places {
         if (self.used + 1) * SLOTS_OF > self.slots.len() * SLOTS_USED {
             self.reserve(64.max(self.used + self.used / 4));
@@ -192,7 +193,7 @@ impl Part {
         self.used -= 1;
         let mut hole = self.find(id);
         let mut at = hole;
-        // An entry that could not be found any more beyond the free slot moves into it.
+        // An entry that could no longer be found behind the free slot moves into it.
         loop {
             at = self.after(at);
             let entry = self.slots[at];
@@ -240,14 +241,14 @@ impl Index {
         std::hint::black_box(seen);
     }
 
-    /// Makes room for so many records in all.
+    /// Makes room for this many records in total.
     pub(super) fn expect(&mut self, records: usize) {
         // The parts differ a little in size.
         let each = records / PARTS + records / PARTS / 32;
         self.parts.iter_mut().for_each(|part| part.reserve(each));
     }
 
-    /// Sets the places of a record; where it was before.
+    /// Sets the places of a record. Returns where it was before.
     pub(super) fn set(&mut self, id: Id, places: Places) -> Places {
         let part = &mut self.parts[id.part()];
         let before = match places {
@@ -335,7 +336,7 @@ mod tests {
         assert!(Place::new(7, usize::MAX >> 1).bytes() > 500 << 20);
     }
 
-    /// Against a map that is known to be right.
+    /// Compares with a map of the standard library.
     #[test]
     fn whatever_is_set_and_removed_is_found() {
         let mut index = Index::default();
@@ -345,10 +346,10 @@ mod tests {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (random >> 33) % below
         };
-        // Few bits, so that many want the same slot.
+        // Few bits, so that many entries want the same slot.
         let id = |key: u32| Id([(key % 61) << 26, key, key / 61 % 16]);
         for round in 0..60_000 {
-            // It grows, stays, and shrinks.
+            // The index grows, stays the same, and shrinks.
             let removed = next(4) < [1, 2, 3][round / 20_000];
             let key = next(4_000) as u32;
             let mut place =
@@ -373,7 +374,7 @@ mod tests {
         assert_eq!(segments as usize, known.values().flat_map(|places| places.each()).count());
     }
 
-    /// Also where a table that doubles has just doubled.
+    /// Even at sizes where a table that doubles has just doubled.
     #[test]
     fn it_takes_little_memory_at_any_number_of_records() {
         let mut index = Index::default();

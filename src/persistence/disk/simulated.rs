@@ -1,5 +1,4 @@
-//! A disk for tests, without a disk: it fails when told to, and forgets at a crash what a real one
-//! may forget.
+//! A disk for tests, in memory: it fails on demand, and loses in a crash what a real one may lose.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,16 +9,16 @@ use parking_lot::Mutex;
 
 use super::{Content, Files};
 
-/// Both ends of a simulated disk: clones share it.
+/// A simulated disk. Clones share it, so tests can control the one that an engine uses.
 #[derive(Clone, Debug, Default)]
 pub struct Simulated(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<String, Inode>,
-    /// Names that survive, and what they stand for.
+    /// Names that survive a crash of the machine, with the numbers of their files.
     named: BTreeMap<String, u64>,
-    /// What has lost its name since the directory was synced.
+    /// Files that have lost their name since the directory was synced.
     unlinked: BTreeMap<u64, Inode>,
     next: u64,
     faults: Faults,
@@ -33,32 +32,33 @@ struct Inode {
     number: u64,
     content: Vec<u8>,
     synced: Vec<u8>,
-    /// Since the last sync, in their order; `None` cuts the file off there.
+    /// Writes since the last sync, in order; `None` cuts the file off there.
     unsynced: Vec<(u64, Option<Vec<u8>>)>,
 }
 
-/// What goes wrong from now on.
+/// The faults of the disk from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Writes and creations fail when all files together would pass this.
+    /// Writes and creations fail if all files together would exceed this.
     pub full_at_bytes: Option<u64>,
     pub failing_writes: bool,
-    /// They fail, and the pages count as written afterwards although they are not.
+    /// Syncs fail, and after that the pages count as written although they are not.
     pub failing_syncs: bool,
-    /// Nothing more happens after so many writes and syncs, as if the machine had stopped.
+    /// Nothing happens after this many writes and syncs, as if the machine had stopped.
     pub stop_at: Option<u64>,
 }
 
-/// What of the unsynced writes a crash leaves.
+/// Which unsynced writes survive a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// Of the process only: all of them.
+    /// A crash of the process only: all survive.
     Process,
-    /// Of the machine: the first so many, of the one after these so many bytes, and none of the
-    /// rest.
+    /// A crash of the machine: the first `writes` survive, then `bytes` bytes of the next one, and none
+    /// of the rest.
     Machine { writes: usize, bytes: usize },
-    /// Of the machine: of each file those whose bit is set, whatever their order. The directory is as
-    /// it was synced, with all that was removed since, or already as it is now.
+    /// A crash of the machine: for each file, those whose bit is set survive, whatever their order. The
+    /// directory is as it was synced, including everything that was removed since, or already as it is
+    /// now.
     Scattered { writes: u64, names: bool },
 }
 
@@ -71,7 +71,7 @@ impl State {
         Ok(())
     }
 
-    /// The name stands for something else from now on, or for nothing.
+    /// Call when a name gets another file or none.
     fn unlink(&mut self, name: &str) -> Option<()> {
         let file = self.files.remove(name)?;
         if self.named.get(name) == Some(&file.number) {
@@ -80,14 +80,14 @@ impl State {
         Some(())
     }
 
-    /// What is found under which name after a crash.
+    /// The files after a crash, by name.
     fn found(&self, crash: Crash) -> Vec<(&String, &Inode)> {
         if matches!(crash, Crash::Process | Crash::Scattered { names: true, .. }) {
             return self.files.iter().collect();
         }
         let synced = self.named.iter().filter_map(|(name, number)| {
             let file = self.files.get(name).filter(|file| file.number == *number);
-            // What was removed or replaced since may be found again.
+            // A file that was removed or replaced since may come back.
             let is_back = matches!(crash, Crash::Scattered { .. });
             file.or_else(|| self.unlinked.get(number).filter(|_| is_back)).map(|file| (name, file))
         });
@@ -112,7 +112,7 @@ impl Simulated {
         self.0.lock().operations
     }
 
-    /// In all writes so far.
+    /// The bytes of all writes so far.
     pub fn written_bytes(&self) -> u64 {
         self.0.lock().written_bytes
     }
@@ -121,12 +121,12 @@ impl Simulated {
         self.0.lock().files.values().map(|file| file.content.len() as u64).sum()
     }
 
-    /// Unsynced writes, over all files.
+    /// The number of unsynced writes to all files.
     pub fn unsynced(&self) -> usize {
         self.0.lock().files.values().map(|file| file.unsynced.len()).sum()
     }
 
-    /// The disk as it is found after a crash, without faults.
+    /// The disk after a crash, without faults.
     pub fn after(&self, crash: Crash) -> Simulated {
         let state = self.0.lock();
         let mut after = State { next: state.next, ..State::default() };
@@ -154,7 +154,7 @@ impl Simulated {
         Simulated(Arc::new(Mutex::new(after)))
     }
 
-    /// Changes a byte of a file, if there is one, or changes it back.
+    /// Changes a byte of a file, if the file exists. A second call changes it back.
     pub fn flip(&self, name: &str, at: usize) {
         let mut state = self.0.lock();
         let byte = state.files.get_mut(name).and_then(|file| file.content.get_mut(at));
@@ -186,8 +186,8 @@ impl Simulated {
 }
 
 impl Inode {
-    /// What was synced, and of each write since as many bytes as `kept` says, given its number and
-    /// length. Where a file was cut off, it stays so if all of that is kept.
+    /// What was synced, and as many bytes of each later write as `kept` says, given its number and
+    /// length. A cut takes effect if it is kept completely.
     fn with(&self, kept: impl Fn(usize, usize) -> Option<usize>) -> Vec<u8> {
         let mut content = self.synced.clone();
         for (at, (offset, write)) in self.unsynced.iter().enumerate() {
@@ -296,7 +296,7 @@ impl Content for Handle {
             }
             let length = inode(state, name)?.content.len() as u64;
             let fits = state.room_for((offset + bytes.len() as u64).saturating_sub(length));
-            // What a full disk still takes of a write stays there.
+            // A full disk may still take a part of a write, which then stays there.
             let taken = if fits.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
             state.written_bytes += taken.len() as u64;
             let file = inode(state, name)?;
@@ -328,7 +328,7 @@ impl Content for Handle {
             let failing = state.faults.failing_syncs;
             let file = inode(state, name)?;
             if failing {
-                // The pages are clean from now on, and gone after a crash of the machine.
+                // The pages count as clean from now on, and are lost in a crash of the machine.
                 file.unsynced.clear();
                 return Err(io::Error::other("simulated"));
             }

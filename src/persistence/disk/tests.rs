@@ -1,5 +1,5 @@
-//! The engine over a disk that fails, forgets and is damaged: what was acknowledged is there, or
-//! its absence is told.
+//! The engine on a disk that fails, loses writes and is damaged: what was acknowledged is there, or its
+//! absence is reported.
 
 mod damage;
 mod formats;
@@ -14,7 +14,7 @@ use super::*;
 use crate::persistence::memory::Records;
 use crate::persistence::{Table, each};
 
-/// Small enough that few commits make several segments.
+/// So small that a few commits take several segments.
 const TINY: Sizes = Sizes { segment_bytes: [300, 300], ahead_bytes: 90 };
 
 fn open(disk: &Simulated) -> Result<(Disk, Records, u64), EngineError> {
@@ -39,7 +39,7 @@ fn commit_to(engine: &mut Disk, number: u64, batch: &Batch) -> Result<(), Engine
     engine.sync()
 }
 
-/// Pseudo-random, from one seed.
+/// Pseudo-random numbers from a seed.
 struct Random(u64);
 
 impl Random {
@@ -49,8 +49,7 @@ impl Random {
     }
 }
 
-/// Changes to a few keys, often of states alone, sometimes deletions, such that these records can take
-/// them.
+/// Changes to a few keys that are possible for these records: often just states, sometimes deletions.
 fn changes_to(records: &Records, random: &mut Random) -> Batch {
     let (mut batch, mut then) = (Batch::default(), records.clone());
     for _ in 0..1 + random.below(4) {
@@ -76,7 +75,7 @@ fn changes_to(records: &Records, random: &mut Random) -> Batch {
 
 const COMMITS: u64 = 400;
 
-/// The changes of each commit of one history, and the records after it; none at first.
+/// For each commit of a history, its changes and the records after it; nothing at first.
 static HISTORY: LazyLock<Vec<(Batch, Records)>> = LazyLock::new(|| {
     let mut history = vec![(Batch::default(), Records::default())];
     let mut random = Random(1);
@@ -98,7 +97,7 @@ fn records_after(commit: u64) -> &'static Records {
     &HISTORY[commit as usize].1
 }
 
-/// Writes and syncs commits until the disk stops; the last one that was acknowledged.
+/// Writes and syncs commits until the disk stops. Returns the last one that was acknowledged.
 fn run(disk: &Simulated, commits: std::ops::RangeInclusive<u64>) -> u64 {
     let mut acknowledged = commits.start() - 1;
     let Ok((mut engine, _, _)) = open(disk) else { return acknowledged };
@@ -142,7 +141,7 @@ fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_on
             }
         }
         for names in [false, true] {
-            // Before a sync there are few writes.
+            // There are only a few writes before each sync.
             crashes.extend((0..8).map(|writes| Crash::Scattered { writes, names }));
         }
         for (nth, crash) in crashes.into_iter().enumerate() {
@@ -152,7 +151,7 @@ fn whatever_the_moment_of_a_crash_whole_commits_and_at_least_the_acknowledged_on
             assert!(acknowledged <= commit && commit <= acknowledged + 1, "{stop} {crash:?}");
             assert_eq!(records, *records_after(commit), "{stop} {crash:?}");
             torn += usize::from(commit == acknowledged);
-            // And it goes on from there: not each time, for it takes long.
+            // The engine continues from there. Not tested every time, because it takes long.
             if !(stop + nth as u64).is_multiple_of(4) {
                 continue;
             }
@@ -184,7 +183,7 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
     for fault in faults {
         for at in 1..=50 {
             let disk = Simulated::default();
-            // On a full disk there would still be room where zeros have been written ahead.
+            // Zeros that were written ahead would leave room even on a full disk.
             let ahead_bytes = if fault.full_at_bytes.is_some() { 0 } else { TINY.ahead_bytes };
             let (mut engine, _, _) = open_with(&disk, Sizes { ahead_bytes, ..TINY }).unwrap();
             for commit in 1..at {
@@ -204,7 +203,7 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
             disk.set_faults(Faults::default());
             for commit in at..at + 5 {
                 commit_to(&mut engine, commit, batch(commit)).unwrap();
-                // What the system has lost of the failed writes must not be needed.
+                // What the system has lost of failed writes must not be needed.
                 let after = disk.after(Crash::Machine { writes: 0, bytes: 0 });
                 let (_, records, found) = open(&after).unwrap();
                 assert_eq!((found, &records), (commit, records_after(commit)), "{fault:?} {at}");
@@ -213,12 +212,12 @@ fn failures_lose_nothing_when_everything_since_the_last_sync_goes_again() {
     }
 }
 
-/// Where something damages one of them, the other one tells nearly as much.
+/// If one of the two slots is damaged, the other one says nearly as much.
 #[test]
 fn the_last_two_marks_stand_in_different_places() {
     let disk = Simulated::default();
     let (mut engine, _, _) = open(&disk).unwrap();
-    // Most numbers are those of commits that hold nothing.
+    // Most numbers belong to commits without changes.
     for commit in [2, 4, 8, 9, 13] {
         let before = engine.marked;
         commit_to(&mut engine, commit, batch(1)).unwrap();
@@ -262,7 +261,7 @@ enum Step {
         seed: u64,
         faults: Faults,
     },
-    /// Nothing, and so there is time to free space.
+    /// Nothing, so that there is time to free space.
     Idle,
     Crash(Crash),
 }
@@ -289,15 +288,15 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-    /// Records, states, deletions and births again, upkeep, failures and torn ends in any order: what
-    /// is found is what a model holds after some commit since the last sync.
+    /// Records, states, deletions, new records, upkeep, failures and torn ends in any order: what is
+    /// found equals a model after some commit since the last sync.
     #[test]
     fn whatever_happens_a_model_knows_what_is_there(
         steps in prop::collection::vec(step(), 1..120),
     ) {
         let mut disk = Simulated::default();
         let (mut engine, mut records, _) = open(&disk).unwrap();
-        // Since the last sync, the state after it included, and what was written since.
+        // The states since the last sync, including the one right after it, and what was written since.
         let (mut possible, mut unsynced) = (vec![records.clone()], Batch::default());
         let mut steps = steps;
         steps.push(Step::Crash(Crash::Process));
@@ -380,7 +379,7 @@ fn a_state_of_a_record_that_is_not_there_is_refused() {
     assert_eq!(found, [(&b"a"[..], Some(&b"other"[..])), (b"b", None)]);
 }
 
-/// A frame larger than what is held of it at a time.
+/// A frame that is larger than the part of it that is in memory at a time.
 #[test]
 fn a_large_commit_comes_back() {
     let disk = Simulated::default();

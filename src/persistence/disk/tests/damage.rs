@@ -1,4 +1,4 @@
-//! What is damaged, missing or of another time is found, and told.
+//! Files that are damaged, missing or from another time are detected and reported.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ fn small() -> (BTreeMap<String, Vec<u8>>, Records) {
     (contents, records)
 }
 
-/// Either the store says what is wrong, or it holds what it held.
+/// Whether the store reports what is wrong, or still has the same content.
 fn refused_or_intact(contents: &BTreeMap<String, Vec<u8>>, records: &Records) -> bool {
     match open(&Simulated::with(contents)) {
         Ok((_, found, _)) => {
@@ -42,7 +42,7 @@ fn every_flipped_byte_is_found_or_does_not_matter() {
             refused += usize::from(refused_or_intact(&damaged, &records));
         }
         let expected = match name.as_str() {
-            // The other slot of the mark tells as much as is needed.
+            // The other slot of the mark is enough.
             MARK_FILE => 0,
             _ => content.len(),
         };
@@ -106,8 +106,8 @@ fn what_is_refused_is_not_changed() {
     assert_eq!(disk.contents(), damaged);
 }
 
-/// Files are read again when their space is to be freed. What is in memory is whole, so if it was a
-/// passing fault nothing is lost.
+/// Files are read again to free their space. Memory has everything, so nothing is lost by a temporary
+/// fault.
 #[test]
 fn damage_that_is_met_while_space_is_freed_is_told_and_passes() {
     let disk = Simulated::default();

@@ -1,4 +1,4 @@
-//! A store of an older format goes on in the present one.
+//! A store of an older format is continued in the current one.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::*;
 
-/// A store as version 0.1 has written it while its format was 1: a segment with a few commits.
+/// A store as version 0.1 wrote it while its format was 1: a segment with a few commits.
 fn of_format_1() -> (BTreeMap<String, Vec<u8>>, Records) {
     let (magic, store) = (u64::from_le_bytes(*b"TALLYLOG"), 77_u64);
     let sum = |bytes: &[u8], seed| xxh3_64_with_seed(bytes, seed).to_le_bytes();
@@ -58,7 +58,7 @@ fn a_store_of_format_1_goes_on_in_format_2() {
     let (contents, before) = of_format_1();
     assert!(before.iter().count() > 3);
     let whole = Simulated::with(&contents);
-    // It is left alone until something is to be written.
+    // It is left alone until something has to be written.
     assert_eq!(open(&whole).unwrap().1, before);
     assert_eq!(whole.contents(), contents);
 
@@ -87,7 +87,7 @@ fn a_store_of_format_1_goes_on_in_format_2() {
     assert_eq!(after[FORMAT_FILE], format::format_text().as_bytes());
     assert!(!after.contains_key(&format::segment_name(1)), "upkeep has removed the old segment");
 
-    // Whenever the machine stops.
+    // The machine may stop at any time.
     for stop in 0..=whole.operations() {
         let disk = Simulated::with(&contents);
         disk.set_faults(Faults { stop_at: Some(stop), ..Faults::default() });

@@ -36,7 +36,7 @@ fn segments_in_which_nothing_is_valid_any_more_go_at_once() {
     assert_eq!((records.iter().count(), commit), (0, 21));
 }
 
-/// As groups are, that one record holds whole.
+/// Like groups, which are one whole record each.
 #[test]
 fn large_records_are_copied_no_more_often_than_small_ones() {
     let written = |bytes: usize, records: u32| {
@@ -56,7 +56,7 @@ fn large_records_are_copied_no_more_often_than_small_ones() {
     assert!(large < small * 1.3, "{large} bytes are written for each, {small} for small ones");
 }
 
-/// Hours of constant overwriting, without the hours.
+/// Hours of constant overwriting, without taking hours.
 #[test]
 fn the_disk_stays_within_three_times_of_what_is_valid() {
     stays_within(Sizes { segment_bytes: [256 << 10, 32 << 20], ahead_bytes: 64 << 10 }, 0);
@@ -84,7 +84,7 @@ fn stays_within(sizes: Sizes, more: usize) {
     let mut most = 0;
     for round in 0..2_000u32 {
         batch.clear();
-        // A tenth of them is hot, the rest is cold but for some.
+        // A tenth of the keys is hot: it gets nine out of ten changes.
         for n in 0..100 {
             let spread = if n % 10 == 0 { keys } else { keys / 10 };
             let n = (round.wrapping_mul(97) + n).wrapping_mul(2_654_435_761) % spread;
