@@ -18,7 +18,7 @@ pub struct UsersFile {
     pub token_files: Vec<PathBuf>,
 }
 
-/// Shorter ones could be guessed.
+/// Shorter tokens could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
 impl UsersFile {

@@ -10,7 +10,8 @@ use super::{ClaimError, Digest, Memory, SLICE};
 use crate::persistence::{Batch, Table};
 
 const SHARDS: usize = 16;
-/// When there is no room, the one of so many that has been silent longest goes.
+/// When there is no room, this many sources are looked at, and the one that has been silent longest is
+/// removed.
 const LOOKED_AT: usize = 8;
 const VERSION: u8 = 1;
 const RECORD_BYTES: usize = 33;

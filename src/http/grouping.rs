@@ -42,7 +42,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Paths of one generation that a worker remembers.
 const REMEMBERED: usize = 4096;
-/// Longer ones are not worth the memory.
+/// Longer paths are not worth the memory.
 const REMEMBERED_BYTES: usize = 512;
 
 thread_local! {

@@ -1,8 +1,10 @@
-//! Who may come in: one check for every request at the main address, before anything of it is done.
+//! Access control: one check for every request at the main address, before anything else is done with
+//! it.
 //!
-//! In this order: the rate limit, then who asks, then whether they have the right that the route
-//! needs ([`super::route::Route::right`]). What pushes are bound to is checked where their path is
-//! read, in [`grouping`]. Where nothing is configured, all of this is one look at an `Option`.
+//! In this order: the rate limit, then who sends the request, then whether they have the right that the
+//! route needs ([`super::route::Route::right`]). Labels that pushes are bound to are checked in
+//! [`grouping`], where the path is read. If nothing is configured, all this costs a look at an
+//! `Option`.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -21,31 +23,32 @@ use crate::auth::{Caller, HeaderError, Identified, Mark, PasswordCheck, Policy, 
 use crate::model::Grouping;
 use crate::telemetry::{AuthRefusal, Sender, Telemetry};
 
-/// Passwords that may wait to be checked. Each costs a bcrypt run, and attackers can send any number.
+/// How many passwords may wait to be checked. Each costs a bcrypt run, and attackers can send any
+/// number.
 const WAITING_MAX: usize = 64;
 
-/// How every request at the main address is received.
+/// What every request at the main address is subject to.
 #[derive(Clone, Debug, Default)]
 pub struct Protection {
     /// `None` lets everybody do everything.
     pub policy: Option<Arc<Policy>>,
     /// Set on every answer.
     pub headers: Vec<(&'static str, String)>,
-    /// One request per interval, after a first burst of so many.
+    /// One request per interval, after an initial burst of this many.
     pub rate_limit: Option<(Duration, usize)>,
-    /// The configuration has become invalid, and every request is to be told so (500).
+    /// The configuration has become invalid, so every request gets 500.
     pub broken: bool,
 }
 
 /// The check. Its protection can be replaced while it is used.
 #[derive(Debug)]
 pub struct Guard {
-    /// `None` where nothing was configured at start.
+    /// `None` if nothing was configured at the start.
     active: Option<ArcSwap<Active>>,
-    /// Runs of bcrypt at a time.
+    /// Limits the runs of bcrypt at a time.
     running: Semaphore,
-    /// The outcomes of passwords that are being checked or wait for their turn, each held by the requests that
-    /// want it.
+    /// The outcomes of passwords that are being checked or wait for their turn, each held by the
+    /// requests that wait for it.
     pending: Mutex<HashMap<Mark, Weak<OnceCell<bool>>>>,
 }
 
@@ -67,13 +70,13 @@ impl Guard {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Guard {
             active: Some(ArcSwap::from_pointee(Active::new(protection, None))),
-            // Half of them stay for those who are known already.
+            // Half of the cores stay free for known clients.
             running: Semaphore::new((cores / 2).max(1)),
             ..Guard::open()
         }
     }
 
-    /// From the next request on. A rate limit that stays as it is goes on as it is.
+    /// Takes effect with the next request. An unchanged rate limit keeps its state.
     pub fn replace(&self, protection: Protection) {
         if let Some(active) = &self.active {
             active.store(Arc::new(Active::new(protection, Some(&active.load()))));
@@ -95,7 +98,7 @@ impl Guard {
     /// Takes one request from the rate limit.
     ///
     /// # Errors
-    /// 429 if there is none left, 500 if the configuration has become invalid.
+    /// 429 if the limit is used up, 500 if the configuration has become invalid.
     pub(super) fn receive(&self) -> Result<(), Problem> {
         let Some(active) = self.active() else { return Ok(()) };
         if active.protection.broken {
@@ -107,11 +110,11 @@ impl Guard {
         }
     }
 
-    /// Who sends the request, if they may do what needs `right`.
+    /// The sender of the request, if they have `right`.
     ///
     /// # Errors
-    /// 401 if nobody can tell who it is, 403 if they lack the right, 503 if too many others wait to
-    /// be recognised.
+    /// 401 if the sender is unknown, 403 if they lack the right, 503 if too many passwords wait to be
+    /// checked.
     pub(super) async fn admit(
         &self,
         telemetry: &Telemetry,
@@ -124,11 +127,11 @@ impl Guard {
         let mut headers = request.headers().get_all(header::AUTHORIZATION);
         let identified = policy.identify(headers.next().map(HeaderValue::as_bytes), right);
         let outcome = match identified {
-            // Which one counts? A proxy may have thought otherwise.
+            // It is ambiguous which one counts: a proxy may have chosen another one.
             _ if headers.next().is_some() => Err(Refusal::Malformed(HeaderError::Several)),
             Identified::Caller(caller) => Ok(caller),
             Identified::Refused(refusal) => Err(refusal),
-            // In a box, as all that is rare, so that the future of every request is small.
+            // Boxed, like everything rare, to keep the future of every request small.
             Identified::Ask(check) => match Box::pin(self.ask(check)).await {
                 Some(outcome) => outcome,
                 None => {
@@ -154,8 +157,8 @@ impl Guard {
         })
     }
 
-    /// Runs bcrypt where no connection waits for the thread, once for all who bring the same. `None`
-    /// if too many other passwords wait already.
+    /// Runs bcrypt on a thread that may block, once for all requests with the same password. `None` if
+    /// too many other passwords are waiting already.
     async fn ask(&self, check: PasswordCheck) -> Option<Result<Caller, Refusal>> {
         let outcome = self.pending_outcome(check.mark())?;
         let run = || async {
@@ -189,12 +192,12 @@ impl Guard {
     }
 }
 
-/// The address of the other side.
+/// The address of the peer.
 pub(super) fn peer(request: &Request) -> String {
     request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default()
 }
 
-/// The same with the user, for requests that are logged although all is well.
+/// The same with the user, for requests that are logged even if they succeed.
 pub(super) fn sender(request: &Request, caller: &Caller) -> Sender {
     Sender { peer: peer(request), user: caller.name.clone() }
 }
@@ -203,7 +206,7 @@ pub(super) fn sender(request: &Request, caller: &Caller) -> Sender {
 /// follows `/metrics`, still encoded.
 ///
 /// # Errors
-/// 400 if it cannot be read, 403 that says which label stands in the way.
+/// 400 if it cannot be read, 403 with the label for which the caller lacks permission.
 pub(super) fn grouping(caller: &Caller, path: &str) -> Result<Arc<Grouping>, Problem> {
     let grouping = super::grouping::parse_again(path)?;
     check_scope(caller, &grouping)?;
@@ -232,12 +235,12 @@ impl Active {
     }
 }
 
-/// Holds so many requests, and gets one back per interval. What is kept is the moment at which it
-/// will be full again.
+/// A token bucket: holds a number of requests, and regains one per interval. It keeps the moment when
+/// it will be full again.
 #[derive(Debug)]
 struct Bucket {
     interval: Duration,
-    /// To fill it from empty.
+    /// How long it takes to fill when empty.
     span: Duration,
     full_at: Mutex<Option<Instant>>,
 }
@@ -248,7 +251,7 @@ impl Bucket {
         Bucket { interval, span, full_at: Mutex::default() }
     }
 
-    /// How long to wait, if it is empty.
+    /// Takes one request. If there is none, the error is how long to wait.
     fn take(&self, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock();
         let missing = full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
@@ -289,7 +292,7 @@ mod tests {
             (10_000, Ok(())),
             (10_000, Ok(())),
             (10_050, Err(50)),
-            // Time that goes back counts as none.
+            // If time goes back, none is counted.
             (0, Err(10_100)),
         ] {
             let taken = bucket.take(at(ms));

@@ -25,17 +25,17 @@ use crate::telemetry::{BodyEncoding, BodyFormat, Outcome};
 const INLINE_BYTES: usize = 64 << 10;
 /// The same for compressed bodies, which grow.
 const INLINE_COMPRESSED_BYTES: usize = 8 << 10;
-/// How long a push waits for another try of itself.
+/// How long a push waits for another attempt of the same push.
 const OTHER_TRY_WAIT: Duration = Duration::from_millis(100);
 
-/// A push as far as its head tells.
+/// What the head of a request says about a push.
 #[derive(Debug)]
 struct Push {
     grouping: Arc<Grouping>,
     caller: Caller,
     params: PushParams,
     format: PushFormat,
-    /// In the order they were applied; mostly none.
+    /// In the order they were applied; usually empty.
     codings: Vec<Coding>,
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn push(
     }
 }
 
-/// Says that an earlier try was applied, and this one is not.
+/// Says that an earlier attempt was applied, and this one was not.
 pub(super) fn replayed(mut response: HttpResponse) -> HttpResponse {
     let name = HeaderName::from_static("idempotent-replayed");
     response.headers_mut().insert(name, HeaderValue::from_static("?1"));
@@ -130,8 +130,8 @@ fn merge(gateway: &Gateway, push: &Push, body: &[u8]) -> Result<Pushed, Problem>
     Ok(gateway.push(&PushRequest { grouping, format, body, merge, ttl, time, identity, scope })?)
 }
 
-/// Does the work of a push, here if it is small. If another try of the same push is in progress,
-/// waits a little for it to end: many pushers take any 4xx for final (merge-semantics 3, rule 5).
+/// Does the work of a push, here if it is small. If another attempt of the same push is in progress,
+/// waits a little for it to end: many clients take any 4xx as final (merge-semantics 3, rule 5).
 pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
     services: &Services,
     mut push: P,
@@ -141,7 +141,7 @@ pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
     identity: fn(&P) -> Option<(&Grouping, Identity<'_>)>,
 ) -> Result<T, Problem> {
     const LOOK_AGAIN: Duration = Duration::from_millis(5);
-    // Hardly ever looked at, and then from the first time on.
+    // Rarely needed, so only set when it is first needed.
     let mut until = None;
     loop {
         let done;
@@ -166,7 +166,7 @@ pub(super) async fn try_push<P: Send + 'static, T: Send + 'static>(
     }
 }
 
-/// A body that is quickly dealt with, where the connection is.
+/// Whether the body takes so little time that it can be processed on the thread of the connection.
 pub(super) fn is_small(body: &[u8], codings: &[Coding]) -> bool {
     body.len() <= if codings.is_empty() { INLINE_BYTES } else { INLINE_COMPRESSED_BYTES }
 }

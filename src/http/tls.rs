@@ -1,7 +1,7 @@
 //! TLS: from certificates and settings to connections.
 //!
-//! The settings are looked up once per handshake, so that new certificates, versions, or demands on
-//! clients take effect with the next connection, and connections that are open stay as they are.
+//! The settings are looked up once per handshake. So new certificates, versions or demands on clients
+//! take effect with the next connection, and open connections stay as they are.
 
 mod client;
 
@@ -27,28 +27,28 @@ use x509_cert::der::Decode;
 /// What a listener with TLS needs.
 #[derive(Clone)]
 pub struct TlsOptions {
-    /// PEM: the certificate of the server, then those between it and the root.
+    /// PEM: the certificate of the server, followed by the intermediate ones.
     pub certificates: Vec<u8>,
     /// PEM
     pub key: Vec<u8>,
     pub clients: ClientCertificates,
     pub tls12: bool,
     pub tls13: bool,
-    /// Of TLS 1.2, in Go's names.
+    /// For TLS 1.2, by Go's names.
     pub cipher_suites: Vec<&'static str>,
-    /// In Go's names.
+    /// By Go's names.
     pub curves: Vec<&'static str>,
     pub http2: bool,
 }
 
-/// What is asked of clients.
+/// Demands on the certificates of clients.
 #[derive(Clone, Default)]
 pub struct ClientCertificates {
     pub asked: bool,
     pub required: bool,
-    /// PEM: the roots that the certificate of a client must come from; `None` takes any.
+    /// PEM: the roots for certificates of clients; `None` accepts any.
     pub roots: Option<Vec<u8>>,
-    /// One of them must be a name of the certificate; empty takes any.
+    /// The certificate must have one of these names; empty accepts any.
     pub allowed_sans: Vec<String>,
 }
 
@@ -83,7 +83,7 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Tls(ArcSwap<ServerConfig>);
 
-/// Settings that were found to be right.
+/// Valid settings.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
     config: Arc<ServerConfig>,
@@ -96,7 +96,7 @@ impl Tls {
         Tls(ArcSwap::new(settings.config.clone()))
     }
 
-    /// From the next handshake on.
+    /// Takes effect with the next handshake.
     pub fn replace(&self, settings: &TlsSettings) {
         self.0.store(settings.config.clone());
     }
@@ -147,14 +147,14 @@ fn first_expiry(chain: &[CertificateDer<'_>]) -> Result<u64, TlsError> {
     Ok(first)
 }
 
-/// What there is, without what the options leave out. Of TLS 1.3 nothing can be left out.
+/// Everything available, without what the options leave out. Nothing can be left out of TLS 1.3.
 fn provider(options: &TlsOptions) -> CryptoProvider {
     let mut provider = ring::default_provider();
     provider.cipher_suites.retain(|suite| {
         let name = format!("{:?}", suite.suite());
         name.starts_with("TLS13_") || options.cipher_suites.contains(&&*name)
     });
-    // In the order of the options, which is that of preference.
+    // In the order of the options, which is the order of preference.
     let group = |curve: &&str| {
         let wanted = match *curve {
             "X25519" => NamedGroup::X25519,
@@ -188,10 +188,10 @@ impl Tls {
         let mut first = [0];
         stream.peek(&mut first).await?;
         if first[0].is_ascii_alphabetic() {
-            // A handshake begins with byte 22: this is somebody who forgot the s of https.
+            // A handshake begins with byte 22: this client uses http instead of https.
             let answer = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n\
                            This port speaks HTTPS; the request was plain HTTP.\n";
-            // What is unread when a connection is closed may take the answer with it.
+            // If data is unread when the connection is closed, the answer may get lost.
             let _beginning = stream.try_read(&mut [0; 4096]);
             stream.write_all(answer).await?;
             stream.shutdown().await?;

@@ -17,9 +17,9 @@ use crate::telemetry::{CommitOutcome, Telemetry};
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// ... and how long at least, when somebody asks for it.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(100);
-/// How long a commit waits at the most for those who are likely to join it.
+/// How long a commit waits at most for pushes that are likely to join it.
 const GATHER: Duration = Duration::from_millis(2);
-/// For so many bytes, a commit may take a second longer: a slow disk does not hang.
+/// Per this many bytes, a commit may take one more second: a slow disk is not a hanging one.
 const SLOW_BYTES: usize = 1 << 20;
 /// Beyond this, a sync does not wait for the interval.
 const UNSYNCED_BYTES_MAX: usize = 8 << 20;

@@ -47,7 +47,7 @@ const FAMILIES: [(&str, Kind, &str); 4] = [
 
 const QUANTILES: [f64; 3] = [0.1, 0.5, 0.9];
 
-/// Quantiles cover the latest observations: at most so many, and none older than this.
+/// Quantiles cover the latest observations: at most this many, and none older than [`AGE_MAX`].
 const OBSERVATIONS_MAX: usize = 1000;
 const AGE_MAX: Duration = Duration::from_secs(600);
 
