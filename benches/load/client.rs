@@ -33,8 +33,7 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     /// CPU time of the client itself.
     pub(crate) busy_seconds: f64,
-    /// Microseconds, ascending. With a rate, they count from when a request was due, or from when a
-    /// connection took it up if that was later.
+    /// Microseconds, ascending. With a rate, they count from when a request was due.
     pub(crate) latencies: Vec<u32>,
 }
 
@@ -113,8 +112,9 @@ async fn connection(shared: Rc<Shared>) -> io::Result<()> {
         if let Some(rate) = load.rate {
             let due = shared.started + Duration::from_secs_f64(at as f64 / rate);
             tokio::time::sleep_until(due.into()).await;
-            // Counted from `due`, although the timer may wake up to a millisecond later.
-            begun = due.max(begun);
+            // Not from now: the timer may wake a millisecond late, and waiting for a free connection is part
+            // of what a stalled server costs.
+            begun = due;
         }
         if load.fresh || stream.is_none() {
             let connected = TcpStream::connect(shared.address).await?;
