@@ -27,8 +27,9 @@ pub struct Now {
 }
 
 impl Now {
-    /// The time for births of series, in milliseconds since the Unix epoch. It never steps back.
-    pub fn born_ms(self) -> i64 {
+    /// The time of all that is compared with scrapes: births of series and last pushes. In milliseconds since
+    /// the Unix epoch; unlike `ms` it never steps back.
+    pub fn steady_ms(self) -> i64 {
         self.stamp / 1_000_000
     }
 }

@@ -305,8 +305,9 @@ impl Gateway {
 
     /// Removes series whose time to live has passed, and forgets idempotency keys that are old enough.
     pub fn expire(&self) -> Removed {
-        let now_ms = self.clock.now().ms;
-        self.delivery.expire(now_ms, self.settings().memory());
+        let now = self.clock.now();
+        self.delivery.expire(now.ms, self.settings().memory());
+        let now_ms = now.steady_ms();
         let seen_s = self.scrapers.all_have_seen_ms(now_ms).map_or(u32::MAX, seconds);
         let removed = self.store.remove_expired(seconds(now_ms), seen_s);
         self.note_removed(Cause::Expired, &removed, false);

@@ -312,8 +312,7 @@ fn context<'a>(request: &PushRequest<'a>, settings: &Settings, now: Now) -> Push
     PushContext {
         group: request.grouping.key(),
         stamp: stamp(request, now),
-        now_ms: now.ms,
-        born_ms: now.born_ms(),
+        now_ms: now.steady_ms(),
         limits: settings.limits.store,
     }
 }

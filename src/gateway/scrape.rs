@@ -168,9 +168,8 @@ impl Gateway {
         // A scrape of only our own metrics shows nothing that was pushed.
         let scraper = scraper.filter(|_| request.content != Content::Own);
         // Before anything stored is looked at: series that are born later may still be new next time.
-        // By the clock of births, which never steps back; otherwise series that were born after a step
-        // would be new again.
-        let now_ms = self.clock.now().born_ms();
+        // Wall time may step back, and then series that were born before the step would be new again.
+        let now_ms = self.clock.now().steady_ms();
         let begun = scraper.map(|who| self.scrapers.begin(who, now_ms));
         let new_since_ms = begun.filter(|_| settings.zero_first).unwrap_or(i64::MAX);
         let keeping = settings.cache_bytes > 0 && request.selectors.is_empty();

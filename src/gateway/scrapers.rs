@@ -67,8 +67,8 @@ impl Scrapers {
         let mut births_ms = self.births_ms.lock();
         // Taken under the lock, so that a scrape that found no push here has an earlier time.
         let now = now();
-        births_ms.push(now.born_ms());
-        (UnderWay { scrapers: self, born_ms: now.born_ms() }, now)
+        births_ms.push(now.steady_ms());
+        (UnderWay { scrapers: self, born_ms: now.steady_ms() }, now)
     }
 
     /// Call when a scrape begins. Series that were born at or after the returned time have not been
@@ -85,7 +85,7 @@ impl Scrapers {
         let mut known = self.known.lock();
         let who = known.hasher().hash_one(&scraper.identity);
         let last_ms = known.get(&who).map(|known| known.last_ms);
-        // The clock may have stepped back.
+        // Two scrapes that begin at once may come here in the other order.
         let last_ms =
             last_ms.map(|last_ms| last_ms.min(now_ms)).filter(|&ms| is_recent(ms, now_ms));
         let new_since_ms = match last_ms {

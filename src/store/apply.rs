@@ -122,7 +122,7 @@ where
             group,
             labels: pushed.labels,
             // A series counts from just before its first push.
-            created_ms: self.context.born_ms - 1,
+            created_ms: self.context.now_ms - 1,
             state: State::new(family.kind(), terms.rules, &pushed.value),
         });
         self.merge(&series, family, pushed, terms);

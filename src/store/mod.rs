@@ -93,10 +93,9 @@ pub struct PushContext<'a> {
     pub group: &'a str,
     /// Decides which gauge value is the latest, see [`Stamp`].
     pub stamp: Stamp,
+    /// Milliseconds since the Unix epoch, which never fall, not even from one start to the next. New series
+    /// count from just before this moment.
     pub now_ms: i64,
-    /// New series count from just before this moment, milliseconds since the Unix epoch. Unlike `now_ms`
-    /// it never falls, not even from one start to the next.
-    pub born_ms: i64,
     pub limits: StoreLimits,
 }
 

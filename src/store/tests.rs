@@ -7,13 +7,7 @@ use crate::model::{
 };
 
 fn context(group: &str) -> PushContext<'_> {
-    PushContext {
-        group,
-        stamp: 0,
-        now_ms: 1_000_000,
-        born_ms: 1_000_000,
-        limits: StoreLimits::default(),
-    }
+    PushContext { group, stamp: 0, now_ms: 1_000_000, limits: StoreLimits::default() }
 }
 
 /// Pushes one counter family with these values of the label `a`.

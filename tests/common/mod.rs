@@ -163,7 +163,6 @@ impl Push {
             group: grouping.key(),
             stamp: self.stamp,
             now_ms: self.now_ms,
-            born_ms: self.now_ms,
             limits: self.limits,
         };
         let terms = |series: &tallygate::model::exposition::PushedSeries<'_>| {

@@ -240,3 +240,23 @@ fn a_clock_that_is_put_back_holds_nothing_back() {
     assert_eq!(sees(1_000), [0.0]);
     assert_eq!(sees(1_000), [5.0]);
 }
+
+/// And what is pushed meanwhile is not taken for seen because an earlier scrape has a later time.
+#[test]
+fn a_clock_that_is_put_back_forgets_nothing_unseen() {
+    let gateway = gateway();
+    let ttl_ms = TTL.as_millis() as i64;
+    let pass = |ms| {
+        gateway.clock().advance(ms);
+        gateway.expire().series
+    };
+    scrape(&gateway, Some(0));
+    gateway.clock().advance(-3_600_000);
+    push(&gateway, 0, 1, &mut BTreeMap::new());
+    assert_eq!(pass(5 * ttl_ms), 0, "it was never shown");
+    for _ in 0..2 {
+        scrape(&gateway, Some(0));
+        gateway.clock().advance(3_000);
+    }
+    assert_eq!(pass(3_000), 1);
+}
